@@ -1,0 +1,91 @@
+// Package internal holds reeve's rooms. This test is the statement of who may
+// import whom: change the table when the design changes, never to make a build
+// pass.
+package internal
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/reeve365/reeve/"
+
+// mayImport names, for every package below internal, the packages of ours that
+// it may import. Tests may import the emulator besides.
+var mayImport = map[string][]string{
+	"pki":             {},
+	"emulator/tenant": {},
+	"emulator":        {"emulator/tenant"},
+	"m365":            {"pki"},
+	"m365/activity":   {"m365", "pki"},
+	"certstore":       {"pki", "m365"},
+	"store":           {},
+	"ingest":          {"store"},
+	"feed":            {"ingest", "store", "m365", "m365/activity"},
+	"web":             {"ingest", "store"},
+	"config":          {},
+	"app": {
+		"pki", "emulator", "emulator/tenant", "m365", "m365/activity", "certstore",
+		"store", "ingest", "feed", "web", "config",
+	},
+}
+
+func TestImports(t *testing.T) {
+	seen := map[string]bool{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && d.Name() == "testdata" {
+			return filepath.SkipDir
+		}
+		pkg := filepath.ToSlash(filepath.Dir(path))
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || pkg == "." {
+			return nil
+		}
+		test := strings.HasSuffix(path, "_test.go")
+		allowed, ok := mayImport[pkg]
+		if !ok {
+			t.Errorf("%s: package %s has no row in the table", path, pkg)
+			return nil
+		}
+		if !test {
+			seen[pkg] = true
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, imp := range f.Imports {
+			name, err := strconv.Unquote(imp.Path.Value)
+			if err != nil {
+				return err
+			}
+			ours, ok := strings.CutPrefix(name, module+"internal/")
+			switch {
+			case !ok && strings.HasPrefix(name, module):
+				t.Errorf("%s imports %s: nothing below internal imports a command", path, name)
+			case !ok, ours == pkg, slices.Contains(allowed, ours):
+			case test && (ours == "emulator" || ours == "emulator/tenant"):
+			case test && strings.HasPrefix(pkg, ours+"/"), test && ours == "pki":
+			default:
+				t.Errorf("%s: %s may not import %s", path, pkg, ours)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range mayImport {
+		if !seen[pkg] {
+			t.Errorf("the table has a row for %s, which does not exist", pkg)
+		}
+	}
+}
