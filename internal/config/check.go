@@ -1,0 +1,151 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// checkTogether checks what no setting shows alone.
+func (l *loader) checkTogether(signIn bool) {
+	if signIn {
+		l.checkTenant()
+		l.checkEndpoints()
+		l.checkMethod()
+		l.checkVault()
+	}
+	l.noticeSecrets()
+	l.checkScope()
+}
+
+func (l *loader) notice(format string, args ...any) {
+	l.config.notices = append(l.config.notices, fmt.Sprintf(format, args...))
+}
+
+// need reports a setting that is missing, and why it is needed.
+func (l *loader) need(key, value, why string) {
+	if value != "" || l.bad[key] {
+		return
+	}
+	f, _ := fieldOf(key)
+	other := "with --" + f.flag()
+	if f.secret() { // A flag would show it to everyone on the machine.
+		other = "in a file that " + f.env() + "_FILE names"
+	}
+	l.problem(Problem{Key: key, Text: fmt.Sprintf("missing: %s; give it in the configuration file, as %s or %s", why, f.env(), other)})
+}
+
+// by says where a setting comes from, for the reason why another is needed.
+func (l *loader) by(key, value string) string {
+	return fmt.Sprintf("%s is %s (%s)", key, value, l.config.origins[key])
+}
+
+func (l *loader) checkTenant() {
+	c := l.config
+	l.need("tenant-id", c.TenantID, "reeve must know which tenant to read")
+	switch c.Auth.Method {
+	case "managed-identity", "azure-cli": // These know who they are.
+	default:
+		l.need("client-id", c.ClientID, "reeve must know as which application to sign in")
+	}
+}
+
+func (l *loader) checkEndpoints() {
+	c := l.config
+	if c.Cloud != "custom" {
+		return
+	}
+	why := l.by("cloud", "custom")
+	l.need("authority-host", c.AuthorityHost, why)
+	l.need("graph-endpoint", c.GraphEndpoint, why)
+	l.need("manage-endpoint", c.ManageEndpoint, why)
+}
+
+func (l *loader) checkMethod() {
+	a := l.config.Auth
+	why := l.by("auth.method", a.Method)
+	switch a.Method {
+	case "certificate":
+		switch {
+		case a.FederatedTokenFile != "" && a.Certificate == "":
+			why += "; auth.federated-token-file is set: to use it, set auth.method to workload-identity"
+		case a.ClientSecret != "":
+			why += "; auth.client-secret is set: to use it all the same, set auth.method to secret"
+		}
+		l.need("auth.certificate", a.Certificate, why)
+	case "secret":
+		l.need("auth.client-secret", a.ClientSecret.Reveal(), why)
+	case "workload-identity":
+		l.need("auth.federated-token-file", a.FederatedTokenFile, why)
+	}
+}
+
+// checkVault checks what the vault needs when the certificate is in one.
+func (l *loader) checkVault() {
+	c, a := l.config, l.config.Auth
+	if a.Method != "certificate" || !a.InVault() {
+		if a.VaultCertificate != "" {
+			l.notice("auth.vault-certificate is not used: no certificate is fetched from a Key Vault")
+		}
+		return
+	}
+	if strings.HasPrefix(a.Certificate, vaultPrefix) {
+		l.need("vault-url", c.VaultURL, l.by("auth.certificate", a.Certificate))
+	}
+	if version := a.vaultVersion(); version != "" {
+		l.notice("auth.certificate names one version (%s), so a renewed certificate is not picked up: leave the version out", version)
+	}
+	why := l.by("auth.vault-method", a.VaultMethod)
+	switch a.VaultMethod {
+	case "secret":
+		l.need("auth.client-secret", a.ClientSecret.Reveal(), why)
+	case "certificate":
+		l.need("auth.vault-certificate", a.VaultCertificate, why)
+	case "workload-identity":
+		l.need("auth.federated-token-file", a.FederatedTokenFile, why)
+	}
+	if a.VaultMethod != "certificate" && a.VaultCertificate != "" {
+		l.notice("auth.vault-certificate is not used: %s", why)
+	}
+}
+
+// noticeSecrets warns of client secrets that are in use, of one that is not,
+// and of secrets that other people on the machine can see.
+func (l *loader) noticeSecrets() {
+	a, origins := l.config.Auth, l.config.origins
+	byVault := a.Method == "certificate" && a.InVault() && a.VaultMethod == "secret"
+	switch {
+	case a.ClientSecret == "":
+	case a.Method == "secret":
+		l.notice("SIGNING IN WITH A CLIENT SECRET (%s): whoever reads it is the application; use a certificate, auth.method certificate",
+			origins["auth.client-secret"])
+	case byVault:
+		l.notice("OPENING THE KEY VAULT WITH A CLIENT SECRET (%s): whoever reads it has the certificate's private key too; use auth.vault-method managed-identity, workload-identity or certificate",
+			origins["auth.client-secret"])
+	default:
+		l.notice("auth.client-secret (%s) is not used: %s; remove it", origins["auth.client-secret"], l.by("auth.method", a.Method))
+	}
+	for _, f := range fields() {
+		if f.secret() && strings.HasPrefix(origins[f.key], "flag ") {
+			l.notice("%s comes from the command line, which everyone on this machine can read in the list of processes: use %s_FILE",
+				f.key, f.env())
+		}
+	}
+}
+
+// checkScope makes an empty list of sites a choice.
+func (l *loader) checkScope() {
+	a := l.config.Feeds.Audit
+	switch {
+	case l.bad["feeds.audit.org-urls"]:
+	case len(a.OrgURLs) > 0 && a.ImportEverything:
+		l.problem(Problem{Key: "feeds.audit.import-everything", Origin: l.config.origins["feeds.audit.import-everything"], Value: "true",
+			Text: fmt.Sprintf("contradicts feeds.audit.org-urls (%s), which keeps only some sites: remove one of them",
+				l.config.origins["feeds.audit.org-urls"])})
+	case a.Enabled && len(a.OrgURLs) == 0 && !a.ImportEverything:
+		l.notice("feeds.audit.org-urls is empty, so records of every site and person are imported: list the sites that are wanted, or set feeds.audit.import-everything to true")
+	}
+	if a.Enabled && len(a.ContentTypes) == 0 && !l.bad["feeds.audit.content-types"] {
+		l.problem(Problem{Key: "feeds.audit.content-types", Origin: l.config.origins["feeds.audit.content-types"],
+			Text: "the list is empty: name at least one, or set feeds.audit.enabled to false"})
+	}
+}

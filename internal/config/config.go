@@ -1,0 +1,146 @@
+// Package config reads reeve's settings from the command line, the environment
+// and a YAML file, strictly: what it does not know is an error, and all errors
+// are reported at once. It opens nothing that a setting names, except the file
+// that holds a secret, and it does not act on a setting.
+//
+// Config is the manual: the comment on each field is what `reeve help`, the
+// sample file and docs/configuration.md say about the setting.
+package config
+
+import "time"
+
+// Config holds every setting. A key is the path to a field; the flag and the
+// environment variable follow from the key: feeds.audit.days is
+// --feeds-audit-days and REEVE_FEEDS_AUDIT_DAYS.
+type Config struct {
+	// The tenant to read: its directory ID, a GUID, which the Entra admin center
+	// shows as "Tenant ID".
+	TenantID string `key:"tenant-id" form:"guid" example:"00000000-0000-0000-0000-000000000000"`
+
+	// The application (client) ID under which reeve signs in, a GUID.
+	ClientID string `key:"client-id" form:"guid" example:"00000000-0000-0000-0000-000000000000"`
+
+	// The Microsoft cloud that the tenant is in. It decides every host name.
+	// With "custom" the hosts are those of the four keys below.
+	Cloud string `key:"cloud" default:"public" oneof:"public gcc gcc-high dod china custom"`
+
+	// Where to sign in, instead of the cloud's own host.
+	AuthorityHost string `key:"authority-host" form:"origin" example:"https://login.microsoftonline.com"`
+
+	// Microsoft Graph, instead of the cloud's own host.
+	GraphEndpoint string `key:"graph-endpoint" form:"origin" example:"https://graph.microsoft.com"`
+
+	// The Management Activity API, instead of the cloud's own host.
+	ManageEndpoint string `key:"manage-endpoint" form:"origin" example:"https://manage.office.com"`
+
+	// Application Insights and Log Analytics queries, instead of the cloud's own
+	// host.
+	LogsEndpoint string `key:"logs-endpoint" form:"origin" example:"https://api.applicationinsights.io"`
+
+	// The Key Vault that holds the certificate, needed when auth.certificate is
+	// "keyvault:NAME".
+	VaultURL string `key:"vault-url" form:"origin" example:"https://contoso.vault.azure.net"`
+
+	// A file of PEM certificates to trust beside the system's, for a proxy or a
+	// private cloud.
+	CAFile string `key:"ca-file" example:"/etc/reeve/ca.pem"`
+
+	Auth     Auth     `key:"auth"`
+	Database Database `key:"database"`
+	Feeds    Feeds    `key:"feeds"`
+
+	// The address of the status page. It has no sign-in yet, so only a loopback
+	// address is accepted.
+	Listen string `key:"listen" default:"127.0.0.1:8080" form:"loopback"`
+
+	Log Log `key:"log"`
+
+	origins map[string]string
+	notices []string
+}
+
+// Auth says how reeve proves to Microsoft who it is.
+type Auth struct {
+	// How to sign in. It is chosen here and never guessed from what is lying
+	// about; azure-cli is for development, and secret is accepted and warned
+	// about.
+	Method string `key:"method" default:"certificate" oneof:"certificate secret workload-identity managed-identity azure-cli"`
+
+	// The certificate with its private key: the path of a PEM or PFX file,
+	// "keyvault:NAME" for a certificate in vault-url, or the identifier of a Key
+	// Vault certificate (https://VAULT/certificates/NAME). Without a version the
+	// newest one is used, so that a renewal is picked up.
+	Certificate string `key:"certificate" form:"certificate" example:"/etc/reeve/certificate.pem"`
+
+	// The password of the PFX file.
+	CertificatePassword Secret `key:"certificate-password"`
+
+	// The client secret, used only when a method is "secret". A certificate is
+	// safer: a secret is sent over the network each time it is used.
+	ClientSecret Secret `key:"client-secret"`
+
+	// Send the certificate's chain with each sign-in, for applications that
+	// trust an issuer and a subject name rather than one certificate.
+	SendChain bool `key:"send-chain" default:"false"`
+
+	// The file with the token of the workload (Kubernetes, GitHub, …), for the
+	// method "workload-identity".
+	FederatedTokenFile string `key:"federated-token-file" example:"/var/run/secrets/azure/tokens/azure-identity-token"`
+
+	// How to sign in to the Key Vault that holds the certificate.
+	VaultMethod string `key:"vault-method" default:"managed-identity" oneof:"managed-identity workload-identity azure-cli secret certificate"`
+
+	// The path of the PEM or PFX file that opens the vault when
+	// auth.vault-method is "certificate".
+	VaultCertificate string `key:"vault-certificate" form:"path" example:"/etc/reeve/vault.pem"`
+}
+
+// Database says where rows are kept.
+type Database struct {
+	// The database: "sqlite:PATH", with a path relative to the working
+	// directory. The file is made when it is missing.
+	URL string `key:"url" default:"sqlite:reeve.db" form:"database"`
+}
+
+// Feeds holds the settings of each feed.
+type Feeds struct {
+	Audit AuditFeed `key:"audit"`
+}
+
+// AuditFeed says what is imported from the Management Activity API.
+type AuditFeed struct {
+	// Import the audit log.
+	Enabled bool `key:"enabled" default:"true"`
+
+	// The content types to subscribe to and import.
+	ContentTypes []string `key:"content-types" default:"Audit.AzureActiveDirectory,Audit.Exchange,Audit.SharePoint,Audit.General,DLP.All" oneof:"Audit.AzureActiveDirectory Audit.Exchange Audit.SharePoint Audit.General DLP.All"`
+
+	// How many days back the first import looks. Microsoft keeps content for 7
+	// days.
+	Days int `key:"days" default:"7" min:"1" max:"7"`
+
+	// How long to wait from one look for new content to the next.
+	Interval time.Duration `key:"interval" default:"10m" min:"1s" max:"24h"`
+
+	// How many content blobs are downloaded at the same time.
+	Concurrency int `key:"concurrency" default:"8" min:"1" max:"64"`
+
+	// The sites whose records are kept: a record is kept when the URL of its
+	// object begins with one of these, in any case. One whose object is no URL
+	// (a mailbox, a person) is always kept. A rule "=https://…" is for that site
+	// alone, not for those below it. An empty list keeps everything.
+	OrgURLs []string `key:"org-urls" form:"site" example:"https://contoso.sharepoint.com/sites/news,=https://contoso.sharepoint.com"`
+
+	// Say that the empty list in feeds.audit.org-urls is meant, and that records
+	// of every site and person are wanted.
+	ImportEverything bool `key:"import-everything" default:"false"`
+}
+
+// Log says what reeve tells on standard error.
+type Log struct {
+	// The least severe level to log.
+	Level string `key:"level" default:"info" oneof:"debug info warn error"`
+
+	// Lines for people (text) or for a log collector (json).
+	Format string `key:"format" default:"text" oneof:"text json"`
+}
