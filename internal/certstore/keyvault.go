@@ -1,0 +1,175 @@
+package certstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azcertificates"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/pki"
+)
+
+// KeyVault reads from one Azure Key Vault.
+type KeyVault struct {
+	url          string
+	certificates *azcertificates.Client
+	secrets      *azsecrets.Client
+}
+
+// OpenKeyVault prepares reading from the vault at an address such as
+// https://NAME.vault.azure.net; nothing is sent. In a cloud of Microsoft's the vault
+// must be below that cloud's domain, since it is shown a token.
+func OpenKeyVault(vaultURL string, cloud m365.Cloud, cred azcore.TokenCredential, client *http.Client) (*KeyVault, error) {
+	u, err := url.Parse(vaultURL)
+	if err != nil {
+		return nil, fmt.Errorf("the key vault's address: %w", err)
+	}
+	if u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+		return nil, fmt.Errorf("the key vault's address %q is not of the form https://NAME.%s", vaultURL, cloud.VaultSuffix)
+	}
+	if cloud.Listed() && !strings.HasSuffix(strings.ToLower(u.Hostname()), "."+cloud.VaultSuffix) {
+		return nil, fmt.Errorf("the key vault's address %q is not below %s, the domain of the vaults of cloud %q", vaultURL, cloud.VaultSuffix, cloud.Name)
+	}
+	v := &KeyVault{url: "https://" + u.Host}
+	options := m365.ClientOptions(client)
+	v.certificates, err = azcertificates.NewClient(v.url, cred, &azcertificates.ClientOptions{
+		ClientOptions:                        options,
+		DisableChallengeResourceVerification: !cloud.Listed(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening key vault %s: %w", v.url, err)
+	}
+	v.secrets, err = azsecrets.NewClient(v.url, cred, &azsecrets.ClientOptions{
+		ClientOptions:                        options,
+		DisableChallengeResourceVerification: !cloud.Listed(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening key vault %s: %w", v.url, err)
+	}
+	return v, nil
+}
+
+// Get reads a certificate and its private key, the current version when version is
+// empty. It needs two permissions, since the vault keeps the private key as a secret
+// of the certificate's name: certificates/get and secrets/get. An expired
+// certificate is returned like any other.
+func (v *KeyVault) Get(ctx context.Context, name, version string) (pki.Pair, error) {
+	op := fmt.Sprintf("reading certificate %s from the key vault", name)
+	answer, err := v.certificates.GetCertificate(ctx, name, version, nil)
+	if err != nil {
+		return pki.Pair{}, v.explain(ctx, op, name, forCertificates, err)
+	}
+	if answer.ID == nil {
+		return pki.Pair{}, fmt.Errorf("%s: the vault's answer has no id", op)
+	}
+	if a := answer.Attributes; a != nil && a.Enabled != nil && !*a.Enabled {
+		return pki.Pair{}, fmt.Errorf("%s: version %s is disabled: enable it, or make a new version", op, answer.ID.Version())
+	}
+	if p := answer.Policy; p != nil && p.KeyProperties != nil && p.KeyProperties.Exportable != nil && !*p.KeyProperties.Exportable {
+		return pki.Pair{}, fmt.Errorf("%s: its private key may not leave the vault (its policy says exportable: false): make a certificate with an exportable key", op)
+	}
+	pair, err := v.secret(ctx, op, name, answer.ID.Version())
+	if err != nil {
+		return pki.Pair{}, err
+	}
+	if !bytes.Equal(pair.Certificate.Raw, answer.CER) {
+		return pki.Pair{}, fmt.Errorf("%s: its secret holds another certificate, %v", op, pair)
+	}
+	return pair, nil
+}
+
+// Secret reads a certificate and its private key from a secret that holds them as
+// PFX without password or as PEM. It needs secrets/get alone.
+func (v *KeyVault) Secret(ctx context.Context, name, version string) (pki.Pair, error) {
+	return v.secret(ctx, fmt.Sprintf("reading secret %s from the key vault", name), name, version)
+}
+
+func (v *KeyVault) secret(ctx context.Context, op, name, version string) (pki.Pair, error) {
+	answer, err := v.secrets.GetSecret(ctx, name, version, nil)
+	if err != nil {
+		return pki.Pair{}, v.explain(ctx, op, name, forSecrets, err)
+	}
+	if answer.Value == nil {
+		return pki.Pair{}, fmt.Errorf("%s: the vault's answer has no value", op)
+	}
+	pair, err := pki.Parse([]byte(*answer.Value), "")
+	if err != nil {
+		contentType := "none"
+		if answer.ContentType != nil {
+			contentType = *answer.ContentType
+		}
+		return pki.Pair{}, fmt.Errorf("%s: its secret (content type %s): %w", op, contentType, err)
+	}
+	return pair, nil
+}
+
+// access says what a refused call needed.
+type access struct{ permission, role string }
+
+var (
+	forCertificates = access{permission: "certificates/get", role: "Key Vault Certificate User"}
+	forSecrets      = access{permission: "secrets/get", role: "Key Vault Secrets User"}
+)
+
+// explain names an error of the SDK and says what to do about it.
+func (v *KeyVault) explain(ctx context.Context, op, name string, needs access, err error) error {
+	var signIn *m365.SignInError
+	var answer *azcore.ResponseError
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", op, context.Cause(ctx))
+	case errors.As(err, &signIn):
+		return fmt.Errorf("%s: %w", op, signIn)
+	case !errors.As(err, &answer) || answer.RawResponse == nil:
+		return fmt.Errorf("%s at %s: %w", op, v.url, err)
+	}
+	e := m365.ReadError(op, answer.RawResponse)
+	switch code := e.Code; {
+	case strings.HasSuffix(code, "Disabled"):
+		e.Remedy = "enable it, or make a new version"
+	case strings.HasSuffix(code, "ForbiddenByFirewall"), strings.HasSuffix(code, "ForbiddenByConnection"):
+		e.Remedy = "the vault's firewall refuses this machine: allow its address, or use a private endpoint"
+	case e.Status == http.StatusForbidden:
+		e.Remedy = fmt.Sprintf("the identity that reads the vault lacks %s: grant it by an access policy or the role %s; the other half of a certificate needs %s as well; a new grant takes up to 10 minutes", needs.permission, needs.role, needs.other())
+	case e.Status == http.StatusNotFound:
+		e.Remedy = v.namesInstead(ctx, name)
+	case e.Status == http.StatusUnauthorized:
+		e.Remedy = "see that the vault is in the tenant that the identity signs in to, and in the configured cloud"
+	}
+	return e
+}
+
+func (a access) other() string {
+	if a == forCertificates {
+		return forSecrets.permission
+	}
+	return forCertificates.permission
+}
+
+// namesInstead lists the certificates that there are, as far as that is allowed and
+// in one page.
+func (v *KeyVault) namesInstead(ctx context.Context, name string) string {
+	pager := v.certificates.NewListCertificatePropertiesPager(nil)
+	page, err := pager.NextPage(ctx)
+	if err != nil {
+		return fmt.Sprintf("there is no %s, and which there are cannot be listed without certificates/list", name)
+	}
+	var names []string
+	for _, p := range page.Value {
+		if p != nil && p.ID != nil {
+			names = append(names, p.ID.Name())
+		}
+	}
+	if len(names) == 0 {
+		return "the vault holds no certificate"
+	}
+	return "the vault has " + strings.Join(names, ", ")
+}
