@@ -1,0 +1,104 @@
+package emulator
+
+import (
+	"context"
+	"crypto/rsa"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/google/go-cmp/cmp"
+	"software.sslmate.com/src/go-pkcs12"
+)
+
+func TestWriteClient(t *testing.T) {
+	e := mustStart(t, time.Now)
+	dir := filepath.Join(t.TempDir(), "a client")
+	variables, err := e.WriteClient(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	values := map[string]string{}
+	for _, v := range variables {
+		name, value, _ := strings.Cut(v, "=")
+		names = append(names, name)
+		values[name] = value
+	}
+	want := strings.Fields(`AUTHORITY_HOST GRAPH_BASE VAULT_URL MANAGE_BASE LOGS_BASE TENANT_ID CLIENT_ID CERT_PEM CERT_PFX
+		PFX_PASSWORD CA_PEM AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_CERTIFICATE_PATH AZURE_AUTHORITY_HOST
+		IDENTITY_ENDPOINT IDENTITY_HEADER REEVE_CLOUD REEVE_AUTHORITY_HOST REEVE_GRAPH_ENDPOINT REEVE_MANAGE_ENDPOINT
+		REEVE_LOGS_ENDPOINT REEVE_VAULT_URL REEVE_CA_FILE SSL_CERT_FILE NODE_EXTRA_CA_CERTS`)
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Error(diff)
+	}
+
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, mode %v", err, info.Mode())
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("%v, %d files", err, len(entries))
+	}
+	for _, entry := range entries {
+		if info, err := entry.Info(); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: %v, mode %v", entry.Name(), err, info.Mode())
+		}
+	}
+
+	pair, err := os.ReadFile(values["CERT_PEM"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, key, err := azidentity.ParseCertificates(pair, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	credential, err := azidentity.NewClientCertificateCredential(values["TENANT_ID"], values["CLIENT_ID"], chain, key,
+		&azidentity.ClientCertificateCredentialOptions{ClientOptions: azureOptions(e), DisableInstanceDiscovery: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := credential.GetToken(context.Background(), policy.TokenRequestOptions{Scopes: []string{"https://manage.office.com/.default"}}); err != nil {
+		t.Error(err)
+	}
+	pfx, err := os.ReadFile(values["CERT_PFX"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pfxKey, pfxCertificate, err := pkcs12.Decode(pfx, values["PFX_PASSWORD"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !pfxCertificate.Equal(chain[0]) || !key.(*rsa.PrivateKey).Equal(pfxKey) {
+		t.Error("client.pfx and client.pem are not the same pair")
+	}
+	if ca, err := os.ReadFile(values["CA_PEM"]); err != nil || string(ca) != string(e.CA()) {
+		t.Errorf("ca.pem: %v", err)
+	}
+}
+
+func TestShellExports(t *testing.T) {
+	variables := []string{"A=plain", "B=it's $HOME `id` \"x\" \\ & ;", "C=", "D=a=b\nc"}
+	script := ShellExports(variables)
+	if !strings.HasPrefix(script, "export A='plain'\nexport B='it'\\''s ") {
+		t.Errorf("the script is %q", script)
+	}
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no shell to read the script")
+	}
+	out, err := exec.Command(sh, "-c", script+`printf '%s|%s|%s|%s' "$A" "$B" "$C" "$D"`).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "plain|it's $HOME `id` \"x\" \\ & ;||a=b\nc"; string(out) != want {
+		t.Errorf("the shell reads %q, want %q", out, want)
+	}
+}
