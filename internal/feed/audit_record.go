@@ -1,0 +1,497 @@
+package feed
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/reeve365/reeve/internal/ingest"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// field numbers the members of an audit record that are read, over all
+// workloads. Everything else stays in the record's text.
+type field int
+
+const (
+	fID field = iota
+	fRecordType
+	fCreationTime
+	fOperation
+	fUserType
+	fUserKey
+	fWorkload
+	fResultStatus
+	fObjectID
+	fUserID
+	fClientIP
+
+	fSiteURL
+	fSourceRelativeURL
+	fSourceFileName
+	fSourceFileExtension
+	fItemType
+	fEventSource
+	fApplicationDisplayName
+	fUserAgent
+	fTargetUserOrGroupName
+	fUserSharedWith
+	fDestinationRelativeURL
+	fDestinationFileName
+	fEventData
+
+	fMailboxOwnerUPN
+	fLogonType
+	fExternalAccess
+	fClientInfoString
+	fItem
+	fFolder
+	fFolders
+	fAffectedItems
+	fOperationCount
+	fParameters
+
+	fEntraEventType
+	fActor
+	fActorIPAddress
+	fTarget
+	fApplicationID
+	fErrorCode
+	fErrorNumber
+	fLogonError
+	fExtendedProperties
+	fModifiedProperties
+
+	fAADGroupID
+	fTeamGUID
+	fTeamName
+	fChannelGUID
+	fChannelName
+	fChatThreadID
+	fMeetingDetailID
+	fMessageID
+	fCommunicationType
+	fAddOnName
+	fTabType
+	fName
+	fMembers
+
+	fCopilotEventData
+	fClientRegion
+
+	fields
+)
+
+// fieldNames are the members as Microsoft spells them. The schema is documented
+// as "Office 365 Management Activity API schema".
+var fieldNames = [fields]string{
+	"Id", "RecordType", "CreationTime", "Operation", "UserType", "UserKey", "Workload", "ResultStatus", "ObjectId", "UserId", "ClientIP",
+	"SiteUrl", "SourceRelativeUrl", "SourceFileName", "SourceFileExtension", "ItemType", "EventSource", "ApplicationDisplayName",
+	"UserAgent", "TargetUserOrGroupName", "UserSharedWith", "DestinationRelativeUrl", "DestinationFileName", "EventData",
+	"MailboxOwnerUPN", "LogonType", "ExternalAccess", "ClientInfoString", "Item", "Folder", "Folders", "AffectedItems",
+	"OperationCount", "Parameters",
+	"AzureActiveDirectoryEventType", "Actor", "ActorIpAddress", "Target", "ApplicationId", "ErrorCode", "ErrorNumber", "LogonError",
+	"ExtendedProperties", "ModifiedProperties",
+	"AADGroupId", "TeamGuid", "TeamName", "ChannelGuid", "ChannelName", "ChatThreadId", "MeetingDetailId", "MessageId",
+	"CommunicationType", "AddOnName", "TabType", "Name", "Members",
+	"CopilotEventData", "ClientRegion",
+}
+
+var fieldByName = func() map[string]field {
+	m := make(map[string]field, fields)
+	for i, name := range fieldNames {
+		m[name] = field(i)
+	}
+	return m
+}()
+
+// auditDecoder makes rows of audit records. One goroutine uses it.
+type auditDecoder struct {
+	tenant int
+	scope  Scope
+	outer  *scanner
+	inner  *scanner // for what stands within members
+	record auditRecord
+}
+
+func newAuditDecoder(tenant int, scope Scope) *auditDecoder {
+	return &auditDecoder{tenant: tenant, scope: scope, outer: newScanner(), inner: newScanner()}
+}
+
+// auditRecord is one record while it is decoded.
+type auditRecord struct {
+	d       *auditDecoder
+	batch   *store.Batch
+	values  [fields][]byte // as they stand in the text
+	day     int
+	id      []byte
+	defects []string
+}
+
+// Reasons for quarantine. docs/operate/quarantine.md explains each.
+const (
+	reasonNotJSON   = "not JSON"
+	reasonNotObject = "not an object"
+	reasonNoID      = "no Id"
+	reasonNoTime    = "no time"
+)
+
+// Decode implements ingest.Decoder. Only what a record cannot be kept without
+// sends it to quarantine: its Id, by which it is told from others, and its
+// CreationTime, by which it is filed. Any other member that is not as it should
+// be is left out of its column, and the column defects says so; the text of the
+// record is kept as it came.
+func (d *auditDecoder) Decode(text []byte, b *store.Batch) *ingest.Bad {
+	if len(text) == 0 || text[0] != '{' {
+		return &ingest.Bad{Reason: reasonNotObject, Detail: "the record is " + kindOf(text) + " instead of an object"}
+	}
+	r := &d.record
+	*r = auditRecord{d: d, batch: b, defects: r.defects[:0]}
+	err := d.outer.object(text, func(name, value []byte) {
+		if f, ok := fieldByName[string(name)]; ok && r.values[f] == nil {
+			r.values[f] = value
+		}
+	})
+	if err != nil {
+		id, _ := scalar(r.values[fID])
+		return &ingest.Bad{RecordID: string(id), Reason: reasonNotJSON, Detail: fmt.Sprintf("the record is not valid JSON: %v", err)}
+	}
+	recordID, ok := scalar(r.values[fID])
+	if !ok || len(recordID) == 0 || r.values[fID][0] != '"' {
+		return &ingest.Bad{Reason: reasonNoID, Detail: "its Id is " + kindOf(r.values[fID]) + ", so that it cannot be told from others"}
+	}
+	when, ok := scalar(r.values[fCreationTime])
+	created, valid := creationTime(when)
+	if !ok || !valid {
+		return &ingest.Bad{RecordID: string(recordID), Reason: reasonNoTime, Detail: fmt.Sprintf("its CreationTime %.60s is no time", r.shown(fCreationTime))}
+	}
+	id, guid := store.ParseID(recordID)
+	if !guid {
+		id = store.HashID(string(recordID))
+	}
+	r.id, r.day = id[:], store.Day(created)
+	object, site := r.bytes(fObjectID), r.bytes(fSiteURL)
+	if !d.scope.holds(object, site) {
+		b.OutOfScope++
+		b.Add(ignoredEvents, d.tenant, r.day, r.id)
+		return nil
+	}
+	if !utf8.Valid(text) {
+		r.defect("text that is not UTF-8 was replaced")
+	}
+	kind := r.workload()
+	if kind != nil {
+		kind.add(r)
+	}
+	var sourceID any
+	if !guid {
+		sourceID = string(recordID)
+	}
+	at := b.Keep(text)
+	b.Add(auditEvents, d.tenant, r.day, r.id, created.Format(timeLayout), r.number(fRecordType),
+		r.name(operations, fOperation), r.name(workloads, fWorkload), r.name(users, fUserID), r.number(fUserType), r.text(fUserKey),
+		r.text(fResultStatus), r.address(fClientIP), r.text(fObjectID), sourceID, r.defectsFound(), b.ContentID, at, len(text))
+	return nil
+}
+
+// timeLayout is how the store holds times.
+const timeLayout = "2006-01-02 15:04:05.000"
+
+// workload finds the kind of a record, by its Workload or else its RecordType.
+func (r *auditRecord) workload() *workload {
+	name, _ := scalar(r.values[fWorkload])
+	number, _ := integer(r.values[fRecordType])
+	for i := range auditWorkloads {
+		w := &auditWorkloads[i]
+		for _, n := range w.names {
+			if n == string(name) {
+				return w
+			}
+		}
+		if len(name) == 0 && slices.Contains(w.types, number) {
+			return w
+		}
+	}
+	return nil
+}
+
+func (r *auditRecord) defect(format string, args ...any) {
+	if len(r.defects) < 10 {
+		r.defects = append(r.defects, fmt.Sprintf(format, args...))
+	}
+}
+
+func (r *auditRecord) defectsFound() any {
+	if len(r.defects) == 0 {
+		return nil
+	}
+	return strings.Join(r.defects, "; ")
+}
+
+// shown is a member as it stands in the text, for messages.
+func (r *auditRecord) shown(f field) string {
+	if len(r.values[f]) == 0 {
+		return "(missing)"
+	}
+	return string(clean(r.values[f]))
+}
+
+// bytes gives a member's text, nil if it has none.
+func (r *auditRecord) bytes(f field) []byte {
+	text, ok := scalar(r.values[f])
+	if !ok {
+		r.defect("%s is %s", fieldNames[f], kindOf(r.values[f]))
+	}
+	return text
+}
+
+// text gives a member's text for a column.
+func (r *auditRecord) text(f field) any {
+	if absent(r.values[f]) {
+		return nil
+	}
+	text := r.bytes(f)
+	if text == nil {
+		return nil
+	}
+	return string(text)
+}
+
+// first gives the first of several members that has a text.
+func (r *auditRecord) first(fs ...field) any {
+	for _, f := range fs {
+		if text, ok := scalar(r.values[f]); ok && len(text) > 0 {
+			return string(text)
+		}
+	}
+	return nil
+}
+
+func (r *auditRecord) number(f field) any {
+	if absent(r.values[f]) {
+		return nil
+	}
+	n, ok := integer(r.values[f])
+	if !ok {
+		if text, ok := scalar(r.values[f]); ok && len(text) == 0 {
+			return nil
+		}
+		r.defect("%s is no whole number", fieldNames[f])
+		return nil
+	}
+	if n < -1<<31 || n >= 1<<31 {
+		r.defect("%s is out of range", fieldNames[f])
+		return nil
+	}
+	return n
+}
+
+// truth reads true or false, also as the strings that Exchange writes.
+func (r *auditRecord) truth(f field) any {
+	text, _ := scalar(r.values[f])
+	switch {
+	case len(text) == 0:
+		return nil
+	case strings.EqualFold(string(text), "true"):
+		return true
+	case strings.EqualFold(string(text), "false"):
+		return false
+	}
+	r.defect("%s is neither true nor false", fieldNames[f])
+	return nil
+}
+
+// json gives a member as it stands in the text.
+func (r *auditRecord) json(f field) any {
+	if absent(r.values[f]) {
+		return nil
+	}
+	return string(clean(r.values[f]))
+}
+
+func (r *auditRecord) name(t *store.NameTable, f field) any {
+	return r.batch.Name(t, r.bytes(f))
+}
+
+// address gives an IP address as it is usually written. Microsoft sends it with
+// a port (10.1.2.3:51598, [2001:db8::1]:443), or an IPv4 address as
+// ::ffff:10.1.2.3 or ffff:10.1.2.3. What is no address is kept as it is.
+func (r *auditRecord) address(f field) any {
+	text := r.bytes(f)
+	if len(text) == 0 {
+		return nil
+	}
+	s := string(text)
+	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return a.Unmap().String()
+	}
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap().String()
+	}
+	if rest, ok := strings.CutPrefix(s, "ffff:"); ok {
+		if a, err := netip.ParseAddr(rest); err == nil && a.Is4() {
+			return a.String()
+		}
+	}
+	return s
+}
+
+// members reads some members of the object that stands in text; values are as
+// they stand. It is nil-safe: what is no object has no members.
+func (r *auditRecord) members(text []byte, names ...string) [][]byte {
+	found := make([][]byte, len(names))
+	if len(text) == 0 || text[0] != '{' {
+		return found
+	}
+	// The text was checked as a part of the record.
+	_ = r.d.inner.object(text, func(name, value []byte) {
+		for i, n := range names {
+			if found[i] == nil && n == string(name) {
+				found[i] = value
+			}
+		}
+	})
+	return found
+}
+
+// elements gives the elements of the array that stands in text.
+func (r *auditRecord) elements(text []byte) [][]byte {
+	if len(text) == 0 || text[0] != '[' {
+		return nil
+	}
+	var all [][]byte
+	_ = r.d.inner.array(text, func(value []byte) { all = append(all, value) })
+	return all
+}
+
+// value is a text for a column; nil for none.
+func value(v []byte) any {
+	text, ok := scalar(v)
+	if !ok || len(text) == 0 {
+		return nil
+	}
+	return string(text)
+}
+
+func (r *auditRecord) addSharePoint() {
+	ext := bytes.ToLower(bytes.TrimPrefix(r.bytes(fSourceFileExtension), []byte(".")))
+	r.batch.Add(metaSharePoint, r.d.tenant, r.day, r.id,
+		r.text(fSiteURL), r.text(fSourceRelativeURL), r.text(fSourceFileName), r.batch.Name(extensions, ext), r.name(itemTypes, fItemType),
+		r.text(fEventSource), r.text(fApplicationDisplayName), r.text(fUserAgent), r.first(fTargetUserOrGroupName, fUserSharedWith),
+		r.text(fDestinationRelativeURL), r.text(fDestinationFileName), r.text(fEventData))
+}
+
+func (r *auditRecord) addExchange() {
+	item := r.members(r.values[fItem], "Subject", "ParentFolder", "InternetMessageId")
+	folder := r.members(item[1], "Path")[0]
+	if folder == nil {
+		folder = r.members(r.values[fFolder], "Path")[0]
+	}
+	if folders := r.elements(r.values[fFolders]); folder == nil && len(folders) > 0 {
+		folder = r.members(folders[0], "Path")[0]
+	}
+	items := r.number(fOperationCount)
+	affected := r.elements(r.values[fAffectedItems])
+	if items == nil && affected != nil {
+		items = len(affected)
+	}
+	subject := item[0]
+	if subject == nil && len(affected) > 0 {
+		subject = r.members(affected[0], "Subject")[0]
+	}
+	r.batch.Add(metaExchange, r.d.tenant, r.day, r.id,
+		r.text(fMailboxOwnerUPN), r.number(fLogonType), r.truth(fExternalAccess), r.text(fClientInfoString),
+		value(subject), value(folder), value(item[2]), items, r.json(fParameters))
+}
+
+// Types of the identities in Actor and Target, as the schema numbers them.
+const (
+	identityObject = "0"
+	identityName   = "1"
+	identityUPN    = "5"
+)
+
+// identity picks the identity that people would know from a list like Actor.
+func (r *auditRecord) identity(f field) any {
+	var best any
+	rank := 0
+	for _, e := range r.elements(r.values[f]) {
+		m := r.members(e, "ID", "Type")
+		kind, _ := scalar(m[1])
+		now := 1
+		switch string(kind) {
+		case identityUPN:
+			now = 4
+		case identityName:
+			now = 3
+		case identityObject:
+			now = 2
+		}
+		if id := value(m[0]); id != nil && now > rank {
+			best, rank = id, now
+		}
+	}
+	return best
+}
+
+func (r *auditRecord) addEntra() {
+	r.batch.Add(metaEntra, r.d.tenant, r.day, r.id,
+		r.number(fEntraEventType), r.identity(fActor), r.address(fActorIPAddress), r.identity(fTarget), r.text(fApplicationID),
+		r.first(fErrorCode, fErrorNumber), r.text(fLogonError), r.json(fExtendedProperties), r.json(fModifiedProperties))
+}
+
+func (r *auditRecord) addTeams() {
+	r.batch.Add(metaTeams, r.d.tenant, r.day, r.id,
+		r.first(fAADGroupID, fTeamGUID), r.text(fTeamName), r.text(fChannelGUID), r.text(fChannelName), r.text(fChatThreadID),
+		r.text(fMeetingDetailID), r.text(fMessageID), r.text(fCommunicationType), r.first(fAddOnName, fTabType, fName), r.json(fMembers))
+}
+
+func (r *auditRecord) addCopilot() {
+	data := r.values[fCopilotEventData]
+	if len(data) > 0 && data[0] == '"' {
+		data = plain(data) // sometimes JSON within a string
+	}
+	m := r.members(data, "AppHost", "ThreadId", "Messages", "Contexts", "AccessedResources", "ModelTransparencyDetails", "AISystemPlugin")
+	prompts, answers := 0, 0
+	for _, e := range r.elements(m[2]) {
+		if isPrompt, _ := scalar(r.members(e, "isPrompt")[0]); string(isPrompt) == "true" {
+			prompts++
+		} else {
+			answers++
+		}
+	}
+	r.batch.Add(copilotChats, r.d.tenant, r.day, r.id, value(m[0]), value(m[1]), r.text(fClientRegion), prompts, answers,
+		r.list(m[5], "ModelName"), r.list(m[6], "Name", "Id"))
+	position := 0
+	for _, e := range r.elements(m[3]) {
+		c := r.members(e, "Id", "Type", "ContainerId")
+		r.batch.Add(copilotResources, r.d.tenant, r.day, r.id, position, "context", value(c[0]), value(c[1]), nil, value(c[2]))
+		position++
+	}
+	for _, e := range r.elements(m[4]) {
+		c := r.members(e, "Id", "Type", "Name", "SiteUrl")
+		r.batch.Add(copilotResources, r.d.tenant, r.day, r.id, position, "accessed", value(c[0]), value(c[1]), value(c[2]), value(c[3]))
+		position++
+	}
+}
+
+// list gives, of the objects in an array, the first of the named members that
+// each has, joined by commas.
+func (r *auditRecord) list(text []byte, names ...string) any {
+	var all []string
+	for _, e := range r.elements(text) {
+		for _, v := range r.members(e, names...) {
+			if s, ok := scalar(v); ok && len(s) > 0 {
+				all = append(all, string(s))
+				break
+			}
+		}
+	}
+	if all == nil {
+		return nil
+	}
+	return strings.Join(all, ", ")
+}

@@ -1,0 +1,297 @@
+// Package ingest carries a feed's records from the source into the store: it
+// keeps the ledger of what to list and what to read, reads blobs as streams,
+// and stores rows and ledger in one transaction. So a run may be killed
+// anywhere, blobs may come twice, late or out of order, and two runs may go on
+// at once: the rows are those of one undisturbed run. What a record means is the
+// feed's affair; what the database looks like is the store's.
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// A Feed is one stream of records: what it is called, and how to read it.
+type Feed struct {
+	Name    string   // in the ledger: "audit"
+	Section string   // in events and logs, as the original engine calls it
+	Parts   []string // what is listed separately: for the audit log, content types
+
+	Window    time.Duration // length of the intervals that are listed
+	Retention time.Duration // how long the source keeps content
+	Backfill  time.Duration // how far back the first run looks; at most Retention
+
+	// Enable sees to it that the source collects a part. started is when that
+	// was begun just now; zero if it went on already.
+	Enable func(ctx context.Context, part string) (started time.Time, err error)
+	// List gives all blobs of a part that the source created from start
+	// (inclusive) to end (exclusive). An error is the last thing it gives; a
+	// listing without one is complete.
+	List func(ctx context.Context, part string, start, end time.Time) iter.Seq2[store.Blob, error]
+	// Open reads a blob. The reader's error is io.EOF only at the true end.
+	Open func(ctx context.Context, b store.Blob) (io.ReadCloser, error)
+	// NewDecoder gives a decoder for the use of one goroutine.
+	NewDecoder func() Decoder
+	// Classify says what an error of the three functions means.
+	Classify func(error) Failure
+}
+
+// A Decoder makes rows of records.
+type Decoder interface {
+	// Decode adds to b what record is to leave in the database: a row for each
+	// table, or nothing at all if it is out of scope. With a *Bad it has added
+	// nothing.
+	Decode(record []byte, b *store.Batch) *Bad
+}
+
+// Bad says why a record cannot be stored.
+type Bad struct {
+	RecordID string // if it could be read
+	Reason   string // a word, for counting
+	Detail   string // a sentence without its full stop
+}
+
+// Failure is what an error of the source means for the ledger.
+type Failure struct {
+	Gone  bool          // the source has forgotten it; to try again is in vain
+	Stop  bool          // nothing else will work either: no sign-in, no permission
+	After time.Duration // the source asked to be left alone for so long
+}
+
+// Options say how to run a feed.
+type Options struct {
+	DB     *store.DB
+	Tenant int
+	Now    func() time.Time
+	Log    *slog.Logger
+
+	Every       time.Duration // how often the feed runs: the newest windows are listed so often
+	Concurrency int           // requests under way at once
+	// Once makes the run list again what it has listed, until nothing new
+	// appears, instead of leaving that to the next run.
+	Once bool
+	// Pause gives the time to wait after the n-th failure of the same blob or
+	// window, n ≥ 1. Nil means a second, then four times as long each time, up
+	// to an hour.
+	Pause func(n int) time.Duration
+	// Progress is told how far the run is. It may be nil, and must not block.
+	Progress func(Progress)
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	Doing       string // "listing" or "reading"
+	Done, Total int    // windows or blobs; Total grows as more is found
+	Records     int64
+}
+
+// A Result is what a run did.
+type Result struct {
+	Started, Ended time.Time
+	Listings       int // complete listings of windows
+	Found          int // blobs not known before
+	Blobs          int // blobs stored
+	Counts         store.Counts
+	Lost           int      // blobs and windows forgotten by the source before they could be read
+	Left           int      // blobs and windows still due although it was tried
+	Problems       []string // why Left or Lost is not zero, and parts that are refused; each once
+}
+
+// Complete tells whether the run did all that was to be done.
+func (r Result) Complete() bool { return r.Left == 0 && r.Lost == 0 && len(r.Problems) == 0 }
+
+// tries is how often a run tries the same blob or window. The next run goes on.
+const tries = 4
+
+// maxPasses bounds how often a run with Once lists everything again.
+const maxPasses = 6
+
+// MaxRecord is the length of the longest record that is stored, in bytes.
+const MaxRecord = 32 << 20
+
+type run struct {
+	Options
+	feed   *Feed
+	ledger *store.Ledger
+
+	mu     sync.Mutex // guards what follows
+	result Result
+	why    map[string]bool // problems said
+	tried  map[string]int  // by blob or window: failures in this run, of those that still fail
+	stop   error           // a failure after which nothing else works
+	done   Progress
+}
+
+// Run brings a feed up to date. An error means that the run ended early; what
+// it has stored until then is in the Result and stays.
+func Run(ctx context.Context, feed *Feed, o Options) (Result, error) {
+	if o.Pause == nil {
+		o.Pause = pause
+	}
+	if o.Progress == nil {
+		o.Progress = func(Progress) {}
+	}
+	r := &run{Options: o, feed: feed, ledger: o.DB.Ledger(o.Tenant, feed.Name), why: map[string]bool{}, tried: map[string]int{}}
+	started := o.Now().UTC()
+	r.result.Started = started
+	if err := r.ledger.Begin(ctx, started); err != nil {
+		return r.result, err
+	}
+	err := r.run(ctx)
+	r.result.Ended = o.Now().UTC()
+	r.result.Left = len(r.tried)
+	outcome, detail := "complete", ""
+	switch {
+	case err != nil:
+		outcome, detail = "failed", err.Error()
+	case !r.result.Complete():
+		outcome = "partial"
+		detail = fmt.Sprintf("%d left, %d lost", r.result.Left, r.result.Lost)
+	}
+	// The end is recorded even if ctx is over; the lock is held for an instant.
+	if e := r.ledger.End(context.WithoutCancel(ctx), started, r.result.Ended, outcome, r.result.Counts.Stored, detail); err == nil {
+		err = e
+	}
+	return r.result, err
+}
+
+func (r *run) run(ctx context.Context) error {
+	parts, err := r.enable(ctx)
+	if err != nil {
+		return err
+	}
+	listed := map[string]bool{} // windows listed by this run
+	for pass := 1; ; pass++ {
+		now := r.Now()
+		for _, part := range parts {
+			if err := r.ledger.Cover(ctx, part, now.Add(-r.feed.Backfill), now, r.feed.Window, r.feed.Retention); err != nil {
+				return err
+			}
+		}
+		found, err := r.list(ctx, parts, listed, pass > 1)
+		if err != nil {
+			return err
+		}
+		if err := r.read(ctx); err != nil {
+			return err
+		}
+		if !r.Once || found == 0 && pass > 1 || pass == maxPasses {
+			return nil
+		}
+	}
+}
+
+// enable sees to it that the source collects the feed's parts, and gives those
+// that it does collect. One that is refused does not keep the others from being
+// imported; if all are, that is an error.
+func (r *run) enable(ctx context.Context) ([]string, error) {
+	var parts []string
+	var refused error
+	for _, part := range r.feed.Parts {
+		started, err := r.feed.Enable(ctx, part)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			if refused == nil {
+				refused = err
+			}
+			r.problem("%s cannot be subscribed to: %v", part, err)
+			if err := r.ledger.Part(ctx, part, "refused", time.Time{}, err.Error()); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if !started.IsZero() {
+			r.Log.Info("Subscription started. What happened before it is not available.", "part", part)
+		}
+		if err := r.ledger.Part(ctx, part, "enabled", started, ""); err != nil {
+			return nil, err
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) == 0 && refused != nil {
+		return nil, refused
+	}
+	return parts, nil
+}
+
+// problem notes why the run is not complete, each reason once.
+func (r *run) problem(format string, args ...any) {
+	s := fmt.Sprintf(format, args...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.why[s] {
+		return
+	}
+	r.why[s] = true
+	if len(r.result.Problems) < maxProblems {
+		r.result.Problems = append(r.result.Problems, s)
+	}
+}
+
+// maxProblems bounds what is kept of a run in which everything fails.
+const maxProblems = 20
+
+// failed counts a failure of a blob or window in this run, and tells how many
+// there were and whether there are tries left.
+func (r *run) failed(key string) (n int, again bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tried[key]++
+	return r.tried[key], r.tried[key] < tries
+}
+
+func (r *run) halt(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stop == nil {
+		r.stop = err
+	}
+}
+
+func (r *run) halted() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stop
+}
+
+func (r *run) progress(f func(*Progress)) {
+	r.mu.Lock()
+	f(&r.done)
+	p := r.done
+	r.mu.Unlock()
+	r.Progress(p)
+}
+
+func pause(n int) time.Duration {
+	d := time.Second
+	for range n - 1 {
+		if d *= 4; d > time.Hour {
+			return time.Hour
+		}
+	}
+	return d
+}
+
+// wait waits for d, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

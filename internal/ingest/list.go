@@ -1,0 +1,228 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// edge is how far inside of its retention the source is asked, so that a clock
+// that differs a little does not make it refuse.
+const edge = 2 * time.Minute
+
+// list lists the windows that are due, and with again those in listed too; it
+// tells how many blobs it found that were not known. Windows that fail are tried
+// again a few times.
+func (r *run) list(ctx context.Context, parts []string, listed map[string]bool, again bool) (found int, err error) {
+	r.progress(func(p *Progress) { *p = Progress{Doing: "listing", Records: p.Records} })
+	first := true
+	for {
+		due, err := r.dueWindows(ctx, parts, listed, again && first)
+		if err != nil {
+			return found, err
+		}
+		first = false
+		if len(due) == 0 {
+			return found, nil
+		}
+		r.progress(func(p *Progress) { p.Total += len(due) })
+		fresh := make([]int, len(due))
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(r.Concurrency)
+		for i, w := range due {
+			g.Go(func() (err error) {
+				fresh[i], err = r.listWindow(gctx, w)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return found, err
+		}
+		for i, w := range due {
+			found += fresh[i]
+			listed[windowKey(w)] = true
+		}
+		if err := r.halted(); err != nil {
+			return found, err
+		}
+	}
+}
+
+func windowKey(w store.Window) string { return "window " + w.Part + w.Start.Format(time.RFC3339) }
+
+// dueWindows gives the windows to list now. If none is due but some will be
+// tried again by this run, it waits for them.
+func (r *run) dueWindows(ctx context.Context, parts []string, listed map[string]bool, again bool) ([]store.Window, error) {
+	for {
+		now := r.Now()
+		horizon := now
+		if again {
+			horizon = now.Add(r.feed.Retention) // whatever is still listed at all
+		}
+		all, err := r.ledger.DueWindows(ctx, parts, horizon)
+		if err != nil {
+			return nil, err
+		}
+		var due []store.Window
+		for _, w := range all {
+			if w.Due.After(now) && !listed[windowKey(w)] || r.exhausted(windowKey(w)) {
+				continue
+			}
+			due = append(due, w)
+		}
+		if len(due) > 0 || again {
+			return due, nil
+		}
+		next, err := r.ledger.DueWindows(ctx, parts, now.Add(longestWait))
+		if err != nil {
+			return nil, err
+		}
+		d := time.Duration(-1)
+		for _, w := range next {
+			if w.Attempts > 0 && r.retrying(windowKey(w)) && (d < 0 || w.Due.Sub(now) < d) {
+				d = w.Due.Sub(now)
+			}
+		}
+		if d < 0 {
+			return nil, nil
+		}
+		if err := wait(ctx, max(d, time.Millisecond)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// longestWait is the longest that a run waits to try something again; what is
+// due later is left to the next run.
+const longestWait = 2 * time.Minute
+
+func (r *run) exhausted(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tried[key] >= tries
+}
+
+func (r *run) retrying(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.tried[key]
+	return n > 0 && n < tries
+}
+
+// listWindow lists one window and records what came of it. Its error is the
+// database's or ctx's; a refusal of the source is recorded instead.
+func (r *run) listWindow(ctx context.Context, w store.Window) (fresh int, err error) {
+	if r.halted() != nil {
+		return 0, nil
+	}
+	now := r.Now().UTC()
+	start, end := w.Start, w.End
+	if oldest := now.Add(edge - r.feed.Retention); start.Before(oldest) {
+		start = oldest.Truncate(time.Second)
+	}
+	if end.After(now) {
+		end = now.Truncate(time.Second)
+	}
+	if !start.Before(end) {
+		if end.Before(w.End) {
+			// Begun in this very second: there is nothing to ask for yet.
+			w.Due = now.Add(r.Every)
+			return r.ledger.Listed(ctx, w, nil)
+		}
+		return 0, r.closeWindow(ctx, w)
+	}
+	var blobs []store.Blob
+	for b, err := range r.feed.List(ctx, w.Part, start, end) {
+		if err != nil {
+			return r.postponeWindow(ctx, w, blobs, err)
+		}
+		blobs = append(blobs, b)
+	}
+	w.Listed, w.Listings, w.Attempts, w.Error = now, w.Listings+1, 0, ""
+	w.State, w.Due = relist(w, now, r.Every)
+	fresh, err = r.ledger.Listed(ctx, w, blobs)
+	if err != nil {
+		return 0, err
+	}
+	r.mu.Lock()
+	r.result.Listings++
+	r.result.Found += fresh
+	delete(r.tried, windowKey(w))
+	r.mu.Unlock()
+	r.progress(func(p *Progress) { p.Done++ })
+	return fresh, nil
+}
+
+func (r *run) postponeWindow(ctx context.Context, w store.Window, blobs []store.Blob, why error) (int, error) {
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	f := r.feed.Classify(why)
+	if f.Stop {
+		r.halt(fmt.Errorf("listing %s from %s: %w", w.Part, w.Start.Format(time.RFC3339), why))
+	}
+	n, again := r.failed(windowKey(w))
+	if !again {
+		r.problem("listing %s from %s: %v", w.Part, w.Start.Format(time.RFC3339), why)
+	}
+	w.Attempts++
+	w.Error = why.Error()
+	w.Due = r.Now().Add(max(f.After, r.Pause(n)))
+	r.Log.Warn("Listing failed.", "part", w.Part, "window", w.Start, "attempt", n, "error", why)
+	fresh, err := r.ledger.Listed(ctx, w, blobs)
+	r.mu.Lock()
+	r.result.Found += fresh
+	r.mu.Unlock()
+	return fresh, err
+}
+
+// closeWindow ends the listing of a window that the source has forgotten.
+func (r *run) closeWindow(ctx context.Context, w store.Window) error {
+	w.Due = time.Time{}
+	r.mu.Lock()
+	delete(r.tried, windowKey(w))
+	r.mu.Unlock()
+	if w.Listings == 0 {
+		w.State = store.WindowLost
+		w.Error = "forgotten by the source before it was ever listed"
+		r.problem("the window of %s from %s was %s", w.Part, w.Start.Format(time.RFC3339), w.Error)
+		r.mu.Lock()
+		r.result.Lost++
+		r.mu.Unlock()
+	} else {
+		w.State, w.Error = store.WindowSettled, ""
+	}
+	_, err := r.ledger.Listed(ctx, w, nil)
+	return err
+}
+
+// relist says how a window stands after a complete listing at the time now, and
+// when to list it next. Content appears late, with an old date, and nobody says
+// how late: so a window is listed at each run while it is young, hourly for a
+// day, daily until the source forgets it, and a last time just before.
+func relist(w store.Window, now time.Time, every time.Duration) (state string, due time.Time) {
+	age := now.Sub(w.End)
+	state = store.WindowOpen
+	switch {
+	case age < 3*time.Hour:
+		due = now.Add(every)
+	case age < 24*time.Hour:
+		due = now.Add(max(every, time.Hour))
+	default:
+		state = store.WindowSettled
+		due = now.Add(24 * time.Hour)
+	}
+	last := w.Forget.Add(-time.Hour)
+	switch {
+	case due.Before(last):
+	case now.Before(last):
+		due = last
+	default: // this was the last time; it is closed when the source has forgotten it
+		due = w.Forget.Add(w.End.Sub(w.Start))
+	}
+	return state, due
+}

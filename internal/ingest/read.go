@@ -1,0 +1,283 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/reeve365/reeve/internal/store"
+)
+
+const (
+	// pieceBytes is how much of a blob is compressed together and kept as one.
+	pieceBytes = 256 << 10
+	// pieceRecords bounds the rows of a piece whose records are tiny or left out.
+	pieceRecords = 2000
+	// pieces is how many pieces of one blob are held. A blob of no more is
+	// read whole before the database is touched; a longer one is stored while
+	// it is read. So memory is bounded by Concurrency × pieces, whatever the
+	// length of a blob.
+	pieces = 8
+	// groupRows is how many rows one transaction collects from small blobs.
+	groupRows = 10_000
+)
+
+// A reading is a blob on its way from the source to the database.
+type reading struct {
+	store.Blob
+	pieces  chan *store.Batch // closed at the end
+	bytes   int64             // valid once pieces is closed
+	err     error             // likewise; nil if the blob was read whole
+	partial bool              // handed over before it was read whole
+}
+
+// read reads every blob that is due and stores it. Blobs that fail are tried
+// again a few times.
+func (r *run) read(ctx context.Context) error {
+	r.progress(func(p *Progress) { *p = Progress{Doing: "reading", Records: p.Records} })
+	for {
+		due, err := r.dueBlobs(ctx)
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		r.progress(func(p *Progress) { p.Total += len(due) })
+		if err := r.carry(ctx, due); err != nil {
+			return err
+		}
+		if err := r.halted(); err != nil {
+			return err
+		}
+	}
+}
+
+// maxDue is how many blobs of the ledger are held at once.
+const maxDue = 5000
+
+// dueBlobs gives the blobs to read now. If none is due but some will be tried
+// again by this run, it waits for them.
+func (r *run) dueBlobs(ctx context.Context) ([]store.Blob, error) {
+	for {
+		now := r.Now()
+		all, err := r.ledger.DueBlobs(ctx, now, maxDue+r.failing())
+		if err != nil {
+			return nil, err
+		}
+		var due []store.Blob
+		for _, b := range all {
+			if !r.exhausted(blobKey(b)) {
+				due = append(due, b)
+			}
+		}
+		if len(due) > 0 {
+			return due, nil
+		}
+		soon, err := r.ledger.DueBlobs(ctx, now.Add(longestWait), maxDue+r.failing())
+		if err != nil {
+			return nil, err
+		}
+		waiting := false
+		for _, b := range soon {
+			waiting = waiting || r.retrying(blobKey(b))
+		}
+		if !waiting {
+			return nil, nil
+		}
+		if err := wait(ctx, r.Pause(1)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func blobKey(b store.Blob) string { return "blob " + b.Part + " " + b.ID }
+
+func (r *run) failing() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.tried)
+}
+
+// carry reads the given blobs, several at once, and stores them one after
+// another.
+func (r *run) carry(ctx context.Context, due []store.Blob) error {
+	g, ctx := errgroup.WithContext(ctx)
+	work := make(chan store.Blob)
+	ready := make(chan *reading, r.Concurrency)
+	g.Go(func() error {
+		defer close(work)
+		for _, b := range due {
+			if err := send(ctx, work, b); err != nil || r.halted() != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var readers sync.WaitGroup
+	for range min(r.Concurrency, len(due)) {
+		readers.Add(1)
+		g.Go(func() error {
+			defer readers.Done()
+			p := r.newParser()
+			for b := range work {
+				if err := r.readBlob(ctx, p, b, ready); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		readers.Wait()
+		close(ready)
+		return nil
+	})
+	g.Go(func() error { return r.storeAll(ctx, ready) })
+	return g.Wait()
+}
+
+// readBlob reads one blob into pieces, and hands it over once it is whole, or
+// once as much of it is held as may be. Its error is ctx's or the database's.
+func (r *run) readBlob(ctx context.Context, p *parser, b store.Blob, ready chan<- *reading) error {
+	rd := &reading{Blob: b, pieces: make(chan *store.Batch, pieces)}
+	rd.err = r.parseBlob(ctx, p, rd, func(piece *store.Batch) error {
+		select {
+		case rd.pieces <- piece:
+			return nil
+		default:
+		}
+		if !rd.partial {
+			rd.partial = true
+			if err := send(ctx, ready, rd); err != nil {
+				return err
+			}
+		}
+		return send(ctx, rd.pieces, piece)
+	})
+	close(rd.pieces)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case rd.partial:
+		return nil // whoever stores it looks at the error
+	case rd.err != nil:
+		return r.failedBlob(ctx, b, rd.err)
+	}
+	return send(ctx, ready, rd)
+}
+
+func send[T any](ctx context.Context, to chan<- T, v T) error {
+	select {
+	case to <- v:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// failedBlob records that a blob could not be read. Its error is the
+// database's or ctx's.
+func (r *run) failedBlob(ctx context.Context, b store.Blob, why error) error {
+	f := r.feed.Classify(why)
+	switch {
+	case f.Stop:
+		r.halt(fmt.Errorf("reading blob %s: %w", b.ID, why))
+		return nil
+	case f.Gone:
+		r.problem("blob %s was forgotten by the source before it could be read: %v", b.ID, why)
+		r.mu.Lock()
+		r.result.Lost++
+		delete(r.tried, blobKey(b))
+		r.mu.Unlock()
+		return r.ledger.Lose(ctx, b, why.Error())
+	}
+	n, again := r.failed(blobKey(b))
+	if !again {
+		r.problem("reading blob %s: %v", b.ID, why)
+	}
+	r.Log.Warn("Reading a blob failed.", "part", b.Part, "blob", b.ID, "attempt", n, "error", why)
+	return r.ledger.Postpone(ctx, b, r.Now().Add(max(f.After, r.Pause(b.Attempts+1))), why.Error())
+}
+
+// A parser turns the text of a blob into pieces. One goroutine uses it.
+type parser struct {
+	split   *Splitter
+	decoder Decoder
+}
+
+func (r *run) newParser() *parser {
+	return &parser{split: NewSplitter(nil, MaxRecord), decoder: r.feed.NewDecoder()}
+}
+
+func (r *run) parseBlob(ctx context.Context, p *parser, rd *reading, emit func(*store.Batch) error) (err error) {
+	body, err := r.feed.Open(ctx, rd.Blob)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	c := r.ledger.Content(rd.Blob)
+	n := 0
+	piece := r.DB.NewBatch(c.Tenant, c.Feed, c.Part, c.Blob, n)
+	flush := func() error {
+		piece.Seal()
+		if err := emit(piece); err != nil {
+			return err
+		}
+		n++
+		piece = r.DB.NewBatch(c.Tenant, c.Feed, c.Part, c.Blob, n)
+		return nil
+	}
+	p.split.Reset(body)
+	defer func() { rd.bytes = p.split.Offset() }()
+	for {
+		record, err := p.split.Next()
+		var long *TooLongError
+		switch {
+		case err == io.EOF:
+			return flush()
+		case errors.As(err, &long):
+			piece.Records++
+			piece.Quarantine = append(piece.Quarantine, store.Quarantined{
+				Reason: "too long", Raw: append([]byte(nil), record...), Bytes: long.Length,
+				Detail: fmt.Sprintf("%v; its beginning is kept", long)})
+		case err != nil:
+			return r.salvage(ctx, rd, piece, err, flush)
+		default:
+			piece.Records++
+			if bad := p.decoder.Decode(record, piece); bad != nil {
+				piece.Quarantine = append(piece.Quarantine, store.Quarantined{
+					RecordID: bad.RecordID, Reason: bad.Reason, Detail: bad.Detail,
+					Raw: append([]byte(nil), record...), Bytes: int64(len(record))})
+			}
+		}
+		if piece.Size() >= pieceBytes || piece.Records >= pieceRecords {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// salvageTime is how long before the source forgets a blob that never was a
+// whole JSON array reeve takes what can be read of it.
+const salvageTime = 12 * time.Hour
+
+// salvage ends the reading of a blob that is cut off or no array. As long as
+// the source keeps it, that is an error, to be tried again: it may have been a
+// proxy's page. Shortly before it is forgotten, the records that can be read
+// are stored, and the fact is put into quarantine.
+func (r *run) salvage(ctx context.Context, rd *reading, piece *store.Batch, why error, flush func() error) error {
+	var m *MalformedError
+	if !errors.As(why, &m) || ctx.Err() != nil || rd.Forget.Sub(r.Now()) > salvageTime {
+		return why
+	}
+	text := fmt.Sprintf("blob %s: %v", rd.ID, m)
+	piece.Quarantine = append(piece.Quarantine, store.Quarantined{
+		Reason: "malformed blob", Raw: []byte(text), Bytes: int64(len(text)),
+		Detail: text + "; the whole records before that place are stored"})
+	piece.Records++
+	return flush()
+}

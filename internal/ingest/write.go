@@ -1,0 +1,137 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// storeAll stores the readings as they become ready. Whole ones that are ready
+// at the same moment share a transaction, up to groupRows. Its error is the
+// database's or ctx's.
+func (r *run) storeAll(ctx context.Context, ready <-chan *reading) error {
+	var next *reading
+	for {
+		rd := next
+		next = nil
+		if rd == nil {
+			var ok bool
+			if rd, ok = <-ready; !ok {
+				return nil
+			}
+		}
+		if rd.partial {
+			if err := r.storePartial(ctx, rd); err != nil {
+				return err
+			}
+			continue
+		}
+		group := []*reading{rd}
+	collect:
+		for rows := rd.records(); rows < groupRows; {
+			select {
+			case rd, ok := <-ready:
+				if !ok {
+					break collect
+				}
+				if rd.partial {
+					next = rd
+					break collect
+				}
+				group = append(group, rd)
+				rows += rd.records()
+			default:
+				break collect
+			}
+		}
+		if err := r.storeGroup(ctx, group); err != nil {
+			return err
+		}
+	}
+}
+
+// records estimates the rows of a whole reading, to bound a transaction.
+func (rd *reading) records() int { return len(rd.pieces) * 100 }
+
+func (r *run) storeGroup(ctx context.Context, group []*reading) error {
+	counts := make([]store.Counts, len(group))
+	fresh := make([]bool, len(group))
+	err := r.DB.Write(ctx, func(tx *store.Tx) (err error) {
+		for i, rd := range group {
+			if counts[i], fresh[i], err = r.store(ctx, tx, rd); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, rd := range group {
+		r.stored(rd, counts[i], fresh[i])
+	}
+	return nil
+}
+
+// errCut ends the transaction of a reading that broke off in the midst.
+var errCut = errors.New("the reading broke off")
+
+// storePartial stores a long blob while it is read. If the reading breaks off,
+// nothing of it is stored.
+func (r *run) storePartial(ctx context.Context, rd *reading) error {
+	var counts store.Counts
+	var fresh bool
+	err := r.DB.Write(ctx, func(tx *store.Tx) (err error) {
+		counts, fresh, err = r.store(ctx, tx, rd)
+		return err
+	})
+	if errors.Is(err, errCut) {
+		return r.failedBlob(ctx, rd.Blob, rd.err)
+	}
+	if err != nil {
+		return err
+	}
+	r.stored(rd, counts, fresh)
+	return nil
+}
+
+// store writes all pieces of a reading, waiting for them, and marks its blob as
+// done. fresh is false if another process had done so before.
+func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.Counts, fresh bool, err error) {
+	c := r.ledger.Content(rd.Blob)
+	for {
+		var piece *store.Batch
+		var ok bool
+		select {
+		case piece, ok = <-rd.pieces:
+		case <-ctx.Done():
+			return sum, false, ctx.Err()
+		}
+		if !ok {
+			break
+		}
+		n, err := tx.Store(ctx, c, piece)
+		if err != nil {
+			return sum, false, err
+		}
+		sum.Add(n)
+	}
+	if rd.err != nil {
+		return sum, false, errCut
+	}
+	sum.Bytes = rd.bytes
+	fresh, err = tx.Done(ctx, c, sum)
+	return sum, fresh, err
+}
+
+func (r *run) stored(rd *reading, n store.Counts, fresh bool) {
+	r.mu.Lock()
+	delete(r.tried, blobKey(rd.Blob))
+	if fresh {
+		r.result.Blobs++
+		r.result.Counts.Add(n)
+	}
+	r.mu.Unlock()
+	r.progress(func(p *Progress) { p.Done++; p.Records += n.Records })
+}

@@ -1,0 +1,325 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// A Batch is one piece of a content blob on its way into the database: some
+// hundred records as the source sent them, and the rows made of them.
+type Batch struct {
+	ContentID int64
+	// Records counts the records read, whatever became of them. The rows added
+	// are made of the one counted last.
+	Records int
+	// OutOfScope counts those that the feed's scope leaves out.
+	OutOfScope int
+	// Quarantine holds the records that cannot be stored.
+	Quarantine []Quarantined
+
+	db     *DB
+	raw    []byte // the records kept, a line each; compressed by Seal
+	bytes  int    // length of raw before Seal
+	names  Names
+	tables []*batchRows // that of the facts first
+}
+
+type batchRows struct {
+	Rows
+	owner []int // for each row, the number of the record that it was made of
+}
+
+// NewBatch makes an empty piece number n of a blob.
+func (db *DB) NewBatch(tenant int, feed, part, blob string, n int) *Batch {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s\x00%s\x00%d", tenant, feed, part, blob, n))
+	return &Batch{db: db, names: Names{}, ContentID: int64(binary.BigEndian.Uint64(sum[:8]) >> 1)}
+}
+
+// Keep adds a record as the source sent it, and returns its offset in the
+// piece.
+func (b *Batch) Keep(record []byte) (at int) {
+	at = len(b.raw)
+	b.raw = append(b.raw, record...)
+	b.raw = append(b.raw, '\n')
+	return at
+}
+
+// Add adds a row to a table.
+func (b *Batch) Add(t *Table, values ...any) {
+	r := b.rows(t)
+	r.Add(values...)
+	r.owner = append(r.owner, b.Records)
+}
+
+func (b *Batch) rows(t *Table) *batchRows {
+	for _, r := range b.tables {
+		if r.Table == t {
+			return r
+		}
+	}
+	r := &batchRows{Rows: Rows{Table: t}}
+	if t.Facts {
+		b.tables = slices.Insert(b.tables, 0, r)
+	} else {
+		b.tables = append(b.tables, r)
+	}
+	return r
+}
+
+// Name gives the id of a name and sees to it that the name is in its table. No
+// name at all gives nil.
+func (b *Batch) Name(t *NameTable, name []byte) any {
+	if len(name) == 0 {
+		return nil
+	}
+	if id, ok := b.names[t][string(name)]; ok {
+		return id
+	}
+	if id, ok := b.db.Known(t, name); ok {
+		return id
+	}
+	s := string(name)
+	id := t.ID(s)
+	if b.names[t] == nil {
+		b.names[t] = map[string]int64{}
+	}
+	b.names[t][s] = id
+	return id
+}
+
+// Size is the number of bytes kept so far.
+func (b *Batch) Size() int { return len(b.raw) }
+
+// Seal compresses the piece. Nothing may be added after it.
+func (b *Batch) Seal() {
+	b.bytes = len(b.raw)
+	b.raw = compress(b.raw)
+}
+
+// Counts say what became of the records of a blob.
+type Counts struct {
+	Bytes                                               int64
+	Records, Stored, Duplicate, OutOfScope, Quarantined int64
+}
+
+// Add adds d to c.
+func (c *Counts) Add(d Counts) {
+	c.Bytes += d.Bytes
+	c.Records += d.Records
+	c.Stored += d.Stored
+	c.Duplicate += d.Duplicate
+	c.OutOfScope += d.OutOfScope
+	c.Quarantined += d.Quarantined
+}
+
+// Content names a blob of a feed.
+type Content struct {
+	Tenant           int
+	Feed, Part, Blob string
+}
+
+// Store writes a sealed piece and its rows. A record whose key is there already
+// is a duplicate if it says the same as the one there, member by member;
+// otherwise it goes to quarantine, so that it is not lost.
+func (tx *Tx) Store(ctx context.Context, c Content, b *Batch) (Counts, error) {
+	n := Counts{Records: int64(b.Records), OutOfScope: int64(b.OutOfScope)}
+	if err := tx.MergeNames(ctx, b.names); err != nil {
+		return n, err
+	}
+	if b.bytes > 0 {
+		if _, err := tx.exec(ctx, `INSERT INTO contents (id, tenant_id, feed, part, blob, bytes, data)
+			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`,
+			b.ContentID, c.Tenant, c.Feed, c.Part, c.Blob, b.bytes, b.raw); err != nil {
+			return n, fmt.Errorf("storing the content of blob %s: %w", c.Blob, err)
+		}
+	}
+	held := b.Quarantine
+	var known map[int]bool // records whose key was there before
+	for _, r := range b.tables {
+		rows := &r.Rows
+		if known != nil {
+			rows = r.without(known)
+		}
+		added, err := tx.Merge(ctx, rows)
+		if err != nil {
+			return n, err
+		}
+		if !r.Table.Facts {
+			continue
+		}
+		n.Stored = int64(added)
+		n.Duplicate = int64(rows.Len() - added)
+		if n.Duplicate > 0 {
+			var conflicts []Quarantined
+			if known, conflicts, err = tx.compare(ctx, b, r); err != nil {
+				return n, err
+			}
+			n.Duplicate -= int64(len(conflicts))
+			held = append(slices.Clip(held), conflicts...)
+		}
+	}
+	for _, q := range held {
+		added, err := tx.quarantine(ctx, c, q)
+		if err != nil {
+			return n, err
+		}
+		n.Quarantined += added
+		n.Duplicate += 1 - added
+	}
+	return n, nil
+}
+
+// without gives the rows that were made of other records than the known ones.
+func (r *batchRows) without(known map[int]bool) *Rows {
+	rest := NewRows(r.Table, r.Len())
+	for i, owner := range r.owner {
+		if !known[owner] {
+			rest.Add(r.Row(i)...)
+		}
+	}
+	return rest
+}
+
+// compare finds the facts of b that were not inserted, and gives their records
+// as known. Those that differ from what is stored are conflicts.
+func (tx *Tx) compare(ctx context.Context, b *Batch, facts *batchRows) (known map[int]bool, conflicts []Quarantined, err error) {
+	t := facts.Table
+	query := fmt.Sprintf(`SELECT content_id, content_at, content_len FROM %s WHERE %s`, t.Name, keyCondition(t))
+	raw, err := decompress(b.raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	known = map[int]bool{}
+	loaded := map[int64][]byte{b.ContentID: raw}
+	for i := range facts.Len() {
+		row := facts.Row(i)
+		var id int64
+		var at, length int
+		if err := tx.queryRow(ctx, query, row[:t.Key]...).Scan(&id, &at, &length); err != nil {
+			return nil, nil, fmt.Errorf("looking up a row of %s again: %w", t.Name, err)
+		}
+		place := row[len(row)-3:]
+		ourAt, ourLen := place[1].(int), place[2].(int)
+		if id == b.ContentID && at == ourAt {
+			continue // it is this one that was inserted
+		}
+		known[facts.owner[i]] = true
+		there, err := tx.content(ctx, id, loaded)
+		if err != nil {
+			return nil, nil, err
+		}
+		if ours := raw[ourAt : ourAt+ourLen]; !sameRecord(ours, there[at:at+length]) {
+			conflicts = append(conflicts, Quarantined{
+				RecordID: recordID(t, row), Reason: ReasonConflict, Raw: bytes.Clone(ours), Bytes: int64(len(ours)),
+				Detail: "a record with the same Id is stored already, and the two differ",
+			})
+		}
+	}
+	return known, conflicts, nil
+}
+
+// content reads a piece, by way of those loaded before.
+func (tx *Tx) content(ctx context.Context, id int64, loaded map[int64][]byte) ([]byte, error) {
+	if raw, ok := loaded[id]; ok {
+		return raw, nil
+	}
+	var data []byte
+	if err := tx.queryRow(ctx, `SELECT data FROM contents WHERE id = $1`, id).Scan(&data); err != nil {
+		return nil, fmt.Errorf("reading content %d: %w", id, err)
+	}
+	raw, err := decompress(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading content %d: %w", id, err)
+	}
+	if len(loaded) > maxLoaded {
+		clear(loaded)
+	}
+	loaded[id] = raw
+	return raw, nil
+}
+
+// maxLoaded bounds the pieces held while comparing: 32 of about 256 KiB.
+const maxLoaded = 32
+
+// Quarantined is a record that could not be stored.
+type Quarantined struct {
+	RecordID string // its own Id; empty if it could not be read
+	Reason   string
+	Detail   string
+	Raw      []byte // as the source sent it, or its beginning
+	Bytes    int64  // its full length
+
+	Tenant           int    // set when read
+	Feed, Part, Blob string // set when read
+	SeenAt           time.Time
+}
+
+// ReasonConflict is the reason of a record whose key is taken by another one.
+const ReasonConflict = "conflict"
+
+func (tx *Tx) quarantine(ctx context.Context, c Content, q Quarantined) (int64, error) {
+	digest := sha256.Sum256(q.Raw)
+	var id any
+	if q.RecordID != "" {
+		id = q.RecordID
+	}
+	n, err := tx.exec(ctx, `INSERT INTO quarantine
+		(tenant_id, feed, digest, part, blob, record_id, reason, detail, bytes, seen_at, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant_id, feed, digest) DO NOTHING`,
+		c.Tenant, c.Feed, digest[:16], c.Part, c.Blob, id, q.Reason, q.Detail, q.Bytes, stamp(tx.Now), compress(q.Raw))
+	if err != nil {
+		return 0, fmt.Errorf("putting a record into quarantine: %w", err)
+	}
+	return n, nil
+}
+
+// keyCondition compares a table's key with the first parameters.
+func keyCondition(t *Table) string {
+	var b []byte
+	for i, c := range t.Columns[:t.Key] {
+		if i > 0 {
+			b = append(b, " AND "...)
+		}
+		b = fmt.Appendf(b, "%s = $%d", c, i+1)
+	}
+	return string(b)
+}
+
+// recordID gives the Id of a fact as the source writes it.
+func recordID(t *Table, row []any) string {
+	if i := slices.Index(t.Columns, "record_id"); i >= 0 {
+		if s, ok := row[i].(string); ok {
+			return s
+		}
+	}
+	if id, ok := row[slices.Index(t.Columns, "id")].([]byte); ok {
+		return FormatID(id)
+	}
+	return ""
+}
+
+// The encoder and decoder are safe for concurrent use by EncodeAll and
+// DecodeAll. One goroutine each: the parallelism is that of the blobs.
+var (
+	encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(0), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(256<<10))
+	decoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(256<<20))
+)
+
+func compress(raw []byte) []byte             { return encoder.EncodeAll(raw, make([]byte, 0, len(raw)/6+64)) }
+func decompress(data []byte) ([]byte, error) { return decoder.DecodeAll(data, nil) }
+
+// Tables gives the rows of the piece, by table.
+func (b *Batch) Tables() []*Rows {
+	var all []*Rows
+	for _, r := range b.tables {
+		all = append(all, &r.Rows)
+	}
+	return all
+}

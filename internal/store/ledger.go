@@ -1,0 +1,346 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// States of a ledger row.
+const (
+	WindowOpen    = "open"    // content may still appear in it
+	WindowSettled = "settled" // nothing new for long; still listed now and then
+	WindowLost    = "lost"    // forgotten by the source before it was ever listed
+
+	BlobDue  = "due"
+	BlobDone = "done"
+	BlobLost = "lost" // forgotten by the source before it could be read
+)
+
+// A Window is an interval of the source's time that is listed as one.
+type Window struct {
+	Part       string
+	Start, End time.Time // start inclusive, end exclusive
+	State      string
+	Due        time.Time // when to list it next; zero: never again
+	Forget     time.Time // when the source begins to forget what is in it
+	Listed     time.Time // last complete listing; zero: never
+	Listings   int
+	Blobs      int
+	Attempts   int // failed listings since the last complete one
+	Error      string
+}
+
+// A Blob is one piece of content that the source holds.
+type Blob struct {
+	Part, ID, URI   string
+	Created, Forget time.Time
+	Attempts        int
+}
+
+// A Ledger is the ledger of one feed of one tenant: which intervals of the
+// source's time were listed, and which blobs read.
+type Ledger struct {
+	db     *DB
+	tenant int
+	feed   string
+}
+
+// Ledger gives the ledger of a feed.
+func (db *DB) Ledger(tenant int, feed string) *Ledger {
+	return &Ledger{db: db, tenant: tenant, feed: feed}
+}
+
+// Content names a blob of this ledger.
+func (l *Ledger) Content(b Blob) Content {
+	return Content{Tenant: l.tenant, Feed: l.feed, Part: b.Part, Blob: b.ID}
+}
+
+// Cover makes sure that there is a window for every interval of the given
+// length between from and now. It begins where the windows of the part end, so
+// that a pause of the program leaves no hole.
+func (l *Ledger) Cover(ctx context.Context, part string, from, now time.Time, length, retention time.Duration) error {
+	var last time.Time
+	if err := l.db.read.QueryRowContext(ctx, `SELECT max(end_at) FROM ledger_windows
+		WHERE tenant_id = $1 AND feed = $2 AND part = $3`, l.tenant, l.feed, part).Scan(stamped{&last}); err != nil {
+		return explain(l.db.url, "reading the ledger of", err)
+	}
+	start := from.UTC().Truncate(length)
+	if !last.IsZero() {
+		start = last
+	}
+	if !start.Before(now) {
+		return nil
+	}
+	return l.db.Write(ctx, func(tx *Tx) error {
+		for ; start.Before(now); start = start.Add(length) {
+			end := start.Add(length)
+			if _, err := tx.exec(ctx, `INSERT INTO ledger_windows
+				(tenant_id, feed, part, start_at, end_at, state, due_at, forget_at)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+				ON CONFLICT (tenant_id, feed, part, start_at) DO NOTHING`,
+				l.tenant, l.feed, part, stamp(start), stamp(end), WindowOpen, stamp(start), stamp(start.Add(retention))); err != nil {
+				return fmt.Errorf("adding a window to the ledger: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// DueWindows gives the windows of the parts that are to be listed by now, those
+// forgotten soonest first.
+func (l *Ledger) DueWindows(ctx context.Context, parts []string, now time.Time) ([]Window, error) {
+	var due []Window
+	for _, part := range parts {
+		w, err := l.windows(ctx, `part = $3 AND due_at <= $4 ORDER BY forget_at`, part, stamp(now))
+		if err != nil {
+			return nil, err
+		}
+		due = append(due, w...)
+	}
+	return due, nil
+}
+
+func (l *Ledger) windows(ctx context.Context, where string, args ...any) ([]Window, error) {
+	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, w *Window) error {
+		return rows.Scan(&w.Part, stamped{&w.Start}, stamped{&w.End}, &w.State, stamped{&w.Due}, stamped{&w.Forget},
+			stamped{&w.Listed}, &w.Listings, &w.Blobs, &w.Attempts, &w.Error)
+	}, `SELECT part, start_at, end_at, state, due_at, forget_at, listed_at, listings, blobs, attempts, coalesce(error, '')
+		FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 AND `+where, append([]any{l.tenant, l.feed}, args...)...)
+}
+
+// Listed records a listing of a window: the blobs found in it, and the window
+// as it stands after it. It returns how many blobs are new. A listing that
+// broke off may be recorded too, with w.Error set: what it found is true.
+func (l *Ledger) Listed(ctx context.Context, w Window, blobs []Blob) (fresh int, err error) {
+	err = l.db.Write(ctx, func(tx *Tx) error {
+		fresh = 0
+		for _, b := range blobs {
+			n, err := tx.exec(ctx, `INSERT INTO ledger_blobs
+				(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
+				ON CONFLICT (tenant_id, feed, part, blob) DO NOTHING`,
+				l.tenant, l.feed, w.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue)
+			if err != nil {
+				return fmt.Errorf("adding blob %s to the ledger: %w", b.ID, err)
+			}
+			fresh += int(n)
+		}
+		_, err := tx.exec(ctx, `UPDATE ledger_windows
+			SET state = $5, due_at = $6, listed_at = $7, listings = $8, blobs = blobs + $9, attempts = $10, error = $11
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`,
+			l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), w.Listings, fresh, w.Attempts, null(w.Error))
+		return err
+	})
+	return fresh, err
+}
+
+// DueBlobs gives up to limit blobs of the parts that are to be read by now,
+// those forgotten soonest first.
+func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob, error) {
+	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, b *Blob) error {
+		return rows.Scan(&b.Part, &b.ID, &b.URI, stamped{&b.Created}, stamped{&b.Forget}, &b.Attempts)
+	}, `SELECT part, blob, uri, created_at, forget_at, attempts FROM ledger_blobs
+		WHERE tenant_id = $1 AND feed = $2 AND state = $3 AND due_at <= $4
+		ORDER BY forget_at, part, blob LIMIT $5`, l.tenant, l.feed, BlobDue, stamp(now), limit)
+}
+
+// Done marks a blob as read, in the transaction that stores its rows. If
+// another process has done so meanwhile, nothing changes and ok is false.
+func (tx *Tx) Done(ctx context.Context, c Content, n Counts) (ok bool, err error) {
+	rows, err := tx.exec(ctx, `UPDATE ledger_blobs
+		SET state = $5, done_at = $6, error = NULL, bytes = $7, records = $8, stored = $9, duplicate = $10, out_of_scope = $11, quarantined = $12
+		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state <> $5`,
+		c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now), n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined)
+	return rows == 1, err
+}
+
+// Postpone records a failed attempt to read a blob, and when to try again.
+func (l *Ledger) Postpone(ctx context.Context, b Blob, due time.Time, why string) error {
+	return l.set(ctx, b, BlobDue, due, why)
+}
+
+// Lose records that the source has forgotten a blob that was never read.
+func (l *Ledger) Lose(ctx context.Context, b Blob, why string) error {
+	return l.set(ctx, b, BlobLost, b.Forget, why)
+}
+
+func (l *Ledger) set(ctx context.Context, b Blob, state string, due time.Time, why string) error {
+	return l.db.Write(ctx, func(tx *Tx) error {
+		_, err := tx.exec(ctx, `UPDATE ledger_blobs SET state = $5, due_at = $6, attempts = attempts + 1, error = $7
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state = $8`,
+			l.tenant, l.feed, b.Part, b.ID, state, stamp(due), why, BlobDue)
+		return err
+	})
+}
+
+// Part records how a part of the feed stands: its subscription is enabled, or
+// refused with a reason. started is when reeve started it; zero if it ran.
+func (l *Ledger) Part(ctx context.Context, part, state string, started time.Time, why string) error {
+	return l.db.Write(ctx, func(tx *Tx) error {
+		_, err := tx.exec(ctx, `INSERT INTO feed_parts (tenant_id, feed, part, state, started_at, checked_at, error)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (tenant_id, feed, part) DO UPDATE SET state = excluded.state,
+				started_at = coalesce(excluded.started_at, feed_parts.started_at),
+				checked_at = excluded.checked_at, error = excluded.error`,
+			l.tenant, l.feed, part, state, stamp(started), stamp(tx.Now), null(why))
+		return err
+	})
+}
+
+// null gives NULL for no text.
+func null(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// Begin records the beginning of a run of the feed, and End its end.
+func (l *Ledger) Begin(ctx context.Context, started time.Time) error {
+	return l.db.Write(ctx, func(tx *Tx) error {
+		_, err := tx.exec(ctx, `INSERT INTO import_runs (tenant_id, feed, started_at) VALUES ($1, $2, $3)
+			ON CONFLICT (tenant_id, feed, started_at) DO NOTHING`, l.tenant, l.feed, stamp(started))
+		return err
+	})
+}
+
+// End records how the run that began at started ended: complete, partial or
+// failed.
+func (l *Ledger) End(ctx context.Context, started, ended time.Time, outcome string, stored int64, detail string) error {
+	return l.db.Write(ctx, func(tx *Tx) error {
+		_, err := tx.exec(ctx, `UPDATE import_runs SET ended_at = $4, outcome = $5, stored = $6, detail = $7
+			WHERE tenant_id = $1 AND feed = $2 AND started_at = $3`,
+			l.tenant, l.feed, stamp(started), stamp(ended), outcome, stored, null(detail))
+		return err
+	})
+}
+
+// A Standing is how a feed stands: for each of its parts.
+type Standing struct {
+	Part         string
+	State, Error string // of the subscription
+	Windows      map[string]int
+	WindowsDue   int // never listed, or their last listing failed
+	Blobs        map[string]int
+	Counts       Counts
+	OldestDue    time.Time // when the source forgets the first blob or window not yet read; zero if there is none
+	Newest       time.Time // creation of the newest blob that was read
+	Troubles     []string  // the errors of what is due, the most frequent first, a few of them
+	LastStored   time.Time
+}
+
+// Standing reads how each part of the feed stands.
+func (l *Ledger) Standing(ctx context.Context) ([]Standing, error) {
+	byPart := map[string]*Standing{}
+	var order []string
+	at := func(part string) *Standing {
+		if s, ok := byPart[part]; ok {
+			return s
+		}
+		s := &Standing{Part: part, Windows: map[string]int{}, Blobs: map[string]int{}}
+		byPart[part] = s
+		order = append(order, part)
+		return s
+	}
+	err := l.each(ctx, `SELECT part, state, coalesce(error, '') FROM feed_parts
+		WHERE tenant_id = $1 AND feed = $2 ORDER BY part`, func(rows *sql.Rows) error {
+		var part, state, why string
+		if err := rows.Scan(&part, &state, &why); err != nil {
+			return err
+		}
+		s := at(part)
+		s.State, s.Error = state, why
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = l.each(ctx, `SELECT part, state, count(*), sum(CASE WHEN due_at IS NOT NULL AND (listed_at IS NULL OR attempts > 0) THEN 1 ELSE 0 END),
+		min(CASE WHEN due_at IS NOT NULL AND listed_at IS NULL THEN forget_at END)
+		FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 GROUP BY part, state ORDER BY part`, func(rows *sql.Rows) error {
+		var part, state string
+		var n, due int
+		var oldest time.Time
+		if err := rows.Scan(&part, &state, &n, &due, stamped{&oldest}); err != nil {
+			return err
+		}
+		s := at(part)
+		s.Windows[state] += n
+		s.WindowsDue += due
+		s.OldestDue = earlier(s.OldestDue, oldest)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = l.each(ctx, `SELECT part, state, count(*), sum(bytes), sum(records), sum(stored), sum(duplicate), sum(out_of_scope), sum(quarantined),
+		min(forget_at), max(created_at), max(done_at)
+		FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 GROUP BY part, state ORDER BY part`, func(rows *sql.Rows) error {
+		var part, state string
+		var n int
+		var c Counts
+		var oldest, newest, done time.Time
+		if err := rows.Scan(&part, &state, &n, &c.Bytes, &c.Records, &c.Stored, &c.Duplicate, &c.OutOfScope, &c.Quarantined,
+			stamped{&oldest}, stamped{&newest}, stamped{&done}); err != nil {
+			return err
+		}
+		s := at(part)
+		s.Blobs[state] += n
+		s.Counts.Add(c)
+		switch state {
+		case BlobDue:
+			s.OldestDue = earlier(s.OldestDue, oldest)
+		case BlobDone:
+			s.Newest, s.LastStored = newest, done
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = l.each(ctx, `SELECT part, error, count(*) AS n FROM (
+			SELECT part, error FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 AND state <> 'done' AND error IS NOT NULL
+			UNION ALL SELECT part, error FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 AND error IS NOT NULL) AS troubles
+		GROUP BY part, error ORDER BY part, n DESC`, func(rows *sql.Rows) error {
+		var part, why string
+		var n int
+		if err := rows.Scan(&part, &why, &n); err != nil {
+			return err
+		}
+		if s := at(part); len(s.Troubles) < 3 {
+			s.Troubles = append(s.Troubles, fmt.Sprintf("%d × %s", n, why))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Standing, len(order))
+	for i, part := range order {
+		all[i] = *byPart[part]
+	}
+	return all, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (l *Ledger) each(ctx context.Context, query string, f func(*sql.Rows) error) error {
+	rows, err := l.db.read.QueryContext(ctx, query, l.tenant, l.feed)
+	if err != nil {
+		return explain(l.db.url, "reading the ledger of", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

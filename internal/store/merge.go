@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"strings"
+)
+
+// Table declares how rows come into one table.
+type Table struct {
+	Name    string
+	Columns []string // in the order of a row's values
+	Key     int      // that many leading columns are the natural key
+	// Facts marks the one table of a feed that has a row for each record. Its
+	// last columns are content_id, content_at and content_len: where the record
+	// stands as the source sent it.
+	Facts bool
+}
+
+// Rows are rows for one table, to be merged.
+type Rows struct {
+	Table  *Table
+	values []any
+}
+
+// NewRows makes an empty set with room for n rows.
+func NewRows(t *Table, n int) *Rows {
+	return &Rows{Table: t, values: make([]any, 0, n*len(t.Columns))}
+}
+
+// Add adds one row: a value for each column, of a type that database/sql knows.
+func (r *Rows) Add(values ...any) {
+	if len(values) != len(r.Table.Columns) {
+		panic(fmt.Sprintf("store: %d values for the %d columns of %s", len(values), len(r.Table.Columns), r.Table.Name))
+	}
+	r.values = append(r.values, values...)
+}
+
+// Len is the number of rows.
+func (r *Rows) Len() int { return len(r.values) / len(r.Table.Columns) }
+
+// Row gives the values of row i; they are the rows' own.
+func (r *Rows) Row(i int) []any {
+	n := len(r.Table.Columns)
+	return r.values[i*n : (i+1)*n]
+}
+
+// Merge inserts those rows whose keys are not in the table yet and leaves the
+// others as they are. It returns how many it inserted.
+func (tx *Tx) Merge(ctx context.Context, r *Rows) (int, error) {
+	columns, added := len(r.Table.Columns), 0
+	for rest := r.values; len(rest) > 0; {
+		n := 1
+		for _, size := range mergeSizes {
+			if len(rest) >= size*columns {
+				n = size
+				break
+			}
+		}
+		stmt, err := tx.prepare(ctx, merge{r.Table, n})
+		if err != nil {
+			return added, err
+		}
+		res, err := stmt.ExecContext(context.WithoutCancel(ctx), rest[:n*columns]...)
+		if err != nil {
+			return added, fmt.Errorf("merging into %s: %w", r.Table.Name, err)
+		}
+		k, err := res.RowsAffected()
+		if err != nil {
+			return added, err
+		}
+		added += int(k)
+		rest = rest[n*columns:]
+	}
+	return added, nil
+}
+
+// mergeSizes are the numbers of rows that one statement inserts, largest first:
+// few statements to prepare, and few to run.
+var mergeSizes = []int{100, 25, 5, 1}
+
+// A merge is one prepared statement: so many rows into a table.
+type merge struct {
+	table *Table
+	rows  int
+}
+
+func (tx *Tx) prepare(ctx context.Context, m merge) (*sql.Stmt, error) {
+	if s, ok := tx.db.merges[m]; ok {
+		return s, nil
+	}
+	s, err := tx.db.conn.PrepareContext(context.WithoutCancel(ctx), mergeSQL(m.table, m.rows))
+	if err != nil {
+		return nil, fmt.Errorf("preparing to merge into %s: %w", m.table.Name, err)
+	}
+	tx.db.merges[m] = s
+	return s, nil
+}
+
+func mergeSQL(t *Table, rows int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", t.Name, strings.Join(t.Columns, ", "))
+	n := 0
+	for i := range rows {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteByte('(')
+		for j := range t.Columns {
+			if j > 0 {
+				b.WriteString(", ")
+			}
+			n++
+			fmt.Fprintf(&b, "$%d", n)
+		}
+		b.WriteByte(')')
+	}
+	fmt.Fprintf(&b, " ON CONFLICT (%s) DO NOTHING", strings.Join(t.Columns[:t.Key], ", "))
+	return b.String()
+}
+
+// A NameTable is a small table of names with their ids: users, operations.
+type NameTable struct {
+	Name, Column string
+	// Fold makes names that differ only in letter case one name.
+	Fold bool
+}
+
+// ID is the id of a name: the first 63 bits of its SHA-256. It is the same on
+// every worker, in every database and in every export, so there is nothing to
+// look up and no sequence to share.
+func (t *NameTable) ID(name string) int64 {
+	if t.Fold {
+		name = strings.ToLower(name)
+	}
+	sum := sha256.Sum256([]byte(name))
+	return int64(binary.BigEndian.Uint64(sum[:8]) >> 1)
+}
+
+// Names are the names that a set of rows refers to.
+type Names map[*NameTable]map[string]int64
+
+// Known gives the id of a name that the database is known to hold.
+func (db *DB) Known(t *NameTable, name []byte) (int64, bool) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	id, ok := db.names[t.Name][string(name)]
+	return id, ok
+}
+
+func (db *DB) remember(named map[string]map[string]int64) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for table, names := range named {
+		// Bounded: a tenant with very many names costs a few inserts more.
+		if db.names[table] == nil || len(db.names[table]) > maxKnownNames {
+			db.names[table] = map[string]int64{}
+		}
+		maps.Copy(db.names[table], names)
+	}
+}
+
+const maxKnownNames = 200_000
+
+// MergeNames makes sure that the names are in their tables.
+func (tx *Tx) MergeNames(ctx context.Context, names Names) error {
+	for t, byName := range names {
+		for name, id := range byName {
+			if err := tx.mergeName(ctx, t, name, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (tx *Tx) mergeName(ctx context.Context, t *NameTable, name string, id int64) error {
+	if _, ok := tx.named[t.Name][name]; ok {
+		return nil
+	}
+	added, err := tx.exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, %s) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, t.Name, t.Column), id, name)
+	if err != nil {
+		return fmt.Errorf("adding a name to %s: %w", t.Name, err)
+	}
+	if added == 0 {
+		// Seen before this process knew it; or, once in a great many years, two
+		// names with one hash, which must not become one in silence.
+		var have string
+		if err := tx.queryRow(ctx, fmt.Sprintf(`SELECT %s FROM %s WHERE id = $1`, t.Column, t.Name), id).Scan(&have); err != nil {
+			return err
+		}
+		if have != name && !(t.Fold && strings.EqualFold(have, name)) {
+			return fmt.Errorf("adding %q to %s: %q has the same id %d", name, t.Name, have, id)
+		}
+	}
+	if tx.named[t.Name] == nil {
+		tx.named[t.Name] = map[string]int64{}
+	}
+	tx.named[t.Name][name] = id
+	return nil
+}

@@ -1,0 +1,216 @@
+// Package store is reeve's database: opening and migrating it, transactions,
+// and merging rows in bulk by their natural keys. All SQL stands here, a file
+// for each subject. The package knows no cloud, no feed and no policy.
+//
+// Today the database is SQLite, embedded. Every statement is written so that
+// PostgreSQL takes the same text; what must differ between the two stands in
+// the file of the engine.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// DB is an open database. It is safe for use by several goroutines: one writes
+// at a time, any number read.
+type DB struct {
+	url   string
+	write *sql.DB // for the one connection that writes
+	read  *sql.DB
+	now   func() time.Time
+
+	writing sync.Mutex // held by Write; guards conn and merges
+	conn    *sql.Conn
+	merges  map[merge]*sql.Stmt
+
+	mu    sync.Mutex                  // guards names
+	names map[string]map[string]int64 // by table: names known to be in the database
+}
+
+// Options say how to open a database.
+type Options struct {
+	// Now gives the time for what the store itself dates. Nil means time.Now.
+	Now func() time.Time
+}
+
+// Open opens the database that url names ("sqlite:PATH"), creates it if it is
+// missing, and brings its schema up to this program's version. Errors are of
+// type *Error.
+func Open(ctx context.Context, url string, o Options) (*DB, error) {
+	path, ok := strings.CutPrefix(url, "sqlite:")
+	if !ok || path == "" {
+		return nil, &Error{URL: url, Doing: "opening the database",
+			Cause:  "its address is not of the form sqlite:PATH",
+			Remedy: "set database.url, for example to sqlite:reeve.db"}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	db := &DB{url: url, now: o.Now, names: map[string]map[string]int64{}}
+	for _, step := range []struct {
+		doing string
+		do    func(context.Context) error
+	}{
+		{"opening the database", func(ctx context.Context) error { return db.openSQLite(ctx, path) }},
+		{"bringing up to date the schema of", db.migrate},
+		{"opening the database", db.connect},
+	} {
+		if err := step.do(ctx); err != nil {
+			db.Close()
+			return nil, explain(url, step.doing, err)
+		}
+	}
+	return db, nil
+}
+
+// connect takes the one connection that writes, for as long as db is open.
+func (db *DB) connect(ctx context.Context) error {
+	var err error
+	db.conn, err = db.write.Conn(ctx)
+	db.merges = map[merge]*sql.Stmt{}
+	return err
+}
+
+// Close ends the use of the database. What was committed is safe with or
+// without it.
+func (db *DB) Close() error {
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	for _, s := range db.merges {
+		s.Close()
+	}
+	db.merges = nil
+	if db.conn != nil {
+		db.conn.Close()
+		db.conn = nil
+	}
+	var first error
+	for _, c := range []*sql.DB{db.read, db.write} {
+		if c == nil {
+			continue
+		}
+		if err := c.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// Tx is one write transaction.
+type Tx struct {
+	db *DB
+	// Now is when the transaction began: one time for all that it dates.
+	Now time.Time
+
+	named map[string]map[string]int64 // names added by this transaction
+}
+
+// Write runs f in a transaction and commits it. If f returns an error, or
+// panics, nothing of it remains. Statements are not cut short when ctx ends,
+// since that would cost the whole transaction; f looks at ctx itself where it
+// takes long.
+func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if db.conn == nil {
+		return fmt.Errorf("writing to %s: %w", db.url, sql.ErrConnDone)
+	}
+	tx := &Tx{db: db, Now: db.now().UTC(), named: map[string]map[string]int64{}}
+	if _, err := tx.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return explain(db.url, "beginning a transaction on", err)
+	}
+	open := true
+	defer func() {
+		if open {
+			tx.exec(ctx, "ROLLBACK")
+		}
+	}()
+	if err := f(tx); err != nil {
+		return explain(db.url, "writing to", err)
+	}
+	if _, err := tx.exec(ctx, "COMMIT"); err != nil {
+		return explain(db.url, "committing to", err)
+	}
+	open = false
+	db.remember(tx.named)
+	return nil
+}
+
+func (tx *Tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	res, err := tx.db.conn.ExecContext(context.WithoutCancel(ctx), query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func (tx *Tx) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return tx.db.conn.QueryContext(context.WithoutCancel(ctx), query, args...)
+}
+
+func (tx *Tx) queryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	return tx.db.conn.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+}
+
+// timeLayout is how times stand in the database: UTC, to the millisecond, so
+// that text order is time order.
+const timeLayout = "2006-01-02 15:04:05.000"
+
+// stamp is t as the database holds it; the zero time is NULL.
+func stamp(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format(timeLayout)
+}
+
+// stamped reads a time that the database holds; NULL gives the zero time.
+type stamped struct{ t *time.Time }
+
+func (s stamped) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*s.t = time.Time{}
+	case time.Time:
+		*s.t = v.UTC()
+	case string:
+		t, err := time.Parse(timeLayout, v)
+		if err != nil {
+			return fmt.Errorf("reading a time from the database: %w", err)
+		}
+		*s.t = t
+	default:
+		return fmt.Errorf("reading a time from the database: it is a %T", v)
+	}
+	return nil
+}
+
+// Day is the number YYYYMMDD of the UTC day of t.
+func Day(t time.Time) int {
+	y, m, d := t.UTC().Date()
+	return y*10000 + int(m)*100 + d
+}
+
+// Tenant gives the number under which the rows of a tenant are kept, and makes
+// one if it has none.
+func (db *DB) Tenant(ctx context.Context, guid string) (int, error) {
+	guid = strings.ToLower(guid)
+	var id int
+	err := db.Write(ctx, func(tx *Tx) error {
+		if _, err := tx.exec(ctx, `INSERT INTO tenants (id, tenant_guid)
+			SELECT coalesce(max(id), 0) + 1, $1 FROM tenants WHERE true
+			ON CONFLICT (tenant_guid) DO NOTHING`, guid); err != nil {
+			return err
+		}
+		return tx.queryRow(ctx, `SELECT id FROM tenants WHERE tenant_guid = $1`, guid).Scan(&id)
+	})
+	return id, err
+}

@@ -1,0 +1,48 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Error is a refusal by the database, with what to do about it.
+type Error struct {
+	URL    string // the database's address; it holds no password
+	Doing  string // what was being done, as a gerund
+	Cause  string // what is wrong, in a sentence without its full stop
+	Remedy string // what to do
+	Err    error  // what the engine said; may be nil
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s %s: %s", e.Doing, e.URL, e.Cause)
+	if e.Err != nil {
+		s += fmt.Sprintf(" (%v)", e.Err)
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint is the remedy, for whoever prints the error.
+func (e *Error) Hint() string { return e.Remedy }
+
+// explain makes an engine's error an *Error where it knows what it means.
+// Errors that are not the database's pass as they are.
+func explain(url, doing string, err error) error {
+	var known *Error
+	if err == nil || errors.As(err, &known) {
+		if known != nil && known.URL == "" {
+			known.URL = url
+		}
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if cause, remedy := sqliteTrouble(err); cause != "" {
+		return &Error{URL: url, Doing: doing, Cause: cause, Remedy: remedy, Err: err}
+	}
+	return err
+}
