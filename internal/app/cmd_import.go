@@ -1,0 +1,188 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reeve365/reeve/internal/config"
+	"github.com/reeve365/reeve/internal/ingest"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+func importCommand(p *program) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "import", GroupID: "main",
+		Short: "Import what happens in the tenant, and see how far it is",
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(importRunCommand(p), importStatusCommand(p))
+	return cmd
+}
+
+func importRunCommand(p *program) *cobra.Command {
+	var once, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Import all feeds, again and again until it is stopped",
+		Long: `run signs in, subscribes to the configured content types, lists what Microsoft
+holds and imports it. It may be killed at any moment: what is stored is complete
+in itself, and the next run goes on from there.
+
+With --once it ends when everything that is available has been imported, and its
+exit code is 0 only then.`,
+		Example: `  reeve import run --once
+  reeve import run --config /etc/reeve/reeve.yaml
+  REEVE_DATABASE_URL=sqlite:/var/lib/reeve/reeve.db reeve import run --feeds-audit-days 2`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.load(true)
+			if err != nil {
+				return err
+			}
+			log := logger(p.Err, c)
+			announce(p.Err, c, log)
+			a, err := p.setup(cmd.Context(), c, log)
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			if once {
+				results, err := a.cycle(cmd.Context(), true, p.progress(c))
+				if err == nil && asJSON {
+					err = printJSON(p.Out, results)
+				}
+				return errors.Join(err, incomplete(results))
+			}
+			return a.run(cmd.Context(), p.progress(c))
+		},
+	}
+	cmd.Flags().BoolVar(&once, "once", false, "end when everything that is available is imported")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "with --once, print what was done as JSON")
+	return cmd
+}
+
+// run imports at the configured interval until ctx ends. A cycle that fails is
+// logged, and the next one tries again.
+func (a *App) run(ctx context.Context, progress func(ingest.Progress)) error {
+	for {
+		started := a.now()
+		if _, err := a.cycle(ctx, false, progress); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			a.log.Error("The import cycle failed.", "error", err)
+		}
+		wait := a.Config.Feeds.Audit.Interval - a.now().Sub(started)
+		a.log.Info("Waiting for the next cycle.", "wait", max(wait, 0).Round(time.Second))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(max(wait, 0)):
+		}
+	}
+}
+
+// feedResult is what one run of a feed did, for people and programs.
+type feedResult struct {
+	Feed        string   `json:"feed"`
+	Complete    bool     `json:"complete"`
+	Listings    int      `json:"listings"`
+	Blobs       int      `json:"blobs"`
+	Bytes       int64    `json:"bytes"`
+	Records     int64    `json:"records"`
+	Stored      int64    `json:"stored"`
+	Duplicate   int64    `json:"duplicate"`
+	OutOfScope  int64    `json:"out_of_scope"`
+	Quarantined int64    `json:"quarantined"`
+	Left        int      `json:"left"`
+	Lost        int      `json:"lost"`
+	Problems    []string `json:"problems,omitempty"`
+	Seconds     float64  `json:"seconds"`
+}
+
+// cycle runs every feed once. The events that the original engine's alerts look
+// for are emitted only when they are true: a section is finished when all of it
+// was imported, and the cycle when every section is.
+func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progress)) ([]feedResult, error) {
+	started := a.now()
+	var results []feedResult
+	complete := true
+	var errs []error
+	for _, f := range a.Feeds {
+		r, err := ingest.Run(ctx, f, ingest.Options{
+			DB: a.DB, Tenant: a.Tenant, Now: a.now, Log: a.log, Once: once, Progress: progress,
+			Every: a.Config.Feeds.Audit.Interval, Concurrency: a.Config.Feeds.Audit.Concurrency,
+		})
+		took := r.Ended.Sub(r.Started)
+		results = append(results, feedResult{
+			Feed: f.Name, Complete: err == nil && r.Complete(), Listings: r.Listings, Blobs: r.Blobs, Bytes: r.Counts.Bytes,
+			Records: r.Counts.Records, Stored: r.Counts.Stored, Duplicate: r.Counts.Duplicate, OutOfScope: r.Counts.OutOfScope,
+			Quarantined: r.Counts.Quarantined, Left: r.Left, Lost: r.Lost, Problems: r.Problems, Seconds: took.Seconds(),
+		})
+		if err != nil {
+			complete = false
+			errs = append(errs, err)
+			continue
+		}
+		for _, problem := range r.Problems {
+			a.log.Warn("Not imported.", "feed", f.Name, "reason", problem)
+		}
+		if r.Counts.Quarantined > 0 {
+			a.log.Warn("Records were put into quarantine.", "feed", f.Name, "records", r.Counts.Quarantined)
+		}
+		stats := slog.Group("stats", "records", r.Counts.Records, "stored", r.Counts.Stored, "duplicate", r.Counts.Duplicate,
+			"out_of_scope", r.Counts.OutOfScope, "quarantined", r.Counts.Quarantined, "blobs", r.Blobs)
+		if !r.Complete() {
+			complete = false
+			a.log.Warn("The section is not complete.", "section", f.Section, "left", r.Left, "lost", r.Lost, stats)
+			continue
+		}
+		if f.Name == "audit" {
+			a.log.Info(fmt.Sprintf("Finished activity import. Time taken in = %.2f minutes.", took.Minutes()), stats)
+		}
+		a.log.Info("FinishedSectionImport", "context", lasted(f.Section, took))
+	}
+	if complete {
+		a.log.Info("FinishedImportCycle", "context", lasted("reeve", a.now().Sub(started)))
+	}
+	return results, errors.Join(errs...)
+}
+
+// lasted is a duration as the original engine writes it in its events.
+func lasted(what string, d time.Duration) string {
+	s := int(d.Seconds())
+	return fmt.Sprintf("%s: %d hours, %d mins, and %d seconds.", what, s/3600, s/60%60, s%60)
+}
+
+// incomplete is the error of runs that could not import everything.
+func incomplete(results []feedResult) error {
+	var errs []error
+	for _, r := range results {
+		if !r.Complete && (r.Left > 0 || r.Lost > 0 || len(r.Problems) > 0) {
+			errs = append(errs, failWith(exitSource, "the feed %s is not complete: %d blobs or windows could not be read and stay due, %d are lost; see 'reeve import status'",
+				r.Feed, r.Left, r.Lost))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// openDatabase opens the configured database without signing in anywhere.
+func (p *program) openDatabase(ctx context.Context, c *config.Config) (*store.DB, int, error) {
+	if c.TenantID == "" {
+		return nil, 0, failWith(exitConfig, "tenant-id is not set: give --tenant-id, REEVE_TENANT_ID or the key in the file, to say whose records are meant")
+	}
+	db, err := store.Open(ctx, c.Database.URL, store.Options{Now: p.now})
+	if err != nil {
+		return nil, 0, err
+	}
+	tenant, err := db.Tenant(ctx, c.TenantID)
+	if err != nil {
+		db.Close()
+		return nil, 0, err
+	}
+	return db, tenant, nil
+}

@@ -1,0 +1,172 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reeve365/reeve/internal/store"
+)
+
+func importStatusCommand(p *program) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "How far the import is, what is left, and how long the source keeps it",
+		Example: `  reeve import status
+  reeve import status --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.load(false)
+			if err != nil {
+				return err
+			}
+			db, tenant, err := p.openDatabase(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			s, err := status(cmd.Context(), db, tenant)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(p.Out, s)
+			}
+			p.printStatus(s)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// statusReport is how the import stands.
+type statusReport struct {
+	Feeds       map[string][]partReport `json:"feeds"`
+	LastRun     *runReport              `json:"last_run,omitempty"`
+	Workloads   map[string]int64        `json:"workloads"`
+	Ignored     int64                   `json:"out_of_scope"`
+	Quarantined map[string]int64        `json:"quarantined"`
+	Findings    []findingReport         `json:"findings"`
+}
+
+type partReport struct {
+	Part         string         `json:"part"`
+	Subscription string         `json:"subscription"`
+	Windows      map[string]int `json:"windows"`
+	Blobs        map[string]int `json:"blobs"`
+	Records      int64          `json:"records"`
+	Stored       int64          `json:"stored"`
+	OldestDue    *time.Time     `json:"forgotten_from,omitempty"`
+	Troubles     []string       `json:"troubles,omitempty"`
+}
+
+type runReport struct {
+	Started time.Time  `json:"started"`
+	Ended   *time.Time `json:"ended,omitempty"`
+	Outcome string     `json:"outcome"`
+	Stored  int64      `json:"stored"`
+	Detail  string     `json:"detail,omitempty"`
+}
+
+type findingReport struct {
+	Rule    string    `json:"rule"`
+	Message string    `json:"message"`
+	Remedy  string    `json:"remedy"`
+	Since   time.Time `json:"since"`
+}
+
+func status(ctx context.Context, db *store.DB, tenant int) (*statusReport, error) {
+	ledger := db.Ledger(tenant, "audit")
+	standings, err := ledger.Standing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &statusReport{Feeds: map[string][]partReport{"audit": {}}, Workloads: map[string]int64{}, Quarantined: map[string]int64{}, Findings: []findingReport{}}
+	for _, x := range standings {
+		s.Feeds["audit"] = append(s.Feeds["audit"], partReport{Part: x.Part, Subscription: x.State, Windows: x.Windows, Blobs: x.Blobs,
+			Records: x.Counts.Records, Stored: x.Counts.Stored, OldestDue: instant(x.OldestDue), Troubles: x.Troubles})
+	}
+	runs, err := ledger.Runs(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(runs) > 0 {
+		r := runs[0]
+		s.LastRun = &runReport{Started: r.Started, Ended: instant(r.Ended), Outcome: r.Outcome, Stored: r.Stored, Detail: r.Detail}
+	}
+	if s.Ignored, err = db.CountIgnored(ctx, tenant); err != nil {
+		return nil, err
+	}
+	for _, count := range []struct {
+		to map[string]int64
+		by func(context.Context, int) ([]store.Count, error)
+	}{{s.Workloads, db.CountWorkloads}, {s.Quarantined, db.CountQuarantine}} {
+		all, err := count.by(ctx, tenant)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range all {
+			count.to[c.Name] = c.Rows
+		}
+	}
+	findings, err := db.Findings(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range findings {
+		s.Findings = append(s.Findings, findingReport{f.Rule, f.Message, f.Remedy, f.Since})
+	}
+	return s, nil
+}
+
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func (p *program) printStatus(s *statusReport) {
+	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "content type\tsubscription\twindows\tblobs read\tdue\tlost\trecords\tstored\tforgotten from")
+	var troubles []string
+	for _, x := range s.Feeds["audit"] {
+		windows := 0
+		for _, n := range x.Windows {
+			windows += n
+		}
+		oldest := "-"
+		if x.OldestDue != nil {
+			oldest = fmt.Sprintf("in %s", x.OldestDue.Sub(p.now()).Round(time.Minute))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", x.Part, x.Subscription, windows,
+			x.Blobs[store.BlobDone], x.Blobs[store.BlobDue], x.Blobs[store.BlobLost], x.Records, x.Stored, oldest)
+		for _, why := range x.Troubles {
+			troubles = append(troubles, x.Part+": "+why)
+		}
+	}
+	t.Flush()
+	if r := s.LastRun; r != nil {
+		outcome := r.Outcome
+		if outcome == "" {
+			outcome = "still running, or killed"
+		}
+		fmt.Fprintf(p.Out, "\nlast run: %s, %s, %d stored %s\n", r.Started.Format(time.RFC3339), outcome, r.Stored, r.Detail)
+	} else {
+		fmt.Fprintln(p.Out, "\nNothing has been imported yet: run 'reeve import run --once'.")
+	}
+	for reason, n := range s.Quarantined {
+		fmt.Fprintf(p.Out, "in quarantine: %d × %s\n", n, reason)
+	}
+	for _, why := range troubles {
+		fmt.Fprintln(p.Out, "trouble:", why)
+	}
+	for _, f := range s.Findings {
+		fmt.Fprintf(p.Out, "finding: %s.\n         %s.\n", f.Message, strings.ToUpper(f.Remedy[:1])+f.Remedy[1:])
+	}
+}

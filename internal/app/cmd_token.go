@@ -1,0 +1,79 @@
+package app
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/pki"
+)
+
+func tokenCommand(p *program) *cobra.Command {
+	var resource string
+	var claims, asJSON bool
+	cmd := &cobra.Command{
+		Use: "token", GroupID: "main",
+		Short: "Obtain an access token: the proof that signing in works",
+		Long: `token signs in as configured and prints an access token for a resource. The token
+is a secret for as long as it lives, about an hour. With --claims it prints what
+the token says instead: who it is for, which permissions (roles) it carries.`,
+		Example: `  reeve token --claims
+  curl -H "Authorization: Bearer $(reeve token --resource graph)" https://graph.microsoft.com/v1.0/organization`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.load(true)
+			if err != nil {
+				return err
+			}
+			p.notices(c)
+			var cloud m365.Cloud
+			client, err := signInTo(c, &cloud)
+			if err != nil {
+				return err
+			}
+			s, err := signIn(cmd.Context(), c, cloud, client)
+			if err != nil {
+				return err
+			}
+			if s.Pair.Certificate != nil {
+				fmt.Fprintf(p.Err, "certificate %s, thumbprint %s, until %s, %d days left\n", s.Pair.Certificate.Subject,
+					pki.SHA1(s.Pair.Certificate), s.Pair.Certificate.NotAfter.UTC().Format(time.RFC3339), s.Pair.DaysLeft(p.now()))
+				if err := s.Pair.UsableForSignIn(p.now()); err != nil {
+					return failWith(exitSignIn, "the certificate of auth.certificate cannot sign in: %w", err)
+				}
+			}
+			credential, err := m365.NewCredential(cloud, s, client)
+			if err != nil {
+				return coded{exitConfig, err}
+			}
+			audience := map[string]string{"manage": cloud.ManageAudience, "graph": cloud.GraphAudience,
+				"vault": cloud.VaultAudience, "logs": cloud.LogsAudience}[resource]
+			if audience == "" {
+				audience = resource
+			}
+			token, err := m365.Token(cmd.Context(), credential, audience)
+			if err != nil {
+				return err
+			}
+			header, says, err := m365.Claims(token.Token)
+			if err != nil && (claims || asJSON) {
+				return err
+			}
+			switch {
+			case claims:
+				return printJSON(p.Out, says)
+			case asJSON:
+				return printJSON(p.Out, map[string]any{"resource": audience, "expires_at": token.ExpiresOn.UTC(),
+					"access_token": token.Token, "header": header, "claims": says})
+			}
+			_, err = fmt.Fprintln(p.Out, token.Token)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&resource, "resource", "manage", "manage, graph, vault, logs, or the URI of another resource")
+	cmd.Flags().BoolVar(&claims, "claims", false, "print the decoded claims instead of the token")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print token, expiry and claims as JSON")
+	cmd.RegisterFlagCompletionFunc("resource", cobra.FixedCompletions([]string{"manage", "graph", "vault", "logs"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}

@@ -1,0 +1,250 @@
+// Package app is the wiring: it builds everything else from the configuration,
+// in one straight line, and holds the commands, a file each.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/reeve365/reeve/internal/config"
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// Streams are what a command reads and writes. Results go to Out, talk to Err.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Exit codes.
+const (
+	exitOK       = 0
+	exitFailure  = 1
+	exitUsage    = 2
+	exitConfig   = 3 // a setting is missing or wrong
+	exitSignIn   = 4 // authentication or consent
+	exitSource   = 5 // the source is unavailable, or not all of it could be read
+	exitDatabase = 6
+	exitCheck    = 7 // a check failed
+)
+
+// coded is an error with an exit code of its own.
+type coded struct {
+	code int
+	err  error
+}
+
+func (c coded) Error() string { return c.err.Error() }
+func (c coded) Unwrap() error { return c.err }
+
+func failWith(code int, format string, args ...any) error {
+	return coded{code, fmt.Errorf(format, args...)}
+}
+
+// exitCode tells an error's exit code.
+func exitCode(err error) int {
+	var (
+		own      coded
+		settings *config.Problems
+		signIn   *m365.SignInError
+		answer   *m365.Error
+		database *store.Error
+	)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &own):
+		return own.code
+	case errors.As(err, &settings):
+		return exitConfig
+	case errors.As(err, &database):
+		return exitDatabase
+	case errors.Is(err, m365.ErrTransient), errors.Is(err, m365.ErrThrottled):
+		return exitSource
+	case errors.As(err, &signIn), errors.Is(err, m365.ErrUnauthorized), errors.Is(err, m365.ErrForbidden):
+		return exitSignIn
+	case errors.As(err, &answer):
+		return exitSource
+	}
+	return exitFailure
+}
+
+// program is one run of reeve: what it was given, for the commands.
+type program struct {
+	Streams
+	environ    []string
+	now        func() time.Time
+	configFile string
+	flags      *pflag.FlagSet // those of the settings
+}
+
+// Main runs reeve with the arguments after its name, and returns the exit code.
+func Main(ctx context.Context, args, environ []string, s Streams) int {
+	p := &program{Streams: s, environ: environ, now: time.Now}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		fmt.Fprintln(s.Err, "reeve: stopped. What was stored is complete in itself; the next run goes on from here.")
+		return exitFailure
+	}
+	p.complain(err)
+	return exitCode(err)
+}
+
+// complain prints an error, with what is known of its cause and remedy.
+func (p *program) complain(err error) {
+	fmt.Fprintln(p.Err, "reeve:", err)
+	var signIn *m365.SignInError
+	if errors.As(err, &signIn) {
+		if x, ok := signIn.Explanation(); ok {
+			fmt.Fprintf(p.Err, "\n  cause:   %s\n  remedy:  %s\n  waiting: %s\n", indent(x.Cause), indent(x.Remedy), indent(x.Waiting))
+		}
+		return
+	}
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) && hinted.Hint() != "" {
+		fmt.Fprintf(p.Err, "  remedy: %s\n", indent(hinted.Hint()))
+	}
+}
+
+func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n           ") }
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "reeve",
+		Short: "Look after a Microsoft 365 tenant: import its audit log, under a certificate, without losing a record",
+		Long: `reeve imports what happens in a Microsoft 365 tenant into SQL, signs in with
+certificates, and can show that nothing is missing.
+
+Try it without a tenant:   reeve demo
+Import your own:           reeve config validate && reeve import run --once`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.AddGroup(&cobra.Group{ID: "main", Title: "Commands:"}, &cobra.Group{ID: "other", Title: "More:"})
+	root.SetHelpCommandGroupID("other")
+	root.SetCompletionCommandGroupID("other")
+	p.flags = root.PersistentFlags()
+	p.flags.StringVar(&p.configFile, "config", "", "the configuration file (also REEVE_CONFIG)")
+	for _, k := range config.Keys() {
+		doc, _, _ := strings.Cut(k.Doc, ". ")
+		p.flags.String(k.Flag, "", strings.TrimSuffix(doc, "."))
+		f := p.flags.Lookup(k.Flag)
+		f.DefValue = ""
+		if k.Bool() {
+			f.NoOptDefVal = "true"
+		}
+		if len(k.Values) > 0 {
+			root.RegisterFlagCompletionFunc(k.Flag, cobra.FixedCompletions(slices.Clone(k.Values), cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+	root.SetUsageTemplate(usageTemplate)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return failWith(exitUsage, "%w\nSee '%s --help' for its flags and 'reeve help settings' for those of the settings", err, cmd.CommandPath())
+	})
+	for _, add := range commands {
+		root.AddCommand(add(p))
+	}
+	root.AddCommand(&cobra.Command{
+		Use:   "settings",
+		Short: "Every setting: its key, flag, variable and default",
+		Long:  config.Reference(),
+	})
+	checkArgs(root)
+	return root
+}
+
+// commands are reeve's commands.
+var commands = []func(*program) *cobra.Command{
+	demoCommand,
+	importCommand,
+	auditCommand,
+	tokenCommand,
+	emulateCommand,
+	configCommand,
+	versionCommand,
+}
+
+// checkArgs makes wrong arguments of every command usage errors.
+func checkArgs(cmd *cobra.Command) {
+	check := cmd.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		if err == nil {
+			return nil
+		}
+		if cmd.HasSubCommands() && len(args) > 0 {
+			err = fmt.Errorf("%q is not a command of %s", args[0], cmd.CommandPath())
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				err = fmt.Errorf("%w; did you mean %q?", err, near[0])
+			}
+		}
+		return failWith(exitUsage, "%w\nSee '%s --help'", err, cmd.CommandPath())
+	}
+	for _, c := range cmd.Commands() {
+		checkArgs(c)
+	}
+}
+
+// load reads the configuration from flags, environment and file.
+func (p *program) load(signIn bool) (*config.Config, error) {
+	set := map[string]string{}
+	for _, k := range config.Keys() {
+		if f := p.flags.Lookup(k.Flag); f.Changed {
+			set[k.Name] = f.Value.String()
+		}
+	}
+	return config.Load(config.Source{File: p.configFile, Environ: p.environ, Flags: set, SignIn: signIn})
+}
+
+// with gives the environment with some variables replaced or added.
+func with(environ, variables []string) []string {
+	byName := map[string]string{}
+	for _, v := range slices.Concat(environ, variables) {
+		name, _, _ := strings.Cut(v, "=")
+		byName[name] = v
+	}
+	return slices.Sorted(maps.Values(byName))
+}
+
+const usageTemplate = `Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [command]{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if eq (len .Groups) 0}}
+
+Commands:{{range $cmds}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{else}}{{range $group := .Groups}}
+
+{{.Title}}{{range $cmds}}{{if (and (eq .GroupID $group.ID) (or .IsAvailableCommand (eq .Name "help")))}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{end}}{{if .LocalNonPersistentFlags.HasAvailableFlags}}
+
+Flags:
+{{.LocalNonPersistentFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+
+Settings are flags too, and variables, and keys of a file: see 'reeve help settings'.
+{{if .HasAvailableSubCommands}}Use '{{.CommandPath}} [command] --help' for more about a command.
+{{end}}`

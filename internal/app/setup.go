@@ -1,0 +1,267 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/reeve365/reeve/internal/certstore"
+	"github.com/reeve365/reeve/internal/config"
+	"github.com/reeve365/reeve/internal/feed"
+	"github.com/reeve365/reeve/internal/ingest"
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/m365/activity"
+	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// App is reeve at work on one tenant.
+type App struct {
+	Config     *config.Config
+	Cloud      m365.Cloud
+	Credential *m365.Credential
+	Pair       pki.Pair // the certificate in use; without one if the method is another
+	DB         *store.DB
+	Tenant     int
+	Feeds      []*ingest.Feed
+
+	log   *slog.Logger
+	now   func() time.Time
+	stops []func() error // in the order of starting; Close goes backwards
+}
+
+// setup builds reeve from its configuration: who signs in and how, the database,
+// the feeds. It is one straight line on purpose. What it has opened when it
+// fails, it closes.
+func (p *program) setup(ctx context.Context, c *config.Config, log *slog.Logger) (_ *App, err error) {
+	a := &App{Config: c, log: log, now: p.now}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	client, err := signInTo(c, &a.Cloud)
+	if err != nil {
+		return nil, err
+	}
+	signIn, err := signIn(ctx, c, a.Cloud, client)
+	if err != nil {
+		return nil, err
+	}
+	a.Pair = signIn.Pair
+	if a.Pair.Certificate != nil {
+		a.logCertificate()
+		if err := a.Pair.UsableForSignIn(a.now()); err != nil {
+			return nil, failWith(exitSignIn, "the certificate of auth.certificate cannot sign in: %w", err)
+		}
+	}
+	if a.Credential, err = m365.NewCredential(a.Cloud, signIn, client); err != nil {
+		return nil, coded{exitConfig, err}
+	}
+	scope, err := feed.NewScope(c.Feeds.Audit.OrgURLs)
+	if err != nil {
+		return nil, coded{exitConfig, err}
+	}
+	if a.DB, err = store.Open(ctx, c.Database.URL, store.Options{Now: p.now}); err != nil {
+		return nil, err
+	}
+	a.stops = append(a.stops, a.DB.Close)
+	if a.Tenant, err = a.DB.Tenant(ctx, c.TenantID); err != nil {
+		return nil, err
+	}
+	if err := a.setScope(ctx, scope); err != nil {
+		return nil, err
+	}
+	if c.Feeds.Audit.Enabled {
+		api, err := activity.New(activity.Options{Cloud: a.Cloud, TenantID: c.TenantID, Credential: a.Credential, HTTP: client})
+		if err != nil {
+			return nil, coded{exitConfig, err}
+		}
+		a.Feeds = append(a.Feeds, feed.Audit(feed.AuditOptions{
+			Client: api, Tenant: a.Tenant, ContentTypes: c.Feeds.Audit.ContentTypes,
+			Backfill: time.Duration(c.Feeds.Audit.Days) * 24 * time.Hour, Scope: scope, Now: p.now,
+		}))
+	}
+	return a, nil
+}
+
+// Close ends what setup began, the last first.
+func (a *App) Close() error {
+	var first error
+	for len(a.stops) > 0 {
+		stop := a.stops[len(a.stops)-1]
+		a.stops = a.stops[:len(a.stops)-1]
+		if err := stop(); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// signInTo finds the cloud that the configuration names, and makes the client
+// for its network.
+func signInTo(c *config.Config, cloud *m365.Cloud) (*http.Client, error) {
+	var err error
+	if *cloud, err = m365.LookupCloud(c.Cloud); err != nil {
+		return nil, coded{exitConfig, err}
+	}
+	for _, e := range []struct {
+		to *string
+		by string
+	}{
+		{&cloud.AuthorityHost, c.AuthorityHost}, {&cloud.Graph, c.GraphEndpoint},
+		{&cloud.Manage, c.ManageEndpoint}, {&cloud.Logs, c.LogsEndpoint},
+	} {
+		if e.by != "" {
+			*e.to = e.by
+		}
+	}
+	var ca []byte
+	if c.CAFile != "" {
+		if ca, err = os.ReadFile(c.CAFile); err != nil {
+			return nil, failWith(exitConfig, "reading ca-file: %w", err)
+		}
+	}
+	client, err := m365.NewHTTPClient(m365.NetworkOptions{CA: ca})
+	if err != nil {
+		return nil, failWith(exitConfig, "ca-file %s: %w", c.CAFile, err)
+	}
+	return client, nil
+}
+
+// signIn gathers what the configured method needs, and fetches the certificate.
+func signIn(ctx context.Context, c *config.Config, cloud m365.Cloud, client *http.Client) (m365.SignIn, error) {
+	s := m365.SignIn{
+		Method: m365.Method(c.Auth.Method), TenantID: c.TenantID, ClientID: c.ClientID,
+		Secret: c.Auth.ClientSecret.Reveal(), SendChain: c.Auth.SendChain, FederatedTokenFile: c.Auth.FederatedTokenFile,
+	}
+	if s.Method != m365.MethodCertificate {
+		return s, nil
+	}
+	ref, err := certstore.ParseReference(c.Auth.Certificate)
+	if err != nil {
+		return s, failWith(exitConfig, "auth.certificate: %w", err)
+	}
+	if ref.Kind == certstore.KindFile {
+		s.Pair, err = certstore.File(ref.Path, c.Auth.CertificatePassword.Reveal())
+		if err != nil {
+			return s, coded{exitConfig, err}
+		}
+		return s, nil
+	}
+	vault, err := openVault(c, ref, cloud, client)
+	if err != nil {
+		return s, err
+	}
+	get := vault.Get
+	if ref.Kind == certstore.KindSecret {
+		get = vault.Secret
+	}
+	if s.Pair, err = get(ctx, ref.Name, ref.Version); err != nil && exitCode(err) == exitFailure {
+		err = coded{exitSignIn, err}
+	}
+	return s, err
+}
+
+// openVault signs in to the Key Vault that holds the certificate.
+func openVault(c *config.Config, ref certstore.Reference, cloud m365.Cloud, client *http.Client) (*certstore.KeyVault, error) {
+	s := m365.SignIn{
+		Method: m365.Method(c.Auth.VaultMethod), TenantID: c.TenantID, ClientID: c.ClientID,
+		Secret: c.Auth.ClientSecret.Reveal(), FederatedTokenFile: c.Auth.FederatedTokenFile,
+	}
+	switch s.Method {
+	case m365.MethodManagedIdentity:
+		s.ClientID = "" // the one of the machine, not the application's
+	case m365.MethodCertificate:
+		var err error
+		if s.Pair, err = certstore.File(c.Auth.VaultCertificate, ""); err != nil {
+			return nil, failWith(exitConfig, "auth.vault-certificate: %w", err)
+		}
+	}
+	credential, err := m365.NewCredential(cloud, s, client)
+	if err != nil {
+		return nil, failWith(exitConfig, "signing in to the key vault: %w", err)
+	}
+	url := ref.VaultURL
+	if url == "" {
+		url = c.VaultURL
+	}
+	vault, err := certstore.OpenKeyVault(url, cloud, credential, client)
+	if err != nil {
+		return nil, coded{exitConfig, err}
+	}
+	return vault, nil
+}
+
+// setScope writes the scope where people look for it. That nothing is left out
+// is a finding, until somebody says that it is meant.
+func (a *App) setScope(ctx context.Context, scope feed.Scope) error {
+	const rule, subject = "org-urls-empty", "audit"
+	if err := a.DB.SetScope(ctx, scope.Rules()); err != nil {
+		return err
+	}
+	if !scope.Everything() || a.Config.Feeds.Audit.ImportEverything || !a.Config.Feeds.Audit.Enabled {
+		for _, r := range scope.Rules() {
+			a.log.Info("Scope of the audit log.", "rule", "+"+r.String())
+		}
+		return a.DB.Settle(ctx, a.Tenant, rule, subject)
+	}
+	f := store.Finding{Rule: rule, Subject: subject,
+		Message: "feeds.audit.org-urls is empty, so the records of every site, everybody's OneDrive included, are imported",
+		Remedy:  "list the sites that are wanted, or set feeds.audit.import-everything to say that this is meant"}
+	a.log.Warn(f.Message, "remedy", f.Remedy)
+	return a.DB.Find(ctx, a.Tenant, f)
+}
+
+func (a *App) logCertificate() {
+	cert := a.Pair.Certificate
+	left := a.Pair.DaysLeft(a.now())
+	level := slog.LevelInfo
+	if left < 30 {
+		level = slog.LevelWarn
+	}
+	a.log.Log(context.Background(), level, "Signing in with a certificate.", "subject", cert.Subject.String(),
+		"sha1", pki.SHA1(cert), "sha256", pki.SHA256(cert), "not_after", cert.NotAfter.UTC().Format(time.RFC3339), "days_left", left)
+}
+
+// announce says which settings are in force, and from where.
+func announce(w io.Writer, c *config.Config, log *slog.Logger) {
+	if c.Log.Format == "json" {
+		for _, s := range c.Settings() {
+			log.Info("setting", "key", s.Key, "value", s.Value, "origin", s.Origin)
+		}
+	} else {
+		printSettings(w, c)
+	}
+	for _, n := range c.Notices() {
+		log.Warn(n)
+	}
+}
+
+func printSettings(w io.Writer, c *config.Config) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range c.Settings() {
+		value := s.Value
+		if value == "" {
+			value = "-"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", s.Key, value, s.Origin)
+	}
+	t.Flush()
+}
+
+// logger makes the logger that the configuration asks for.
+func logger(w io.Writer, c *config.Config) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(c.Log.Level)) // one of the four: config has checked it
+	o := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

@@ -1,0 +1,190 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"html/template"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// A view is a page's template and what it shows.
+type view struct {
+	name string
+	data any
+}
+
+// page makes a handler of a function that builds a view. Its errors become one
+// page, in this one place.
+func (s *Site) page(f func(context.Context) (view, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := f(r.Context())
+		status := http.StatusOK
+		if err != nil {
+			s.Log.Error("A page could not be made.", "path", r.URL.Path, "error", err)
+			status = http.StatusInternalServerError
+			v = view{"error.html", struct{ frame }{s.frame()}}
+		}
+		var b bytes.Buffer
+		if err := s.pages.ExecuteTemplate(&b, v.name, v.data); err != nil {
+			s.Log.Error("A page could not be made.", "path", r.URL.Path, "error", err)
+			http.Error(w, "This page could not be made; the log says why.", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(status)
+		w.Write(b.Bytes())
+	})
+}
+
+// frame is what every page shows.
+type frame struct {
+	Banner string
+	At     time.Time
+}
+
+func (s *Site) frame() frame { return frame{Banner: s.Banner, At: s.Now().UTC()} }
+
+type statusPage struct {
+	frame
+	Parts       []store.Standing
+	Sum         store.Counts
+	Due, Lost   int
+	Oldest      time.Time
+	Run         *store.Run
+	Workloads   []bar
+	Days        []bar
+	Ignored     int64
+	Quarantined []store.Count
+	Held        int64
+	Findings    []store.Finding
+}
+
+// bar is one bar of a chart that is a table as well.
+type bar struct {
+	Name  string
+	Rows  int64
+	Share int // of the longest, in percent
+}
+
+func bars(counts []store.Count) []bar {
+	var longest int64 = 1
+	for _, c := range counts {
+		longest = max(longest, c.Rows)
+	}
+	var all []bar
+	for _, c := range counts {
+		all = append(all, bar{c.Name, c.Rows, int(100 * c.Rows / longest)})
+	}
+	return all
+}
+
+func (s *Site) status(ctx context.Context) (view, error) {
+	p := statusPage{frame: s.frame()}
+	ledger := s.DB.Ledger(s.Tenant, "audit")
+	var err error
+	if p.Parts, err = ledger.Standing(ctx); err != nil {
+		return view{}, err
+	}
+	for _, x := range p.Parts {
+		p.Sum.Add(x.Counts)
+		p.Due += x.Blobs[store.BlobDue] + x.WindowsDue
+		p.Lost += x.Blobs[store.BlobLost] + x.Windows[store.WindowLost]
+		if !x.OldestDue.IsZero() && (p.Oldest.IsZero() || x.OldestDue.Before(p.Oldest)) {
+			p.Oldest = x.OldestDue
+		}
+	}
+	runs, err := ledger.Runs(ctx, 1)
+	if err != nil {
+		return view{}, err
+	}
+	if len(runs) > 0 {
+		p.Run = &runs[0]
+	}
+	workloads, err := s.DB.CountWorkloads(ctx, s.Tenant)
+	if err != nil {
+		return view{}, err
+	}
+	p.Workloads = bars(workloads)
+	days, err := s.DB.CountDays(ctx, s.Tenant)
+	if err != nil {
+		return view{}, err
+	}
+	if len(days) > 31 {
+		days = days[len(days)-31:]
+	}
+	slices.Reverse(days)
+	p.Days = bars(days)
+	if p.Ignored, err = s.DB.CountIgnored(ctx, s.Tenant); err != nil {
+		return view{}, err
+	}
+	if p.Quarantined, err = s.DB.CountQuarantine(ctx, s.Tenant); err != nil {
+		return view{}, err
+	}
+	for _, c := range p.Quarantined {
+		p.Held += c.Rows
+	}
+	p.Findings, err = s.DB.Findings(ctx, s.Tenant)
+	return view{"status.html", p}, err
+}
+
+// functions are what the templates can call.
+var functions = template.FuncMap{
+	// number groups the digits of n by three, with a narrow space.
+	"number": func(n any) string {
+		s := fmt.Sprint(n)
+		var b strings.Builder
+		for i, r := range s {
+			if i > 0 && (len(s)-i)%3 == 0 {
+				b.WriteRune('\u202f')
+			}
+			b.WriteRune(r)
+		}
+		return b.String()
+	},
+	"bytes": func(n int64) string {
+		const unit = 1024
+		switch {
+		case n < unit*unit:
+			return fmt.Sprintf("%.1f KiB", float64(n)/unit)
+		case n < unit*unit*unit:
+			return fmt.Sprintf("%.1f MiB", float64(n)/unit/unit)
+		}
+		return fmt.Sprintf("%.1f GiB", float64(n)/unit/unit/unit)
+	},
+	"time": func(t time.Time) string {
+		if t.IsZero() {
+			return "–"
+		}
+		return t.UTC().Format("2006-01-02 15:04:05 UTC")
+	},
+	"until": func(t, now time.Time) string {
+		if t.IsZero() {
+			return "–"
+		}
+		d := t.Sub(now).Round(time.Minute)
+		if d < 0 {
+			return "already"
+		}
+		return fmt.Sprintf("in %d d %d h %d min", int(d.Hours())/24, int(d.Hours())%24, int(d.Minutes())%60)
+	},
+	"day": func(s string) string {
+		t, err := time.Parse("20060102", s)
+		if err != nil {
+			return s
+		}
+		return t.Format("Mon 2 Jan 2006")
+	},
+	"sum": func(m map[string]int) int {
+		n := 0
+		for _, v := range m {
+			n += v
+		}
+		return n
+	},
+}

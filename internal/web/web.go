@@ -1,0 +1,117 @@
+// Package web is reeve's site: pages made on the server from what the store
+// holds. It never calls Microsoft, and a page changes nothing. For now it is
+// one page, the status of the import, without sign-in, on loopback alone.
+package web
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/reeve365/reeve/internal/store"
+)
+
+//go:embed templates/*.html static/*
+var files embed.FS
+
+// Options say what the site shows, and where.
+type Options struct {
+	Listen string // host:port; a loopback address
+	DB     *store.DB
+	Tenant int
+	Log    *slog.Logger
+	Now    func() time.Time
+	Banner string // shown on top of every page; may be empty
+}
+
+// Site is the site while it is served.
+type Site struct {
+	Options
+	pages    *template.Template
+	listener net.Listener
+	server   *http.Server
+	done     chan struct{}
+}
+
+// Start serves the site. If the port is taken by another program it takes a
+// free one: the address is what URL says.
+func Start(o Options) (*Site, error) {
+	pages, err := template.New("").Funcs(functions).ParseFS(files, "templates/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("reading the templates: %w", err)
+	}
+	host, _, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen %s: %w", o.Listen, err)
+	}
+	l, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		o.Log.Warn("The address of the status page is taken; it gets a free port.", "listen", o.Listen, "error", err)
+		if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+			return nil, fmt.Errorf("serving the status page on %s: %w", host, err)
+		}
+	}
+	s := &Site{Options: o, pages: pages, listener: l, done: make(chan struct{})}
+	s.server = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+	}
+	go func() {
+		defer close(s.done)
+		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			o.Log.Error("The status page is no longer served.", "error", err)
+		}
+	}()
+	return s, nil
+}
+
+// URL is the address of the first page.
+func (s *Site) URL() string { return "http://" + s.listener.Addr().String() + "/" }
+
+// Close stops serving, after what is under way, but within five seconds.
+func (s *Site) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := s.server.Shutdown(ctx)
+	<-s.done
+	return err
+}
+
+func (s *Site) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", s.page(s.status))
+	mux.Handle("GET /static/", http.FileServerFS(files))
+	return secure(mux)
+}
+
+// secure sets what every answer carries: no script, nothing from elsewhere, and
+// no frame around it. A request for another host name than ours is refused, so
+// that a page of the internet cannot read this one by way of its own name.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(r.Host); err == nil {
+			host = h
+		}
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			http.Error(w, "This page is served on loopback alone.", http.StatusMisdirectedRequest)
+			return
+		}
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
