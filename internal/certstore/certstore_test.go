@@ -1,13 +1,19 @@
 package certstore_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reeve365/reeve/internal/certstore"
@@ -178,9 +184,9 @@ func TestKeyVaultSaysWhatIsWrong(t *testing.T) {
 		want   []string
 	}{
 		{"certificates/get missing", func(_ *testing.T, w *world) { w.tenant.Vault.Deny(w.reader, "certificates/get") }, tenant.CertificateName,
-			[]string{"lacks certificates/get", "secrets/get as well"}},
+			[]string{"lacks certificates/get", "secrets/get for its private key"}},
 		{"secrets/get missing", func(_ *testing.T, w *world) { w.tenant.Vault.Deny(w.reader, "secrets/get") }, tenant.CertificateName,
-			[]string{"lacks secrets/get", "Key Vault Secrets User"}},
+			[]string{"lacks secrets/get"}},
 		{"no such certificate", func(*testing.T, *world) {}, "reeve",
 			[]string{"the vault has " + tenant.CertificateName}},
 		{"no such certificate, no list", func(_ *testing.T, w *world) { w.tenant.Vault.Deny(w.reader, "certificates/list") }, "reeve",
@@ -209,6 +215,43 @@ func TestKeyVaultSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestKeyVaultByManagedIdentity reads the certificate as the original engine does:
+// in App Service, by the identity of the web app.
+func TestKeyVaultByManagedIdentity(t *testing.T) {
+	w := newWorld(t)
+	variables, err := w.WriteClient(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range variables {
+		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "IDENTITY_") {
+			t.Setenv(name, value)
+		}
+	}
+	client, err := m365.NewHTTPClient(m365.NetworkOptions{CA: w.CA()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	cred, err := m365.NewCredential(customCloud(t), m365.SignIn{Method: m365.MethodManagedIdentity}, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cloud := customCloud(t)
+	cloud.AuthorityHost = w.Origins().Authority
+	vault, err := certstore.OpenKeyVault(w.Origins().Vault, cloud, cred, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := vault.Get(t.Context(), tenant.CertificateName, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !pair.Certificate.Equal(w.tenant.Client().Certificate) {
+		t.Errorf("got %v", pair)
+	}
+}
+
 func TestKeyVaultKinds(t *testing.T) {
 	w := newWorld(t)
 	if _, err := w.vault.Get(t.Context(), "absent", ""); !errors.Is(err, m365.ErrNotFound) {
@@ -217,6 +260,52 @@ func TestKeyVaultKinds(t *testing.T) {
 	w.tenant.Vault.Deny(w.reader, "certificates/get")
 	if _, err := w.vault.Get(t.Context(), tenant.CertificateName, ""); !errors.Is(err, m365.ErrForbidden) {
 		t.Errorf("got %v, want forbidden", err)
+	}
+}
+
+type staticToken struct{}
+
+func (staticToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: "t", ExpiresOn: time.Now().Add(time.Hour)}, nil
+}
+
+// TestKeyVaultRefusesWhatCannotSignIn has a vault of its own, since the emulated one
+// makes no such certificates.
+func TestKeyVaultRefusesWhatCannotSignIn(t *testing.T) {
+	w := newWorld(t)
+	current, old := w.tenant.Client().Certificate, w.tenant.Vault.Versions(tenant.CertificateName)[0]
+	for want, answers := range map[string]struct {
+		exportable bool
+		cer        []byte
+		secret     string
+	}{
+		"may not leave the vault":   {false, current.Raw, old.Secret},
+		"holds another certificate": {true, current.Raw, old.Secret},
+		"neither PEM text nor":      {true, current.Raw, "a password"},
+		"is empty":                  {true, current.Raw, ""},
+	} {
+		var server *httptest.Server
+		server = httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			id := server.URL + strings.TrimSuffix(r.URL.Path, "/") + "/" + version
+			switch {
+			case r.Header.Get("Authorization") == "":
+				rw.Header().Set("WWW-Authenticate", `Bearer authorization="https://login.example/t", resource="https://vault.azure.net"`)
+				rw.WriteHeader(http.StatusUnauthorized)
+			case strings.HasPrefix(r.URL.Path, "/certificates/"):
+				json.NewEncoder(rw).Encode(map[string]any{"id": id, "cer": answers.cer, "policy": map[string]any{"key_props": map[string]any{"exportable": answers.exportable}}})
+			default:
+				json.NewEncoder(rw).Encode(map[string]any{"id": id, "value": answers.secret, "contentType": tenant.PKCS12})
+			}
+		}))
+		vault, err := certstore.OpenKeyVault(server.URL, customCloud(t), staticToken{}, server.Client())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair, err := vault.Get(t.Context(), "reeve", "")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v and %v, want %q", pair, err, want)
+		}
+		server.Close()
 	}
 }
 

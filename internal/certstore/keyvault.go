@@ -33,7 +33,7 @@ func OpenKeyVault(vaultURL string, cloud m365.Cloud, cred azcore.TokenCredential
 		return nil, fmt.Errorf("the key vault's address: %w", err)
 	}
 	if u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
-		return nil, fmt.Errorf("the key vault's address %q is not of the form https://NAME.%s", vaultURL, cloud.VaultSuffix)
+		return nil, fmt.Errorf("the key vault's address %q is not of the form https://HOST, such as https://contoso.vault.azure.net", vaultURL)
 	}
 	if cloud.Listed() && !strings.HasSuffix(strings.ToLower(u.Hostname()), "."+cloud.VaultSuffix) {
 		return nil, fmt.Errorf("the key vault's address %q is not below %s, the domain of the vaults of cloud %q", vaultURL, cloud.VaultSuffix, cloud.Name)
@@ -65,7 +65,7 @@ func (v *KeyVault) Get(ctx context.Context, name, version string) (pki.Pair, err
 	op := fmt.Sprintf("reading certificate %s from the key vault", name)
 	answer, err := v.certificates.GetCertificate(ctx, name, version, nil)
 	if err != nil {
-		return pki.Pair{}, v.explain(ctx, op, name, forCertificates, err)
+		return pki.Pair{}, v.explain(ctx, op, name, getCertificate, err)
 	}
 	if answer.ID == nil {
 		return pki.Pair{}, fmt.Errorf("%s: the vault's answer has no id", op)
@@ -95,7 +95,7 @@ func (v *KeyVault) Secret(ctx context.Context, name, version string) (pki.Pair, 
 func (v *KeyVault) secret(ctx context.Context, op, name, version string) (pki.Pair, error) {
 	answer, err := v.secrets.GetSecret(ctx, name, version, nil)
 	if err != nil {
-		return pki.Pair{}, v.explain(ctx, op, name, forSecrets, err)
+		return pki.Pair{}, v.explain(ctx, op, name, getSecret, err)
 	}
 	if answer.Value == nil {
 		return pki.Pair{}, fmt.Errorf("%s: the vault's answer has no value", op)
@@ -111,16 +111,15 @@ func (v *KeyVault) secret(ctx context.Context, op, name, version string) (pki.Pa
 	return pair, nil
 }
 
-// access says what a refused call needed.
-type access struct{ permission, role string }
-
-var (
-	forCertificates = access{permission: "certificates/get", role: "Key Vault Certificate User"}
-	forSecrets      = access{permission: "secrets/get", role: "Key Vault Secrets User"}
+// Permissions of a vault's access policies. The role Key Vault Certificate User has
+// both.
+const (
+	getCertificate = "certificates/get"
+	getSecret      = "secrets/get"
 )
 
 // explain names an error of the SDK and says what to do about it.
-func (v *KeyVault) explain(ctx context.Context, op, name string, needs access, err error) error {
+func (v *KeyVault) explain(ctx context.Context, op, name, permission string, err error) error {
 	var signIn *m365.SignInError
 	var answer *azcore.ResponseError
 	switch {
@@ -137,21 +136,16 @@ func (v *KeyVault) explain(ctx context.Context, op, name string, needs access, e
 		e.Remedy = "enable it, or make a new version"
 	case strings.HasSuffix(code, "ForbiddenByFirewall"), strings.HasSuffix(code, "ForbiddenByConnection"):
 		e.Remedy = "the vault's firewall refuses this machine: allow its address, or use a private endpoint"
+	case strings.HasSuffix(code, "ForbiddenByRbac"):
+		e.Remedy = fmt.Sprintf("the identity that reads the vault has no role with %s: give it Key Vault Certificate User, which covers the certificate and its private key; a new role takes up to 10 minutes", permission)
 	case e.Status == http.StatusForbidden:
-		e.Remedy = fmt.Sprintf("the identity that reads the vault lacks %s: grant it by an access policy or the role %s; the other half of a certificate needs %s as well; a new grant takes up to 10 minutes", needs.permission, needs.role, needs.other())
+		e.Remedy = fmt.Sprintf("the identity that reads the vault lacks %s: its access policy needs %s for the certificate and %s for its private key", permission, getCertificate, getSecret)
 	case e.Status == http.StatusNotFound:
 		e.Remedy = v.namesInstead(ctx, name)
 	case e.Status == http.StatusUnauthorized:
 		e.Remedy = "see that the vault is in the tenant that the identity signs in to, and in the configured cloud"
 	}
 	return e
-}
-
-func (a access) other() string {
-	if a == forCertificates {
-		return forSecrets.permission
-	}
-	return forCertificates.permission
 }
 
 // namesInstead lists the certificates that there are, as far as that is allowed and

@@ -37,9 +37,9 @@ import (
 type Options struct {
 	Tenant *tenant.Tenant // required
 
-	// Listen is the loopback address of the first API, as IP:port. The others
-	// follow on consecutive ports, in the order of Origins. Port 0, the
-	// default with 127.0.0.1, gives each API a free port of its own.
+	// Listen is the address of the first API, as IP:port with the IP 127.0.0.1
+	// or ::1. The others follow on consecutive ports, in the order of Origins.
+	// Port 0 gives each API a free port of its own; empty means 127.0.0.1:0.
 	Listen string
 
 	Seed         uint64        // decides what is left to chance: faults and token lifetimes
@@ -220,8 +220,8 @@ func listen(address string, n int) ([]net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the address to listen on %q: want IP:port: %w", address, err)
 	}
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return nil, fmt.Errorf("listening on %s: the emulated tenant listens on loopback only; use 127.0.0.1", address)
+	if host != "127.0.0.1" && host != "::1" {
+		return nil, fmt.Errorf("listening on %s: the emulated tenant listens on loopback only; use 127.0.0.1 or [::1]", address)
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port+uint64(n)-1 > 65535 {

@@ -2,8 +2,10 @@ package emulator
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -90,7 +92,7 @@ func TestListensOnLoopbackOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:8080", "example.com:80", "localhost:0", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65533"} {
+	for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:8080", "example.com:80", "localhost:0", "127.0.0.1", "127.0.0.1:http", "127.0.0.2:0", "127.0.0.1:65533"} {
 		e, err := Start(Options{Tenant: tn, Listen: address})
 		if err == nil {
 			t.Errorf("Start listens on %q", address)
@@ -100,6 +102,33 @@ func TestListensOnLoopbackOnly(t *testing.T) {
 	if _, err := Start(Options{}); err == nil {
 		t.Error("Start needs no tenant")
 	}
+}
+
+func TestPortInUseLeavesNothingOpen(t *testing.T) {
+	tn, err := tenant.New(tenant.Options{Users: 1, Days: 1, PerUser: 1, Calm: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	used, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.Close()
+	first := fmt.Sprintf("127.0.0.1:%d", used.Addr().(*net.TCPAddr).Port-1)
+	probe, err := net.Listen("tcp", first)
+	if err != nil {
+		t.Skip("the port before a free one is in use")
+	}
+	probe.Close()
+	if e, err := Start(Options{Tenant: tn, Listen: first}); err == nil {
+		e.Close()
+		t.Fatal("Start took a port in use")
+	}
+	probe, err = net.Listen("tcp", first)
+	if err != nil {
+		t.Fatalf("after Start: %v", err)
+	}
+	probe.Close()
 }
 
 func TestUnknownRoutesAreNamed(t *testing.T) {

@@ -146,7 +146,6 @@ func Run(ctx context.Context, feed *Feed, o Options) (Result, error) {
 	}
 	err := r.run(ctx)
 	r.result.Ended = o.Now().UTC()
-	r.result.Left = len(r.tried)
 	outcome, detail := "complete", ""
 	switch {
 	case err != nil:
@@ -183,9 +182,36 @@ func (r *run) run(ctx context.Context) error {
 			return err
 		}
 		if !r.Once || found == 0 && pass > 1 || pass == maxPasses {
-			return nil
+			return r.countLeft(ctx, parts)
 		}
 	}
+}
+
+// countLeft counts what this run tried in vain and nobody else has done since.
+func (r *run) countLeft(ctx context.Context, parts []string) error {
+	if len(r.tried) == 0 {
+		return nil
+	}
+	end := r.Now().Add(2 * r.feed.Retention)
+	windows, err := r.ledger.DueWindows(ctx, parts, end)
+	if err != nil {
+		return err
+	}
+	for _, w := range windows {
+		if r.tried[windowKey(w)] > 0 && w.Attempts > 0 {
+			r.result.Left++
+		}
+	}
+	blobs, err := r.ledger.DueBlobs(ctx, end, maxDue+len(r.tried))
+	if err != nil {
+		return err
+	}
+	for _, b := range blobs {
+		if r.tried[blobKey(b)] > 0 {
+			r.result.Left++
+		}
+	}
+	return nil
 }
 
 // enable sees to it that the source collects the feed's parts, and gives those

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,46 +55,44 @@ func (r *run) list(ctx context.Context, parts []string, listed map[string]bool, 
 
 func windowKey(w store.Window) string { return "window " + w.Part + w.Start.Format(time.RFC3339) }
 
-// dueWindows gives the windows to list now. If none is due but some will be
-// tried again by this run, it waits for them.
+// dueWindows gives the windows to list now. If none is due but some are to be
+// tried again by this run, it waits for the first of them.
 func (r *run) dueWindows(ctx context.Context, parts []string, listed map[string]bool, again bool) ([]store.Window, error) {
-	for {
-		now := r.Now()
-		horizon := now
-		if again {
-			horizon = now.Add(r.feed.Retention) // whatever is still listed at all
-		}
-		all, err := r.ledger.DueWindows(ctx, parts, horizon)
-		if err != nil {
-			return nil, err
-		}
-		var due []store.Window
-		for _, w := range all {
-			if w.Due.After(now) && !listed[windowKey(w)] || r.exhausted(windowKey(w)) {
-				continue
-			}
+	now := r.Now()
+	horizon := now.Add(longestWait)
+	if again {
+		horizon = now.Add(r.feed.Retention) // whatever is still listed at all
+	}
+	all, err := r.ledger.DueWindows(ctx, parts, horizon)
+	if err != nil {
+		return nil, err
+	}
+	var due, waiting []store.Window
+	for _, w := range all {
+		switch {
+		case r.exhausted(windowKey(w)):
+		case !w.Due.After(now), again && listed[windowKey(w)]:
 			due = append(due, w)
-		}
-		if len(due) > 0 || again {
-			return due, nil
-		}
-		next, err := r.ledger.DueWindows(ctx, parts, now.Add(longestWait))
-		if err != nil {
-			return nil, err
-		}
-		d := time.Duration(-1)
-		for _, w := range next {
-			if w.Attempts > 0 && r.retrying(windowKey(w)) && (d < 0 || w.Due.Sub(now) < d) {
-				d = w.Due.Sub(now)
-			}
-		}
-		if d < 0 {
-			return nil, nil
-		}
-		if err := wait(ctx, max(d, time.Millisecond)); err != nil {
-			return nil, err
+		case r.retrying(windowKey(w)):
+			waiting = append(waiting, w)
 		}
 	}
+	if len(due) > 0 {
+		return due, nil
+	}
+	return afterWait(ctx, now, waiting, func(w store.Window) time.Time { return w.Due })
+}
+
+// afterWait waits for those that are due first and gives them.
+func afterWait[T any](ctx context.Context, now time.Time, waiting []T, due func(T) time.Time) ([]T, error) {
+	if len(waiting) == 0 {
+		return nil, nil
+	}
+	first := slices.MinFunc(waiting, func(a, b T) int { return due(a).Compare(due(b)) })
+	if err := wait(ctx, due(first).Sub(now)); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(waiting, func(v T) bool { return due(v).After(due(first)) }), nil
 }
 
 // longestWait is the longest that a run waits to try something again; what is

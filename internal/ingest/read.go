@@ -58,39 +58,28 @@ func (r *run) read(ctx context.Context) error {
 // maxDue is how many blobs of the ledger are held at once.
 const maxDue = 5000
 
-// dueBlobs gives the blobs to read now. If none is due but some will be tried
-// again by this run, it waits for them.
+// dueBlobs gives the blobs to read now. If none is due but some are to be tried
+// again by this run, it waits for the first of them.
 func (r *run) dueBlobs(ctx context.Context) ([]store.Blob, error) {
-	for {
-		now := r.Now()
-		all, err := r.ledger.DueBlobs(ctx, now, maxDue+r.failing())
-		if err != nil {
-			return nil, err
-		}
-		var due []store.Blob
-		for _, b := range all {
-			if !r.exhausted(blobKey(b)) {
-				due = append(due, b)
-			}
-		}
-		if len(due) > 0 {
-			return due, nil
-		}
-		soon, err := r.ledger.DueBlobs(ctx, now.Add(longestWait), maxDue+r.failing())
-		if err != nil {
-			return nil, err
-		}
-		waiting := false
-		for _, b := range soon {
-			waiting = waiting || r.retrying(blobKey(b))
-		}
-		if !waiting {
-			return nil, nil
-		}
-		if err := wait(ctx, r.Pause(1)); err != nil {
-			return nil, err
+	now := r.Now()
+	all, err := r.ledger.DueBlobs(ctx, now.Add(longestWait), maxDue+r.failing())
+	if err != nil {
+		return nil, err
+	}
+	var due, waiting []store.Blob
+	for _, b := range all {
+		switch {
+		case r.exhausted(blobKey(b)):
+		case !b.Due.After(now):
+			due = append(due, b)
+		case r.retrying(blobKey(b)):
+			waiting = append(waiting, b)
 		}
 	}
+	if len(due) > 0 {
+		return due, nil
+	}
+	return afterWait(ctx, now, waiting, func(b store.Blob) time.Time { return b.Due })
 }
 
 func blobKey(b store.Blob) string { return "blob " + b.Part + " " + b.ID }

@@ -62,7 +62,7 @@ func (e *Error) Error() string {
 	if e.Status != 0 {
 		fmt.Fprintf(b, " answered %s", status(e.Status))
 	}
-	for _, s := range []string{e.Code, e.Message} {
+	for _, s := range []string{e.Code, strings.TrimSuffix(e.Message, ".")} {
 		if s != "" {
 			fmt.Fprintf(b, ": %s", s)
 		}
@@ -101,7 +101,7 @@ func ReadError(op string, resp *http.Response) *Error {
 	e := &Error{
 		Op:         op,
 		Status:     resp.StatusCode,
-		RetryAfter: retryAfter(resp.Header, time.Now()),
+		RetryAfter: retryAfter(resp.Header),
 		Kind:       kindOf(resp.StatusCode),
 	}
 	if resp.Request != nil {
@@ -169,22 +169,28 @@ func retryable(err error) bool {
 // hint says what to do about an error of the network that people can mend.
 func hint(err error) string {
 	if !retryable(err) {
-		return "; if a proxy of your network inspects TLS, or the cloud is an emulated one, give its certificate authority as an extra one"
+		return "if a proxy of your network inspects TLS, or the cloud is an emulated one, give its certificate authority as an extra one"
 	}
 	return ""
 }
 
-// retryAfter reads Retry-After, in seconds or as a date.
-func retryAfter(h http.Header, now time.Time) time.Duration {
+// retryAfter reads Retry-After, in seconds or as a date. A date is compared with the
+// one that the same clock wrote on the answer.
+func retryAfter(h http.Header) time.Duration {
 	const month = 30 * 24 * 60 * 60
 	s := h.Get("Retry-After")
 	if n, err := strconv.Atoi(s); err == nil && n > 0 {
 		return time.Duration(min(n, month)) * time.Second
 	}
-	if t, err := http.ParseTime(s); err == nil && t.After(now) {
-		return t.Sub(now).Round(time.Second)
+	until, err := http.ParseTime(s)
+	if err != nil {
+		return 0
 	}
-	return 0
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return max(0, until.Sub(now))
 }
 
 func status(code int) string {

@@ -83,6 +83,13 @@ var explanations = []Explanation{
 		Waiting: waitDirectory,
 	},
 	{
+		Code:    7000277,
+		Title:   "the certificate was revoked",
+		Cause:   "The authority that issued the certificate has withdrawn it.",
+		Remedy:  "Find out from that authority why, make a new certificate with a new key, upload its public part to the application, and configure it here.",
+		Waiting: noWait,
+	},
+	{
 		Code:    700024,
 		Title:   "the assertion is outside its time",
 		Cause:   "An assertion is good for a few minutes around this machine's time, and Entra ID's clock says otherwise. Almost always this machine's clock is wrong.",

@@ -1,6 +1,7 @@
 package m365
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ const (
 	// tryTimeout bounds one try whose answer is read into memory.
 	tryTimeout     = 2 * time.Minute
 	maxErrorBody   = 64 << 10
-	defaultMaxBody = 1 << 20
+	defaultMaxBody = int64(1 << 20)
 )
 
 // NewPipeline makes the pipeline for an API.
@@ -77,9 +78,9 @@ func NewPipeline(o PipelineOptions) *Pipeline {
 		p.classify = func(*Error) {}
 	}
 	retry := policy.RetryOptions{
-		MaxRetries:    int32(orDefault(o.Retry.Max, 5)),
-		RetryDelay:    orDefault(o.Retry.Delay, time.Second),
-		MaxRetryDelay: orDefault(o.Retry.MaxDelay, time.Minute),
+		MaxRetries:    int32(cmp.Or(o.Retry.Max, 5)),
+		RetryDelay:    cmp.Or(o.Retry.Delay, time.Second),
+		MaxRetryDelay: cmp.Or(o.Retry.MaxDelay, time.Minute),
 		ShouldRetry:   p.shouldRetry,
 	}
 	p.stream = retry // without a limit on the whole try
@@ -99,17 +100,9 @@ func NewPipeline(o PipelineOptions) *Pipeline {
 	return p
 }
 
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}
-
 // Do makes the call. Its error is an [*Error], a [*SignInError], or the context's.
 func (p *Pipeline) Do(ctx context.Context, c Call) (*http.Response, error) {
-	callCtx := context.WithValue(ctx, maxBodyKey{}, orDefault(c.MaxBody, defaultMaxBody))
+	callCtx := context.WithValue(ctx, maxBodyKey{}, cmp.Or(c.MaxBody, defaultMaxBody))
 	if c.Stream {
 		callCtx = policy.WithRetryOptions(context.WithValue(ctx, maxBodyKey{}, int64(0)), p.stream)
 	}
@@ -144,7 +137,7 @@ func (p *Pipeline) unanswered(ctx context.Context, c Call, req *policy.Request, 
 		return fmt.Errorf("%s: %w", c.Op, signIn)
 	}
 	err = withoutURL(err)
-	e := &Error{Op: c.Op, URL: hostPath(req.Raw().URL), Err: err, Remedy: strings.TrimPrefix(hint(err), "; ")}
+	e := &Error{Op: c.Op, URL: hostPath(req.Raw().URL), Err: err, Remedy: hint(err)}
 	if retryable(err) && !errors.Is(err, errTooLarge) {
 		e.Kind = ErrTransient
 	}
@@ -232,7 +225,7 @@ func (t boundedTransport) Do(req *http.Request) (*http.Response, error) {
 		limit = defaultMaxBody
 	}
 	switch {
-	case resp.StatusCode >= 400:
+	case resp.StatusCode >= 300:
 		resp.Body = &boundedBody{resp.Body, maxErrorBody, io.EOF} // the beginning says enough
 	case limit > 0:
 		resp.Body = &boundedBody{resp.Body, limit, errTooLarge}

@@ -279,13 +279,13 @@ func TestNewHTTPClientRefusesCA(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
 	for value, want := range map[string]time.Duration{
 		"": 0, "7": 7 * time.Second, "-1": 0, "soon": 0, "99999999999999999999": 0,
+		"999999999999":                  30 * 24 * time.Hour,
 		"Sat, 21 Nov 2026 09:01:30 GMT": 90 * time.Second,
 		"Sat, 21 Nov 2026 08:00:00 GMT": 0,
 	} {
-		if got := retryAfter(http.Header{"Retry-After": {value}}, now); got != want {
+		if got := retryAfter(http.Header{"Retry-After": {value}, "Date": {"Sat, 21 Nov 2026 09:00:00 GMT"}}); got != want {
 			t.Errorf("%q: got %s, want %s", value, got, want)
 		}
 	}

@@ -43,10 +43,12 @@ func (e *SignInError) Error() string {
 	if e.Resource != "" {
 		fmt.Fprintf(b, " for %s", e.Resource)
 	}
+	message := e.Message
 	if x, ok := e.Explanation(); ok {
 		fmt.Fprintf(b, ": AADSTS%d, %s", x.Code, x.Title)
+		message = strings.TrimPrefix(message, fmt.Sprintf("AADSTS%d: ", x.Code))
 	}
-	fmt.Fprintf(b, ": %s", e.Message)
+	fmt.Fprintf(b, ": %s", message)
 	if e.TraceID != "" {
 		fmt.Fprintf(b, " (trace %s, correlation %s, %s)", e.TraceID, e.CorrelationID, e.Timestamp)
 	}
@@ -89,7 +91,10 @@ func (c *Credential) signInError(ctx context.Context, o policy.TokenRequestOptio
 		e.read(failed.RawResponse)
 	case network != nil:
 		e.cause = withoutURL(network)
-		e.Message = e.cause.Error() + hint(e.cause)
+		e.Message = e.cause.Error()
+		if h := hint(e.cause); h != "" {
+			e.Message += "; " + h
+		}
 	default:
 		e.Message = err.Error()
 		e.Codes = codesIn(e.Message)
@@ -101,7 +106,7 @@ func (c *Credential) signInError(ctx context.Context, o policy.TokenRequestOptio
 // read takes the error out of Entra ID's answer, whose body the SDK keeps in memory.
 func (e *SignInError) read(resp *http.Response) {
 	e.Status = resp.StatusCode
-	e.RetryAfter = retryAfter(resp.Header, time.Now())
+	e.RetryAfter = retryAfter(resp.Header)
 	data, err := runtime.Payload(resp)
 	var body struct {
 		Error         string `json:"error"`

@@ -36,7 +36,8 @@ type Window struct {
 type Blob struct {
 	Part, ID, URI   string
 	Created, Forget time.Time
-	Attempts        int
+	Due             time.Time // when to read it; set when read from the ledger
+	Attempts        int       // failed ones so far
 }
 
 // A Ledger is the ledger of one feed of one tenant: which intervals of the
@@ -140,8 +141,8 @@ func (l *Ledger) Listed(ctx context.Context, w Window, blobs []Blob) (fresh int,
 // those forgotten soonest first.
 func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob, error) {
 	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, b *Blob) error {
-		return rows.Scan(&b.Part, &b.ID, &b.URI, stamped{&b.Created}, stamped{&b.Forget}, &b.Attempts)
-	}, `SELECT part, blob, uri, created_at, forget_at, attempts FROM ledger_blobs
+		return rows.Scan(&b.Part, &b.ID, &b.URI, stamped{&b.Created}, stamped{&b.Forget}, stamped{&b.Due}, &b.Attempts)
+	}, `SELECT part, blob, uri, created_at, forget_at, due_at, attempts FROM ledger_blobs
 		WHERE tenant_id = $1 AND feed = $2 AND state = $3 AND due_at <= $4
 		ORDER BY forget_at, part, blob LIMIT $5`, l.tenant, l.feed, BlobDue, stamp(now), limit)
 }

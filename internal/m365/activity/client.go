@@ -117,15 +117,16 @@ func (c *Client) Subscriptions(ctx context.Context) ([]Subscription, error) {
 		return nil, err
 	}
 	var list []Subscription
-	if err := decodeList(resp, &list); err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+	if err := decodeList(op, resp, &list); err != nil {
+		return nil, err
 	}
 	return list, nil
 }
 
 // Start subscribes the tenant to a content type, such as "Audit.General". That it is
 // subscribed already is success. Content is gathered from then on; the first may take
-// up to 12 hours to appear, Microsoft says.
+// up to 12 hours to appear, Microsoft says. It also says not to repeat a start within
+// 15 minutes, so look at [Client.Subscriptions] first.
 func (c *Client) Start(ctx context.Context, contentType string) error {
 	op := "starting the subscription to " + contentType
 	_, err := c.pipeline.Do(ctx, m365.Call{
@@ -180,21 +181,30 @@ func port(u *url.URL) string {
 }
 
 // decodeList decodes an answer that must be a JSON array. The API has been seen to
-// send errors with the status of a success.
-func decodeList(resp *http.Response, list any) error {
+// send errors with the status of a success, and proxies send pages; unless the answer
+// names an error of the API, the next one may be whole.
+func decodeList(op string, resp *http.Response, list any) error {
 	data, err := runtime.Payload(resp)
+	if err == nil {
+		data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
+		if len(data) > 0 && data[0] == '[' {
+			err = json.Unmarshal(data, list)
+			if err == nil {
+				return nil
+			}
+		}
+	}
+	e := m365.ReadError(op, resp)
 	if err != nil {
-		return err
+		e.Message, e.Err = "not the documented list", err
+	} else {
+		e.Message = "not a list: " + e.Message
 	}
-	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
-	if len(data) == 0 || data[0] != '[' {
-		e := m365.ReadError("", resp)
-		return fmt.Errorf("the answer is not a list: %s", strings.TrimPrefix(strings.TrimSpace(e.Code+": "+e.Message), ": "))
+	if e.Code == "" {
+		e.Kind = m365.ErrTransient
 	}
-	if err := json.Unmarshal(data, list); err != nil {
-		return fmt.Errorf("the answer is not the documented list: %w", err)
-	}
-	return nil
+	classify(e)
+	return e
 }
 
 // classify completes errors by the API's own codes.

@@ -88,8 +88,8 @@ func (c *Client) page(ctx context.Context, op, page string) ([]Content, string, 
 		return nil, "", err
 	}
 	var list []Content
-	if err := decodeList(resp, &list); err != nil {
-		return nil, "", fmt.Errorf("%s: %w", op, err)
+	if err := decodeList(op, resp, &list); err != nil {
+		return nil, "", err
 	}
 	next, err := c.next(resp.Header.Get("NextPageUri"))
 	if err != nil {

@@ -201,9 +201,9 @@ func TestFaultsThatAreReported(t *testing.T) {
 	}{
 		{"content", emulator.RepeatPage, nil, "leads back"},
 		{"content", emulator.ForeignLink, nil, "sent nowhere else"},
-		{"content", emulator.NotArray, nil, "not a list: No records."},
-		{"content", emulator.NotJSON, nil, "not a list"},
-		{"content", emulator.Truncated, nil, "documented list"},
+		{"content", emulator.NotArray, m365.ErrTransient, "not a list: No records"},
+		{"content", emulator.NotJSON, m365.ErrTransient, "not a list"},
+		{"content", emulator.Truncated, m365.ErrTransient, "documented list"},
 		{"content", emulator.ServerError, m365.ErrTransient, "AF50000"},
 		{"content", emulator.AF429, m365.ErrThrottled, "AF429"},
 		{"blob", emulator.Gone, activity.ErrGone, "AF20051"},
