@@ -187,32 +187,26 @@ func (r *run) run(ctx context.Context) error {
 	}
 }
 
-// countLeft counts what this run tried in vain and nobody else has done since.
+// countLeft counts what is still due although it was tried, by this run or one
+// before it.
 func (r *run) countLeft(ctx context.Context, parts []string) error {
-	if len(r.tried) == 0 {
-		return nil
-	}
 	end := r.Now().Add(2 * r.feed.Retention)
 	windows, err := r.ledger.DueWindows(ctx, parts, end)
 	if err != nil {
 		return err
 	}
 	for _, w := range windows {
-		if r.tried[windowKey(w)] > 0 && w.Attempts > 0 {
+		if w.Attempts > 0 {
 			r.result.Left++
 		}
 	}
-	blobs, err := r.ledger.DueBlobs(ctx, end, maxDue+len(r.tried))
-	if err != nil {
-		return err
-	}
-	for _, b := range blobs {
-		if r.tried[blobKey(b)] > 0 {
-			r.result.Left++
-		}
-	}
-	return nil
+	blobs, err := r.ledger.DueBlobs(ctx, end, maxLeft)
+	r.result.Left += len(blobs)
+	return err
 }
+
+// maxLeft bounds the counting of what is left.
+const maxLeft = 100_000
 
 // enable sees to it that the source collects the feed's parts, and gives those
 // that it does collect. One that is refused does not keep the others from being

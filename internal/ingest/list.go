@@ -55,8 +55,9 @@ func (r *run) list(ctx context.Context, parts []string, listed map[string]bool, 
 
 func windowKey(w store.Window) string { return "window " + w.Part + w.Start.Format(time.RFC3339) }
 
-// dueWindows gives the windows to list now. If none is due but some are to be
-// tried again by this run, it waits for the first of them.
+// dueWindows gives the windows to list now. If none is due but some that failed
+// are to be tried again soon, by this run or one before it, it waits for the
+// first of them.
 func (r *run) dueWindows(ctx context.Context, parts []string, listed map[string]bool, again bool) ([]store.Window, error) {
 	now := r.Now()
 	horizon := now.Add(longestWait)
@@ -73,7 +74,7 @@ func (r *run) dueWindows(ctx context.Context, parts []string, listed map[string]
 		case r.exhausted(windowKey(w)):
 		case !w.Due.After(now), again && listed[windowKey(w)]:
 			due = append(due, w)
-		case r.retrying(windowKey(w)):
+		case w.Attempts > 0:
 			waiting = append(waiting, w)
 		}
 	}
@@ -103,13 +104,6 @@ func (r *run) exhausted(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.tried[key] >= tries
-}
-
-func (r *run) retrying(key string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := r.tried[key]
-	return n > 0 && n < tries
 }
 
 // listWindow lists one window and records what came of it. Its error is the

@@ -58,8 +58,9 @@ func (r *run) read(ctx context.Context) error {
 // maxDue is how many blobs of the ledger are held at once.
 const maxDue = 5000
 
-// dueBlobs gives the blobs to read now. If none is due but some are to be tried
-// again by this run, it waits for the first of them.
+// dueBlobs gives the blobs to read now. If none is due but some that failed are
+// to be tried again soon, by this run or one before it, it waits for the first
+// of them.
 func (r *run) dueBlobs(ctx context.Context) ([]store.Blob, error) {
 	now := r.Now()
 	all, err := r.ledger.DueBlobs(ctx, now.Add(longestWait), maxDue+r.failing())
@@ -72,7 +73,7 @@ func (r *run) dueBlobs(ctx context.Context) ([]store.Blob, error) {
 		case r.exhausted(blobKey(b)):
 		case !b.Due.After(now):
 			due = append(due, b)
-		case r.retrying(blobKey(b)):
+		default:
 			waiting = append(waiting, b)
 		}
 	}
