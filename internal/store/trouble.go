@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 )
 
 // Error is a refusal by the database, with what to do about it.
@@ -43,6 +44,10 @@ func explain(url, doing string, err error) error {
 	}
 	if cause, remedy := sqliteTrouble(err); cause != "" {
 		return &Error{URL: url, Doing: doing, Cause: cause, Remedy: remedy, Err: err}
+	}
+	if file := (*fs.PathError)(nil); errors.As(err, &file) {
+		return &Error{URL: url, Doing: doing, Cause: "its file or folder cannot be used",
+			Remedy: "make sure that the folder of database.url exists and that this user may write there", Err: err}
 	}
 	return err
 }
