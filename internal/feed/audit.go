@@ -43,6 +43,7 @@ func Audit(o AuditOptions) *ingest.Feed {
 		Section:   "Audit events import",
 		Parts:     o.ContentTypes,
 		Window:    time.Hour,
+		Listing:   24 * time.Hour,
 		Retention: 7 * 24 * time.Hour,
 		Backfill:  o.Backfill,
 		Enable:    a.enable,

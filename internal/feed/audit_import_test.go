@@ -66,7 +66,7 @@ func newWorld(t *testing.T, o tenant.Options) *world {
 		t.Fatal(err)
 	}
 	w.client, err = activity.New(activity.Options{Cloud: cloud, TenantID: w.tenant.ID, Credential: credential, HTTP: w.emu.HTTPClient(),
-		Retry: m365.Retry{Max: -1}}) // none of its own: the ledger's tries are what is tested
+		Retry: m365.Retry{Max: 3, Delay: time.Millisecond, MaxDelay: 5 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

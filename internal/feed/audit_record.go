@@ -110,24 +110,51 @@ var fieldByName = func() map[string]field {
 
 // auditDecoder makes rows of audit records. One goroutine uses it.
 type auditDecoder struct {
-	tenant int
-	scope  Scope
-	outer  *scanner
-	inner  *scanner // for what stands within members
-	record auditRecord
+	tenant  int
+	scope   Scope
+	outer   *scanner
+	inner   *scanner // for what stands within members
+	record  auditRecord
+	lastDay any // the int
+	// What records share is made once.
+	texts, addresses map[string]any
 }
 
 func newAuditDecoder(tenant int, scope Scope) *auditDecoder {
-	return &auditDecoder{tenant: tenant, scope: scope, outer: newScanner(), inner: newScanner()}
+	return &auditDecoder{tenant: tenant, scope: scope, outer: newScanner(), inner: newScanner(), texts: map[string]any{}, addresses: map[string]any{}}
 }
+
+// shared gives a text as a value for a column. Sites, clients and people come
+// again and again: each is made once while the decoder remembers it.
+func (d *auditDecoder) shared(text []byte) any {
+	if len(text) > maxShared {
+		return string(text)
+	}
+	if v, ok := d.texts[string(text)]; ok {
+		return v
+	}
+	if len(d.texts) >= maxTexts {
+		clear(d.texts)
+	}
+	s := string(text)
+	var v any = s
+	d.texts[s] = v
+	return v
+}
+
+// These bound what a decoder remembers to about a MiB.
+const (
+	maxShared = 300
+	maxTexts  = 5000
+)
 
 // auditRecord is one record while it is decoded.
 type auditRecord struct {
 	d       *auditDecoder
 	batch   *store.Batch
 	values  [fields][]byte // as they stand in the text
-	day     int
-	id      []byte
+	day     any            // the int
+	id      any            // the 16 bytes
 	defects []string
 }
 
@@ -257,14 +284,14 @@ func (r *auditRecord) text(f field) any {
 	if text == nil {
 		return nil
 	}
-	return string(text)
+	return r.d.shared(text)
 }
 
 // first gives the first of several members that has a text.
 func (r *auditRecord) first(fs ...field) any {
 	for _, f := range fs {
 		if text, ok := scalar(r.values[f]); ok && len(text) > 0 {
-			return string(text)
+			return r.d.shared(text)
 		}
 	}
 	return nil
@@ -324,7 +351,24 @@ func (r *auditRecord) address(f field) any {
 	if len(text) == 0 {
 		return nil
 	}
+	return r.d.address(text)
+}
+
+// address remembers addresses as shared does, by how they were sent.
+func (d *auditDecoder) address(text []byte) any {
+	if v, ok := d.addresses[string(text)]; ok {
+		return v
+	}
+	if len(d.addresses) >= maxTexts {
+		clear(d.addresses)
+	}
 	s := string(text)
+	var v any = usual(s)
+	d.addresses[s] = v
+	return v
+}
+
+func usual(s string) string {
 	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
 		return a.Unmap().String()
 	}

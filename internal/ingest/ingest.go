@@ -24,7 +24,8 @@ type Feed struct {
 	Section string   // in events and logs, as the original engine calls it
 	Parts   []string // what is listed separately: for the audit log, content types
 
-	Window    time.Duration // length of the intervals that are listed
+	Window    time.Duration // length of the intervals that the ledger tells apart
+	Listing   time.Duration // longest interval that one listing may span
 	Retention time.Duration // how long the source keeps content
 	Backfill  time.Duration // how far back the first run looks; at most Retention
 

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -31,26 +32,60 @@ func (r *run) list(ctx context.Context, parts []string, listed map[string]bool, 
 			return found, nil
 		}
 		r.progress(func(p *Progress) { p.Total += len(due) })
-		fresh := make([]int, len(due))
+		groups := r.group(due)
+		fresh := make([]int, len(groups))
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(r.Concurrency)
-		for i, w := range due {
+		for i, windows := range groups {
 			g.Go(func() (err error) {
-				fresh[i], err = r.listWindow(gctx, w)
+				fresh[i], err = r.listGroup(gctx, windows)
 				return err
 			})
 		}
 		if err := g.Wait(); err != nil {
 			return found, err
 		}
-		for i, w := range due {
-			found += fresh[i]
+		for _, n := range fresh {
+			found += n
+		}
+		for _, w := range due {
 			listed[windowKey(w)] = true
 		}
 		if err := r.halted(); err != nil {
 			return found, err
 		}
 	}
+}
+
+// groupBlobs is how many blobs the windows of one listing may have shown so far.
+const groupBlobs = 1000
+
+// group puts adjoining windows together, so that one listing does for all: a
+// quiet tenant needs few requests. Busy windows, and those whose listing has
+// failed, are listed alone.
+func (r *run) group(due []store.Window) [][]store.Window {
+	slices.SortFunc(due, func(a, b store.Window) int {
+		return cmp.Or(cmp.Compare(a.Part, b.Part), a.Start.Compare(b.Start))
+	})
+	var groups [][]store.Window
+	blobs := 0
+	for i, w := range due {
+		if i > 0 {
+			last := &groups[len(groups)-1]
+			before := due[i-1]
+			if w.Part == before.Part && w.Start.Equal(before.End) && w.Attempts == 0 && before.Attempts == 0 &&
+				w.End.Sub((*last)[0].Start) <= r.feed.Listing && blobs+w.Blobs <= groupBlobs {
+				*last = append(*last, w)
+				blobs += w.Blobs
+				continue
+			}
+		}
+		groups = append(groups, []store.Window{w})
+		blobs = w.Blobs
+	}
+	// Those that the source forgets soonest come first.
+	slices.SortStableFunc(groups, func(a, b []store.Window) int { return a[0].Forget.Compare(b[0].Forget) })
+	return groups
 }
 
 func windowKey(w store.Window) string { return "window " + w.Part + w.Start.Format(time.RFC3339) }
@@ -106,67 +141,81 @@ func (r *run) exhausted(key string) bool {
 	return r.tried[key] >= tries
 }
 
-// listWindow lists one window and records what came of it. Its error is the
-// database's or ctx's; a refusal of the source is recorded instead.
-func (r *run) listWindow(ctx context.Context, w store.Window) (fresh int, err error) {
-	if r.halted() != nil {
+// listGroup lists adjoining windows of one part at once and records what came
+// of it. Its error is the database's or ctx's; a refusal of the source is
+// recorded instead.
+func (r *run) listGroup(ctx context.Context, windows []store.Window) (fresh int, err error) {
+	now := r.Now().UTC()
+	oldest := now.Add(edge - r.feed.Retention).Truncate(time.Second)
+	for len(windows) > 0 && !windows[0].End.After(oldest) {
+		if err := r.closeWindow(ctx, windows[0]); err != nil {
+			return 0, err
+		}
+		windows = windows[1:]
+	}
+	if len(windows) == 0 || r.halted() != nil {
 		return 0, nil
 	}
-	now := r.Now().UTC()
-	start, end := w.Start, w.End
-	if oldest := now.Add(edge - r.feed.Retention); start.Before(oldest) {
-		start = oldest.Truncate(time.Second)
+	start, end := windows[0].Start, windows[len(windows)-1].End
+	if start.Before(oldest) {
+		start = oldest
 	}
 	if end.After(now) {
 		end = now.Truncate(time.Second)
 	}
-	if !start.Before(end) {
-		if end.Before(w.End) {
-			// Begun in this very second: there is nothing to ask for yet.
-			w.Due = now.Add(r.Every)
-			return r.ledger.Listed(ctx, w, nil)
-		}
-		return 0, r.closeWindow(ctx, w)
+	if !start.Before(end) { // begun in this very second: there is nothing to ask for yet
+		windows[0].Due = now.Add(r.Every)
+		return r.ledger.Listed(ctx, windows, nil)
 	}
 	var blobs []store.Blob
-	for b, err := range r.feed.List(ctx, w.Part, start, end) {
+	for b, err := range r.feed.List(ctx, windows[0].Part, start, end) {
 		if err != nil {
-			return r.postponeWindow(ctx, w, blobs, err)
+			return r.postponeWindows(ctx, windows, blobs, err)
 		}
 		blobs = append(blobs, b)
 	}
-	w.Listed, w.Listings, w.Attempts, w.Error = now, w.Listings+1, 0, ""
-	w.State, w.Due = relist(w, now, r.Every)
-	fresh, err = r.ledger.Listed(ctx, w, blobs)
-	if err != nil {
+	for i := range windows {
+		w := &windows[i]
+		w.Listed, w.Listings, w.Attempts, w.Error = now, w.Listings+1, 0, ""
+		w.State, w.Due = relist(*w, now, r.Every)
+	}
+	if fresh, err = r.ledger.Listed(ctx, windows, blobs); err != nil {
 		return 0, err
 	}
 	r.mu.Lock()
-	r.result.Listings++
+	r.result.Listings += len(windows)
 	r.result.Found += fresh
-	delete(r.tried, windowKey(w))
+	for _, w := range windows {
+		delete(r.tried, windowKey(w))
+	}
 	r.mu.Unlock()
-	r.progress(func(p *Progress) { p.Done++ })
+	r.progress(func(p *Progress) { p.Done += len(windows) })
 	return fresh, nil
 }
 
-func (r *run) postponeWindow(ctx context.Context, w store.Window, blobs []store.Blob, why error) (int, error) {
+// postponeWindows records that a listing broke off. From then on each of its
+// windows is listed alone.
+func (r *run) postponeWindows(ctx context.Context, windows []store.Window, blobs []store.Blob, why error) (int, error) {
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
 	f := r.feed.Classify(why)
+	first := windows[0]
 	if f.Stop {
-		r.halt(fmt.Errorf("listing %s from %s: %w", w.Part, w.Start.Format(time.RFC3339), why))
+		r.halt(fmt.Errorf("listing %s from %s: %w", first.Part, first.Start.Format(time.RFC3339), why))
 	}
-	n, again := r.failed(windowKey(w))
-	if !again {
-		r.problem("listing %s from %s: %v", w.Part, w.Start.Format(time.RFC3339), why)
+	for i := range windows {
+		w := &windows[i]
+		n, again := r.failed(windowKey(*w))
+		if !again {
+			r.problem("listing %s from %s: %v", w.Part, w.Start.Format(time.RFC3339), why)
+		}
+		w.Attempts++
+		w.Error = why.Error()
+		w.Due = r.Now().Add(max(f.After, r.Pause(n)))
 	}
-	w.Attempts++
-	w.Error = why.Error()
-	w.Due = r.Now().Add(max(f.After, r.Pause(n)))
-	r.Log.Warn("Listing failed.", "part", w.Part, "window", w.Start, "attempt", n, "error", why)
-	fresh, err := r.ledger.Listed(ctx, w, blobs)
+	r.Log.Warn("Listing failed.", "part", first.Part, "from", first.Start, "windows", len(windows), "error", why)
+	fresh, err := r.ledger.Listed(ctx, windows, blobs)
 	r.mu.Lock()
 	r.result.Found += fresh
 	r.mu.Unlock()
@@ -189,7 +238,7 @@ func (r *run) closeWindow(ctx context.Context, w store.Window) error {
 	} else {
 		w.State, w.Error = store.WindowSettled, ""
 	}
-	_, err := r.ledger.Listed(ctx, w, nil)
+	_, err := r.ledger.Listed(ctx, []store.Window{w}, nil)
 	return err
 }
 

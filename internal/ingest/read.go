@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -210,37 +211,45 @@ func (r *run) parseBlob(ctx context.Context, p *parser, rd *reading, emit func(*
 	defer body.Close()
 	c := r.ledger.Content(rd.Blob)
 	n := 0
-	piece := r.DB.NewBatch(c.Tenant, c.Feed, c.Part, c.Blob, n)
+	var piece *store.Batch
 	flush := func() error {
-		piece.Seal()
-		if err := emit(piece); err != nil {
-			return err
+		if piece == nil {
+			return nil
 		}
-		n++
-		piece = r.DB.NewBatch(c.Tenant, c.Feed, c.Part, c.Blob, n)
-		return nil
+		full := piece
+		piece = nil
+		full.Seal()
+		return emit(full)
 	}
 	p.split.Reset(body)
 	defer func() { rd.bytes = p.split.Offset() }()
 	for {
 		record, err := p.split.Next()
+		if err == io.EOF {
+			return flush()
+		}
+		if piece == nil {
+			piece = r.DB.NewBatch(c.Tenant, c.Feed, c.Part, c.Blob, n)
+			n++
+		}
 		var long *TooLongError
 		switch {
-		case err == io.EOF:
-			return flush()
 		case errors.As(err, &long):
 			piece.Records++
 			piece.Quarantine = append(piece.Quarantine, store.Quarantined{
-				Reason: "too long", Raw: append([]byte(nil), record...), Bytes: long.Length,
+				Reason: reasonTooLong, Raw: bytes.Clone(record), Bytes: long.Length,
 				Detail: fmt.Sprintf("%v; its beginning is kept", long)})
 		case err != nil:
-			return r.salvage(ctx, rd, piece, err, flush)
+			if err := r.salvage(rd, piece, err); err != nil {
+				return err
+			}
+			return flush()
 		default:
 			piece.Records++
 			if bad := p.decoder.Decode(record, piece); bad != nil {
 				piece.Quarantine = append(piece.Quarantine, store.Quarantined{
 					RecordID: bad.RecordID, Reason: bad.Reason, Detail: bad.Detail,
-					Raw: append([]byte(nil), record...), Bytes: int64(len(record))})
+					Raw: bytes.Clone(record), Bytes: int64(len(record))})
 			}
 		}
 		if piece.Size() >= pieceBytes || piece.Records >= pieceRecords {
@@ -251,6 +260,12 @@ func (r *run) parseBlob(ctx context.Context, p *parser, rd *reading, emit func(*
 	}
 }
 
+// Reasons for quarantine that ingest itself gives; a feed's decoder has others.
+const (
+	reasonTooLong   = "too long"
+	reasonMalformed = "malformed blob"
+)
+
 // salvageTime is how long before the source forgets a blob that never was a
 // whole JSON array reeve takes what can be read of it.
 const salvageTime = 12 * time.Hour
@@ -259,15 +274,15 @@ const salvageTime = 12 * time.Hour
 // the source keeps it, that is an error, to be tried again: it may have been a
 // proxy's page. Shortly before it is forgotten, the records that can be read
 // are stored, and the fact is put into quarantine.
-func (r *run) salvage(ctx context.Context, rd *reading, piece *store.Batch, why error, flush func() error) error {
+func (r *run) salvage(rd *reading, piece *store.Batch, why error) error {
 	var m *MalformedError
-	if !errors.As(why, &m) || ctx.Err() != nil || rd.Forget.Sub(r.Now()) > salvageTime {
+	if !errors.As(why, &m) || rd.Forget.Sub(r.Now()) > salvageTime {
 		return why
 	}
 	text := fmt.Sprintf("blob %s: %v", rd.ID, m)
 	piece.Quarantine = append(piece.Quarantine, store.Quarantined{
-		Reason: "malformed blob", Raw: []byte(text), Bytes: int64(len(text)),
+		Reason: reasonMalformed, Raw: []byte(text), Bytes: int64(len(text)),
 		Detail: text + "; the whole records before that place are stored"})
 	piece.Records++
-	return flush()
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -39,7 +40,9 @@ type batchRows struct {
 // NewBatch makes an empty piece number n of a blob.
 func (db *DB) NewBatch(tenant int, feed, part, blob string, n int) *Batch {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s\x00%s\x00%d", tenant, feed, part, blob, n))
-	return &Batch{db: db, names: Names{}, ContentID: int64(binary.BigEndian.Uint64(sum[:8]) >> 1)}
+	b := &Batch{db: db, names: Names{}, ContentID: int64(binary.BigEndian.Uint64(sum[:8]) >> 1)}
+	b.raw, _ = texts.Get().([]byte)
+	return b
 }
 
 // Keep adds a record as the source sent it, and returns its offset in the
@@ -64,7 +67,8 @@ func (b *Batch) rows(t *Table) *batchRows {
 			return r
 		}
 	}
-	r := &batchRows{Rows: Rows{Table: t}}
+	r := &batchRows{}
+	r.Table = t
 	if t.Facts {
 		b.tables = slices.Insert(b.tables, 0, r)
 	} else {
@@ -82,7 +86,7 @@ func (b *Batch) Name(t *NameTable, name []byte) any {
 	if id, ok := b.names[t][string(name)]; ok {
 		return id
 	}
-	if id, ok := b.db.Known(t, name); ok {
+	if id, ok := b.db.known(t, name); ok {
 		return id
 	}
 	s := string(name)
@@ -100,8 +104,15 @@ func (b *Batch) Size() int { return len(b.raw) }
 // Seal compresses the piece. Nothing may be added after it.
 func (b *Batch) Seal() {
 	b.bytes = len(b.raw)
-	b.raw = compress(b.raw)
+	text := b.raw
+	b.raw = compress(text)
+	if cap(text) <= 1<<20 {
+		texts.Put(text[:0])
+	}
 }
+
+// texts keeps the buffers of pieces for the next ones.
+var texts sync.Pool
 
 // Counts say what became of the records of a blob.
 type Counts struct {

@@ -111,30 +111,48 @@ func (l *Ledger) windows(ctx context.Context, where string, args ...any) ([]Wind
 		FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 AND `+where, append([]any{l.tenant, l.feed}, args...)...)
 }
 
-// Listed records a listing of a window: the blobs found in it, and the window
-// as it stands after it. It returns how many blobs are new. A listing that
-// broke off may be recorded too, with w.Error set: what it found is true.
-func (l *Ledger) Listed(ctx context.Context, w Window, blobs []Blob) (fresh int, err error) {
+// Listed records a listing of adjoining windows of one part: the blobs found,
+// and the windows as they stand after it. It returns how many blobs are new. A
+// listing that broke off may be recorded too, with Error set in the windows: what
+// it found is true.
+func (l *Ledger) Listed(ctx context.Context, windows []Window, blobs []Blob) (fresh int, err error) {
 	err = l.db.Write(ctx, func(tx *Tx) error {
 		fresh = 0
+		found := make([]int, len(windows))
 		for _, b := range blobs {
 			n, err := tx.exec(ctx, `INSERT INTO ledger_blobs
 				(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at)
 				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
 				ON CONFLICT (tenant_id, feed, part, blob) DO NOTHING`,
-				l.tenant, l.feed, w.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue)
+				l.tenant, l.feed, b.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue)
 			if err != nil {
 				return fmt.Errorf("adding blob %s to the ledger: %w", b.ID, err)
 			}
 			fresh += int(n)
+			found[windowOf(windows, b)] += int(n)
 		}
-		_, err := tx.exec(ctx, `UPDATE ledger_windows
-			SET state = $5, due_at = $6, listed_at = $7, listings = $8, blobs = blobs + $9, attempts = $10, error = $11
-			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`,
-			l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), w.Listings, fresh, w.Attempts, null(w.Error))
-		return err
+		for i, w := range windows {
+			if _, err := tx.exec(ctx, `UPDATE ledger_windows
+				SET state = $5, due_at = $6, listed_at = $7, listings = $8, blobs = blobs + $9, attempts = $10, error = $11
+				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`,
+				l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), w.Listings, found[i], w.Attempts, null(w.Error)); err != nil {
+				return fmt.Errorf("recording a listing in the ledger: %w", err)
+			}
+		}
+		return nil
 	})
 	return fresh, err
+}
+
+// windowOf gives the index of the window that a blob belongs to: the last one
+// that begins before it.
+func windowOf(windows []Window, b Blob) int {
+	for i := len(windows) - 1; i > 0; i-- {
+		if !b.Created.Before(windows[i].Start) {
+			return i
+		}
+	}
+	return 0
 }
 
 // DueBlobs gives up to limit blobs of the parts that are to be read by now,

@@ -3,10 +3,8 @@ package store
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"strings"
 )
 
@@ -51,66 +49,26 @@ func (r *Rows) Row(i int) []any {
 
 // Merge inserts those rows whose keys are not in the table yet and leaves the
 // others as they are. It returns how many it inserted.
+//
+// It runs one statement a row. SQLite's driver looks for each parameter among
+// all, so that statements of many rows cost more than they save.
 func (tx *Tx) Merge(ctx context.Context, r *Rows) (int, error) {
-	columns, added := len(r.Table.Columns), 0
-	for rest := r.values; len(rest) > 0; {
-		n := 1
-		for _, size := range mergeSizes {
-			if len(rest) >= size*columns {
-				n = size
-				break
-			}
-		}
-		stmt, err := tx.prepare(ctx, merge{r.Table, n})
-		if err != nil {
-			return added, err
-		}
-		res, err := stmt.ExecContext(context.WithoutCancel(ctx), rest[:n*columns]...)
+	query := r.Table.merge()
+	added := 0
+	for i := range r.Len() {
+		n, err := tx.exec(ctx, query, r.Row(i)...)
 		if err != nil {
 			return added, fmt.Errorf("merging into %s: %w", r.Table.Name, err)
 		}
-		k, err := res.RowsAffected()
-		if err != nil {
-			return added, err
-		}
-		added += int(k)
-		rest = rest[n*columns:]
+		added += int(n)
 	}
 	return added, nil
 }
 
-// mergeSizes are the numbers of rows that one statement inserts, largest first:
-// few statements to prepare, and few to run.
-var mergeSizes = []int{100, 25, 5, 1}
-
-// A merge is one prepared statement: so many rows into a table.
-type merge struct {
-	table *Table
-	rows  int
-}
-
-func (tx *Tx) prepare(ctx context.Context, m merge) (*sql.Stmt, error) {
-	if s, ok := tx.db.merges[m]; ok {
-		return s, nil
-	}
-	s, err := tx.db.conn.PrepareContext(context.WithoutCancel(ctx), mergeSQL(m.table, m.rows))
-	if err != nil {
-		return nil, fmt.Errorf("preparing to merge into %s: %w", m.table.Name, err)
-	}
-	tx.db.merges[m] = s
-	return s, nil
-}
-
-// mergeSQL writes the statement. Its parameters have no numbers: SQLite's driver
-// looks for each numbered one among all of them, which for a hundred rows costs
-// more than the insert.
-func mergeSQL(t *Table, rows int) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", t.Name, strings.Join(t.Columns, ", "))
-	row := "(" + strings.Repeat("?, ", len(t.Columns)-1) + "?)"
-	b.WriteString(strings.Repeat(row+", ", rows-1) + row)
-	fmt.Fprintf(&b, " ON CONFLICT (%s) DO NOTHING", strings.Join(t.Columns[:t.Key], ", "))
-	return b.String()
+// merge is the statement that merges one row.
+func (t *Table) merge() string {
+	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s?) ON CONFLICT (%s) DO NOTHING",
+		t.Name, strings.Join(t.Columns, ", "), strings.Repeat("?, ", len(t.Columns)-1), strings.Join(t.Columns[:t.Key], ", "))
 }
 
 // A NameTable is a small table of names with their ids: users, operations.
@@ -134,23 +92,29 @@ func (t *NameTable) ID(name string) int64 {
 // Names are the names that a set of rows refers to.
 type Names map[*NameTable]map[string]int64
 
-// Known gives the id of a name that the database is known to hold.
-func (db *DB) Known(t *NameTable, name []byte) (int64, bool) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
+// known gives the id of a name that the database is known to hold, as a value
+// for a column.
+func (db *DB) known(t *NameTable, name []byte) (any, bool) {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
 	id, ok := db.names[t.Name][string(name)]
 	return id, ok
 }
 
 func (db *DB) remember(named map[string]map[string]int64) {
+	if len(named) == 0 {
+		return
+	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	for table, names := range named {
 		// Bounded: a tenant with very many names costs a few inserts more.
 		if db.names[table] == nil || len(db.names[table]) > maxKnownNames {
-			db.names[table] = map[string]int64{}
+			db.names[table] = map[string]any{}
 		}
-		maps.Copy(db.names[table], names)
+		for name, id := range names {
+			db.names[table][name] = id
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 		return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
 	}
 	db.write, err = open("page_size(16384)", "journal_mode(wal)", "synchronous(normal)",
-		"cache_size(-32768)", "temp_store(memory)", "journal_size_limit(67108864)")
+		"cache_size(-32768)", "temp_store(memory)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)")
 	if err != nil {
 		return err
 	}

@@ -24,12 +24,12 @@ type DB struct {
 	read  *sql.DB
 	now   func() time.Time
 
-	writing sync.Mutex // held by Write; guards conn and merges
-	conn    *sql.Conn
-	merges  map[merge]*sql.Stmt
+	writing    sync.Mutex // held by Write; guards conn and statements
+	conn       *sql.Conn
+	statements map[string]*sql.Stmt // of conn, by their text
 
-	mu    sync.Mutex                  // guards names
-	names map[string]map[string]int64 // by table: names known to be in the database
+	mu    sync.RWMutex              // guards names
+	names map[string]map[string]any // by table: the int64 ids of names known to be in the database
 }
 
 // Options say how to open a database.
@@ -51,7 +51,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	db := &DB{url: url, now: o.Now, names: map[string]map[string]int64{}}
+	db := &DB{url: url, now: o.Now, names: map[string]map[string]any{}}
 	for _, step := range []struct {
 		doing string
 		do    func(context.Context) error
@@ -72,7 +72,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 func (db *DB) connect(ctx context.Context) error {
 	var err error
 	db.conn, err = db.write.Conn(ctx)
-	db.merges = map[merge]*sql.Stmt{}
+	db.statements = map[string]*sql.Stmt{}
 	return err
 }
 
@@ -81,10 +81,10 @@ func (db *DB) connect(ctx context.Context) error {
 func (db *DB) Close() error {
 	db.writing.Lock()
 	defer db.writing.Unlock()
-	for _, s := range db.merges {
+	for _, s := range db.statements {
 		s.Close()
 	}
-	db.merges = nil
+	db.statements = nil
 	if db.conn != nil {
 		db.conn.Close()
 		db.conn = nil
@@ -144,16 +144,23 @@ func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
 	return nil
 }
 
+// exec runs a statement, which is prepared once for the life of the database,
+// and gives the number of rows it has changed.
 func (tx *Tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	res, err := tx.db.conn.ExecContext(context.WithoutCancel(ctx), query, args...)
+	ctx = context.WithoutCancel(ctx)
+	stmt, ok := tx.db.statements[query]
+	if !ok {
+		var err error
+		if stmt, err = tx.db.conn.PrepareContext(ctx, query); err != nil {
+			return 0, err
+		}
+		tx.db.statements[query] = stmt
+	}
+	res, err := stmt.ExecContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}
 	return res.RowsAffected()
-}
-
-func (tx *Tx) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return tx.db.conn.QueryContext(context.WithoutCancel(ctx), query, args...)
 }
 
 func (tx *Tx) queryRow(ctx context.Context, query string, args ...any) *sql.Row {

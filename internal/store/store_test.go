@@ -177,7 +177,7 @@ func TestWriteLeavesNothingOfWhatFails(t *testing.T) {
 	if !errors.Is(err, boom) {
 		t.Fatalf("error %v", err)
 	}
-	if _, ok := db.Known(people, []byte("a")); ok {
+	if _, ok := db.known(people, []byte("a")); ok {
 		t.Error("a name that was rolled back is thought to be known")
 	}
 	func() {
