@@ -1,0 +1,247 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reeve365/reeve/internal/store"
+)
+
+const (
+	hour = time.Hour
+	day  = 24 * hour
+)
+
+var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
+
+// TestRelistUntilForgotten follows a window through its life: whatever appears
+// in it while the source keeps it, some later listing sees.
+func TestRelistUntilForgotten(t *testing.T) {
+	w := store.Window{Start: noon, End: noon.Add(hour), Forget: noon.Add(7 * day)}
+	now, listings := noon, 0
+	var last time.Time
+	longest := time.Duration(0)
+	for {
+		var state string
+		state, w.Due = relist(w, now, 10*time.Minute)
+		listings++
+		last = now
+		if want := map[bool]string{true: store.WindowSettled, false: store.WindowOpen}[now.Sub(w.End) >= day]; state != want {
+			t.Errorf("listed %v after its end it is %s, want %s", now.Sub(w.End), state, want)
+		}
+		if !w.Due.After(now) {
+			t.Fatalf("listed at %v it is due at %v", now, w.Due)
+		}
+		if w.Due.After(w.Forget) {
+			break
+		}
+		longest = max(longest, w.Due.Sub(now))
+		now = w.Due
+	}
+	if gap := w.Forget.Sub(last); gap > hour || gap < 0 {
+		t.Errorf("the last listing is %v before the source forgets it", gap)
+	}
+	if longest > day {
+		t.Errorf("once it was left alone for %v", longest)
+	}
+	if listings > 70 {
+		t.Errorf("it was listed %d times", listings)
+	}
+	if !w.Due.Equal(w.Forget.Add(hour)) {
+		t.Errorf("it is closed at %v, want when all of it is forgotten", w.Due)
+	}
+}
+
+func TestGroup(t *testing.T) {
+	window := func(part string, h, blobs, attempts int) store.Window {
+		start := noon.Add(time.Duration(h) * hour)
+		return store.Window{Part: part, Start: start, End: start.Add(hour), Forget: start.Add(7 * day), Blobs: blobs, Attempts: attempts}
+	}
+	r := &run{feed: &Feed{Listing: 3 * hour}}
+	var got []string
+	for _, g := range r.group([]store.Window{
+		window("b", 0, 0, 0), window("a", 4, 0, 0), // not in order
+		window("a", 0, 0, 0), window("a", 1, 0, 0), window("a", 2, 0, 0), window("a", 3, 0, 0),
+		window("c", 0, 0, 1), window("c", 1, 0, 0), // one has failed
+		window("d", 0, 600, 0), window("d", 1, 600, 0), // busy
+		window("e", 0, 0, 0), window("e", 2, 0, 0), // a hole
+	}) {
+		s := g[0].Part
+		for _, w := range g {
+			s += fmt.Sprintf(" %d", int(w.Start.Sub(noon).Hours()))
+		}
+		got = append(got, s)
+	}
+	want := []string{"a 0 1 2", "b 0", "c 0", "d 0", "e 0", "c 1", "d 1", "e 2", "a 3 4"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+}
+
+// source is a source in memory, whose blobs have one record each.
+type source struct {
+	blobs    []store.Blob
+	late     map[string]time.Time // a blob is listed from this time on
+	listings int
+	fail     func(op string) error
+}
+
+func (s *source) feed() *Feed {
+	return &Feed{
+		Name: "f", Section: "F", Parts: []string{"p"}, Window: hour, Listing: day, Retention: 7 * day, Backfill: 7 * day,
+		Enable: func(context.Context, string) (time.Time, error) { return time.Time{}, nil },
+		List: func(_ context.Context, part string, start, end time.Time) iter.Seq2[store.Blob, error] {
+			return func(yield func(store.Blob, error) bool) {
+				s.listings++
+				if err := s.fail("list"); err != nil {
+					yield(store.Blob{}, err)
+					return
+				}
+				for _, b := range s.blobs {
+					if b.Created.Before(start) || !b.Created.Before(end) || time.Now().Before(s.late[b.ID]) {
+						continue
+					}
+					if !yield(b, nil) {
+						return
+					}
+				}
+			}
+		},
+		Open: func(_ context.Context, b store.Blob) (io.ReadCloser, error) {
+			if err := s.fail("open"); err != nil {
+				return nil, err
+			}
+			return io.NopCloser(strings.NewReader(`["` + b.ID + `"]`)), nil
+		},
+		NewDecoder: func() Decoder { return decoder{} },
+		Classify: func(err error) Failure {
+			return Failure{Gone: errors.Is(err, errGone), Stop: errors.Is(err, errStop)}
+		},
+	}
+}
+
+var errGone, errStop = errors.New("gone"), errors.New("stop")
+
+type decoder struct{}
+
+var facts = &store.Table{Name: "audit_events", Key: 3, Facts: true,
+	Columns: []string{"tenant_id", "day", "id", "time_stamp", "record_id", "content_id", "content_at", "content_len"}}
+
+func (decoder) Decode(record []byte, b *store.Batch) *Bad {
+	id := store.HashID(string(record))
+	b.Add(facts, 1, 20261102, id[:], "2026-11-02 00:00:00.000", string(record), b.ContentID, b.Keep(record), len(record))
+	return nil
+}
+
+func (s *source) add(id string, created time.Time) {
+	s.blobs = append(s.blobs, store.Blob{Part: "p", ID: id, URI: id, Created: created, Forget: created.Add(7 * day)})
+}
+
+// TestBlobsOfAnyLatenessAreImported lets seven days pass in a bubble of time,
+// with blobs that appear hours and days after their date.
+func TestBlobsOfAnyLatenessAreImported(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		s := &source{late: map[string]time.Time{}, fail: func(string) error { return nil }}
+		for i, lateness := range []time.Duration{0, 5 * time.Minute, 2 * hour, 7 * hour, 25 * hour, 3 * day, 6*day + 20*hour} {
+			id := fmt.Sprintf("blob %d", i)
+			created := began.Add(90 * time.Minute)
+			s.add(id, created)
+			s.late[id] = created.Add(lateness)
+		}
+		db, err := store.Open(t.Context(), "sqlite:"+path, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		feed := s.feed()
+		o := Options{DB: db, Tenant: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler), Every: 10 * time.Minute, Concurrency: 2}
+		var stored int64
+		for time.Since(began) < 8*day {
+			r, err := Run(t.Context(), feed, o)
+			if err != nil || !r.Complete() {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			stored += r.Counts.Stored
+			time.Sleep(o.Every)
+		}
+		if int(stored) != len(s.blobs) {
+			t.Errorf("%d of %d blobs were imported", stored, len(s.blobs))
+		}
+		// Eight days of windows, each listed at most some sixty times alone, are
+		// ten thousand; grouped they are far fewer.
+		if s.listings > 4000 {
+			t.Errorf("it took %d listings", s.listings)
+		}
+	})
+}
+
+func TestWindowsNeverListedAreLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	synctest.Test(t, func(t *testing.T) {
+		down := errors.New("the source is down")
+		s := &source{fail: func(string) error { return down }}
+		db, err := store.Open(t.Context(), "sqlite:"+path, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		o := Options{DB: db, Tenant: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler), Every: 10 * time.Minute, Concurrency: 2,
+			Pause: func(int) time.Duration { return 0 }}
+		feed := s.feed()
+		feed.Backfill = hour
+		time.Sleep(30 * time.Minute) // into the midst of a window
+		r, err := Run(t.Context(), feed, o)
+		if err != nil || r.Complete() || r.Left != 2 || !strings.Contains(strings.Join(r.Problems, "\n"), down.Error()) {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		time.Sleep(8 * day)
+		s.fail = func(string) error { return nil }
+		r, err = Run(t.Context(), feed, o)
+		if err != nil || r.Lost < 2 || r.Complete() {
+			t.Fatalf("after eight days: lost %d, %+v, %v", r.Lost, r, err)
+		}
+		if r, err = Run(t.Context(), feed, o); err != nil || !r.Complete() {
+			t.Errorf("and then: %+v, %v", r, err)
+		}
+	})
+}
+
+func TestRunStopsWhenNothingCanWork(t *testing.T) {
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "x.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, op := range []string{"list", "open"} {
+		s := &source{fail: func(o string) error {
+			if o == op {
+				return errStop
+			}
+			return nil
+		}}
+		for i := range 100 {
+			s.add(fmt.Sprint(op, i), time.Now().Add(-2*hour))
+		}
+		_, err := Run(t.Context(), s.feed(), Options{DB: db, Tenant: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler), Every: time.Minute, Concurrency: 2})
+		if !errors.Is(err, errStop) {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+	runs, err := db.Ledger(1, "f").Runs(t.Context(), 5)
+	if err != nil || len(runs) == 0 || runs[0].Outcome != "failed" || runs[0].Ended.IsZero() {
+		t.Errorf("runs %+v, %v", runs, err)
+	}
+}
