@@ -57,6 +57,7 @@ type statusReport struct {
 type partReport struct {
 	Part         string         `json:"part"`
 	Subscription string         `json:"subscription"`
+	Error        string         `json:"error,omitempty"` // why the subscription is refused
 	Windows      map[string]int `json:"windows"`
 	Blobs        map[string]int `json:"blobs"`
 	Records      int64          `json:"records"`
@@ -88,7 +89,7 @@ func status(ctx context.Context, db *store.DB, tenant int) (*statusReport, error
 	}
 	s := &statusReport{Feeds: map[string][]partReport{"audit": {}}, Workloads: map[string]int64{}, Quarantined: map[string]int64{}, Findings: []findingReport{}}
 	for _, x := range standings {
-		s.Feeds["audit"] = append(s.Feeds["audit"], partReport{Part: x.Part, Subscription: x.State, Windows: x.Windows, Blobs: x.Blobs,
+		s.Feeds["audit"] = append(s.Feeds["audit"], partReport{Part: x.Part, Subscription: x.State, Error: x.Error, Windows: x.Windows, Blobs: x.Blobs,
 			Records: x.Counts.Records, Stored: x.Counts.Stored, OldestDue: instant(x.OldestDue), Troubles: x.Troubles})
 	}
 	runs, err := ledger.Runs(ctx, 1)
@@ -146,6 +147,9 @@ func (p *program) printStatus(s *statusReport) {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", x.Part, x.Subscription, windows,
 			x.Blobs[store.BlobDone], x.Blobs[store.BlobDue], x.Blobs[store.BlobLost], x.Records, x.Stored, oldest)
+		if x.Error != "" {
+			troubles = append(troubles, x.Part+": "+x.Error)
+		}
 		for _, why := range x.Troubles {
 			troubles = append(troubles, x.Part+": "+why)
 		}

@@ -17,7 +17,8 @@ import (
 // client.pfx. The files can be read by their owner only. It returns the
 // variables that tell a client about them and about the origins, as KEY=value
 // in a fixed order: first plain names, then those of the Azure SDKs, of App
-// Service and of reeve, and those by which OpenSSL, Go and Node trust the CA.
+// Service and of reeve, and those by which Go, OpenSSL, Node, curl and
+// Python trust the CA.
 func (e *Emulator) WriteClient(dir string) ([]string, error) {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
@@ -76,6 +77,8 @@ func (e *Emulator) WriteClient(dir string) ([]string, error) {
 		"REEVE_CA_FILE=" + caFile,
 		"SSL_CERT_FILE=" + caFile,
 		"NODE_EXTRA_CA_CERTS=" + caFile,
+		"CURL_CA_BUNDLE=" + caFile,
+		"REQUESTS_CA_BUNDLE=" + caFile,
 	}, nil
 }
 

@@ -44,7 +44,7 @@ var explanations = []Explanation{
 		Code: 700027, when: "The key was not found",
 		Title:   "the application does not know this certificate",
 		Cause:   "The assertion was signed with a certificate whose thumbprint is not among those of the application: it was never uploaded, was removed, was uploaded to another application, or has not spread yet.",
-		Remedy:  "Compare the thumbprint that was used with those at Entra ID > App registrations > your application > Certificates & secrets > Certificates. If it is missing, upload the certificate's public part (.cer) there. `reeve config show` prints the thumbprint in use.",
+		Remedy:  "Compare the thumbprint that was used with those at Entra ID > App registrations > your application > Certificates & secrets > Certificates. If it is missing, upload the certificate's public part (.cer) there. `reeve token` prints the thumbprint in use.",
 		Waiting: "Yes, up to 10 minutes, if the certificate was uploaded just now. Otherwise no.",
 	},
 	{
@@ -72,7 +72,7 @@ var explanations = []Explanation{
 		Code:    700027,
 		Title:   "the assertion's signature was refused",
 		Cause:   "Entra ID found no certificate of the application that verifies the assertion: the certificate is unknown to it, has expired, or does not belong to the private key.",
-		Remedy:  "Compare thumbprint and end date of the certificate in use (`reeve config show`) with those at Entra ID > App registrations > your application > Certificates & secrets.",
+		Remedy:  "Compare thumbprint and end date of the certificate in use (`reeve token` prints it) with those at Entra ID > App registrations > your application > Certificates & secrets.",
 		Waiting: waitDirectory,
 	},
 	{

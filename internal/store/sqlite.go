@@ -44,14 +44,17 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 		}
 		return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
 	}
-	db.write, err = open("page_size(16384)", "journal_mode(wal)", "synchronous(normal)",
-		"cache_size(-32768)", "temp_store(memory)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)")
+	db.write, err = open("synchronous(normal)", "cache_size(-32768)", "temp_store(memory)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)")
 	if err != nil {
 		return err
 	}
 	db.write.SetMaxOpenConns(1)
-	if err := db.write.PingContext(ctx); err != nil {
-		return err
+	// In this order: a file that has its journal has its pages, and the driver
+	// would set the journal first.
+	for _, pragma := range []string{"PRAGMA page_size = 16384", "PRAGMA journal_mode = wal"} {
+		if _, err := db.write.ExecContext(ctx, pragma); err != nil {
+			return err
+		}
 	}
 	db.read, err = open("query_only(1)", "cache_size(-8192)")
 	if err != nil {

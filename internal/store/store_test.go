@@ -165,6 +165,18 @@ func TestDatabaseIsPrivate(t *testing.T) {
 	}
 }
 
+func TestPagesAndJournal(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "x.db"))
+	var size int
+	var journal string
+	if err := errors.Join(db.read.QueryRow("PRAGMA page_size").Scan(&size), db.read.QueryRow("PRAGMA journal_mode").Scan(&journal)); err != nil {
+		t.Fatal(err)
+	}
+	if size != 16384 || journal != "wal" {
+		t.Errorf("pages of %d bytes and the journal %s, want 16384 and wal", size, journal)
+	}
+}
+
 func TestWriteLeavesNothingOfWhatFails(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "x.db"))
 	boom := errors.New("boom")

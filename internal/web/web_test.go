@@ -1,0 +1,171 @@
+package web
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reeve365/reeve/internal/store"
+)
+
+var now = time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+
+func site(t *testing.T) *Site {
+	t.Helper()
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "x.db"), store.Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	tenant, err := db.Tenant(t.Context(), "guid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Start(Options{Listen: "127.0.0.1:0", DB: db, Tenant: tenant, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Banner: "A banner <b>"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func get(t *testing.T, s *Site, path, host string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", strings.TrimSuffix(s.URL(), "/")+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func TestStatusOfAnEmptyDatabase(t *testing.T) {
+	resp, body := get(t, site(t), "/", "")
+	if resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		t.Errorf("%s, %v", resp.Status, resp.Header)
+	}
+	for _, want := range []string{"Nothing has been imported yet", "A banner &lt;b&gt;", "No records yet", "as of 2026-11-02 09:00:00 UTC", "</html>"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
+func TestStatusSaysWhatIsSo(t *testing.T) {
+	s := site(t)
+	ctx := t.Context()
+	l := s.DB.Ledger(s.Tenant, "audit")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	see := func(want ...string) {
+		t.Helper()
+		_, body := get(t, s, "/", "")
+		for _, w := range want {
+			if !strings.Contains(body, w) {
+				t.Errorf("the page lacks %q", w)
+			}
+		}
+	}
+	must(l.Part(ctx, "Audit.General", "enabled", time.Time{}, ""))
+	must(l.Part(ctx, "DLP.All", "refused", time.Time{}, "no licence <script>"))
+	must(l.Begin(ctx, now))
+	see("is under way")
+
+	must(l.Cover(ctx, "Audit.General", now.Add(-2*time.Hour), now, time.Hour, 7*24*time.Hour))
+	windows, err := l.DueWindows(ctx, []string{"Audit.General"}, now)
+	must(err)
+	blob := store.Blob{Part: "Audit.General", ID: "b1", URI: "u", Created: now.Add(-time.Hour), Forget: now.Add(50 * time.Hour)}
+	for i := range windows {
+		windows[i].Listed, windows[i].Listings, windows[i].Due = now, 1, now.Add(time.Hour)
+	}
+	_, err = l.Listed(ctx, windows, []store.Blob{blob})
+	must(err)
+	must(l.Postpone(ctx, blob, now, "the network <is> down"))
+	must(l.End(ctx, now, now, "partial", 0, "1 left, 0 lost"))
+	see("The last run was partial: 1 left, 0 lost", "in 2 d 2 h 0 min", "1 × the network &lt;is&gt; down", "no licence &lt;script&gt;")
+
+	must(s.DB.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Done(ctx, l.Content(blob), store.Counts{Records: 12345, Stored: 12345})
+		return err
+	}))
+	must(l.End(ctx, now, now, "complete", 12345, ""))
+	see("Complete: everything that Microsoft listed is imported", "12\u202f345")
+
+	must(s.DB.Find(ctx, s.Tenant, store.Finding{Rule: "r", Subject: "s", Message: "something is odd", Remedy: "mend it"}))
+	see("something is odd.", "To do: mend it.")
+
+	must(l.Lose(ctx, blob, "forgotten"))
+	lost := blob
+	lost.ID = "b2"
+	_, err = l.Listed(ctx, windows, []store.Blob{lost})
+	must(err)
+	must(l.Lose(ctx, lost, "forgotten"))
+	see("1 blobs or windows were forgotten by Microsoft")
+}
+
+func TestSecurity(t *testing.T) {
+	s := site(t)
+	for _, path := range []string{"/", "/static/reeve.css", "/static/reeve.svg", "/nothing"} {
+		resp, _ := get(t, s, path, "")
+		if want := map[bool]int{true: 404, false: 200}[path == "/nothing"]; resp.StatusCode != want {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+		if csp := resp.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
+			t.Errorf("%s: policy %q", path, csp)
+		}
+	}
+	for host, want := range map[string]int{"": 200, "localhost": 200, "localhost:80": 200, "[::1]:8080": 200, "evil.example": 421, "127.0.0.1.evil.example:8080": 421} {
+		if resp, _ := get(t, s, "/", host); resp.StatusCode != want {
+			t.Errorf("host %q: %s, want %d", host, resp.Status, want)
+		}
+	}
+	resp, err := http.Post(s.URL(), "text/plain", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 405 {
+		t.Errorf("POST: %s", resp.Status)
+	}
+}
+
+func TestTroubleIsAPage(t *testing.T) {
+	s := site(t)
+	s.DB.Close()
+	resp, body := get(t, s, "/", "")
+	if resp.StatusCode != 500 || !strings.Contains(body, "This page could not be made") {
+		t.Errorf("%s: %s", resp.Status, body)
+	}
+}
+
+func TestPortThatIsTaken(t *testing.T) {
+	a := site(t)
+	b, err := Start(Options{Listen: strings.TrimSuffix(strings.TrimPrefix(a.URL(), "http://"), "/"), DB: a.DB, Tenant: a.Tenant, Log: slog.New(slog.DiscardHandler), Now: a.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if a.URL() == b.URL() {
+		t.Error("both have the same address")
+	}
+	if resp, _ := get(t, b, "/", ""); resp.StatusCode != 200 {
+		t.Errorf("%s", resp.Status)
+	}
+}
