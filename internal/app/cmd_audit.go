@@ -25,7 +25,12 @@ func auditCommand(p *program) *cobra.Command {
 quarantine, or left out by the scope. It prints the record as it came.`,
 		Example: `  reeve audit show 0ce4ea97-4c79-4b04-0c99-08d5ac1b34f2
   reeve audit show 0ce4ea97-4c79-4b04-0c99-08d5ac1b34f2 --raw | jq .Workload`,
-		Args: cobra.ExactArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("%s takes the Id of one record, and got %d arguments", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := p.load(false)
 			if err != nil {

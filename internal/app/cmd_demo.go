@@ -92,6 +92,7 @@ func (p *program) demo(ctx context.Context, o *tenantOptions, once, asJSON bool)
 	p.environ = append(others(p.environ), variables...)
 	p.environ = with(p.environ, []string{
 		"REEVE_DATABASE_URL=sqlite:" + filepath.Join(dir, "reeve.db"),
+		"REEVE_FEEDS_AUDIT_INTERVAL=30s", // the tenant is alive: one can watch it
 		"REEVE_FEEDS_AUDIT_ORG_URLS=https://" + host + ".sharepoint.com,https://" + host + "-my.sharepoint.com",
 	})
 	if o.records != "" {
@@ -109,11 +110,13 @@ func (p *program) demo(ctx context.Context, o *tenantOptions, once, asJSON bool)
 		return err
 	}
 	defer a.Close()
+	// What the tenant makes available from here on may or may not be listed.
+	before := p.now()
 	results, err := a.cycle(ctx, true, p.progress(c))
 	if err != nil {
 		return err
 	}
-	s, err := a.account(ctx, t)
+	s, err := a.account(ctx, t, before)
 	if err != nil {
 		return err
 	}
@@ -152,16 +155,21 @@ func others(environ []string) []string {
 	})
 }
 
-// account looks for every generated record in the database, by its Id.
-func (a *App) account(ctx context.Context, t *tenant.Tenant) (*demoSummary, error) {
+// account looks for every record that the tenant had made available before a
+// time in the database, by its Id. A later one counts only if it was imported.
+func (a *App) account(ctx context.Context, t *tenant.Tenant, before time.Time) (*demoSummary, error) {
 	s := &demoSummary{}
 	where, err := a.DB.Whereabouts(ctx, a.Tenant)
 	if err != nil {
 		return nil, err
 	}
 	for r := range t.Audit.Records() {
+		at := where(r.ID)
+		if at == store.IsMissing && !r.Created.Before(before) {
+			continue
+		}
 		s.Generated++
-		switch where(r.ID) {
+		switch at {
 		case store.IsStored:
 			s.Stored++
 		case store.IsIgnored:

@@ -52,12 +52,21 @@ exit code is 0 only then.`,
 			defer a.Close()
 			if once {
 				results, err := a.cycle(cmd.Context(), true, p.progress(c))
-				if err == nil && asJSON {
-					err = printJSON(p.Out, results)
+				if err != nil {
+					return err
 				}
-				return errors.Join(err, incomplete(results))
+				if asJSON {
+					if err := printJSON(p.Out, results); err != nil {
+						return err
+					}
+				}
+				return incomplete(results)
 			}
-			return a.run(cmd.Context(), p.progress(c))
+			if err := a.run(cmd.Context(), p.progress(c)); cmd.Context().Err() == nil {
+				return err
+			}
+			log.Info("Stopped. The next run goes on from here.") // as it is meant to end
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "end when everything that is available is imported")

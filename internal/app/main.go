@@ -89,6 +89,9 @@ type program struct {
 }
 
 // Main runs reeve with the arguments after its name, and returns the exit code.
+// All settings come from environ. The Azure SDK finds a managed identity
+// (IDENTITY_ENDPOINT and the like) and net/http the proxy in the process's own
+// environment, which a caller that passes another one must know.
 func Main(ctx context.Context, args, environ []string, s Streams) int {
 	p := &program{Streams: s, environ: environ, now: time.Now}
 	root := p.root()
@@ -169,7 +172,14 @@ Import your own:           reeve config validate && reeve import run --once`,
 		Short: "Every setting: its key, flag, variable and default",
 		Long:  config.Reference(),
 	})
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	checkArgs(root)
+	help, _, _ := root.Find([]string{"help"})
+	help.Args = func(_ *cobra.Command, args []string) error {
+		cmd, rest, _ := root.Find(args)
+		return cmd.ValidateArgs(rest)
+	}
 	return root
 }
 
@@ -184,11 +194,16 @@ var commands = []func(*program) *cobra.Command{
 	versionCommand,
 }
 
-// checkArgs makes wrong arguments of every command usage errors.
+// checkArgs makes wrong arguments of every command usage errors, and the names
+// of commands that do not exist, which cobra answers with help.
 func checkArgs(cmd *cobra.Command) {
+	cmd.SuggestionsMinimumDistance = 2
+	if cmd.HasSubCommands() && !cmd.Runnable() {
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	check := cmd.Args
 	if check == nil {
-		check = cobra.NoArgs
+		check = noArgs
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		err := check(cmd, args)
@@ -206,6 +221,13 @@ func checkArgs(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		checkArgs(c)
 	}
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no arguments, and got %q", cmd.CommandPath(), args)
+	}
+	return nil
 }
 
 // load reads the configuration from flags, environment and file.

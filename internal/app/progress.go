@@ -23,10 +23,10 @@ func (p *program) progress(c *config.Config) func(ingest.Progress) {
 	f, ok := p.Err.(*os.File)
 	if ok && term.IsTerminal(int(f.Fd())) {
 		b := &bar{program: p, every: 100 * time.Millisecond, width: func() int {
-			if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
 				return w
 			}
-			return 80
+			return 80 // what a terminal is that does not know its size
 		}}
 		return b.show
 	}

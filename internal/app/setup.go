@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -162,8 +163,8 @@ func signIn(ctx context.Context, c *config.Config, cloud m365.Cloud, client *htt
 	if ref.Kind == certstore.KindSecret {
 		get = vault.Secret
 	}
-	if s.Pair, err = get(ctx, ref.Name, ref.Version); err != nil && exitCode(err) == exitFailure {
-		err = coded{exitSignIn, err}
+	if s.Pair, err = get(ctx, ref.Name, ref.Version); errors.Is(err, m365.ErrNotFound) || exitCode(err) == exitFailure {
+		err = coded{exitSignIn, err} // the vault answered; what it has does not sign in
 	}
 	return s, err
 }
