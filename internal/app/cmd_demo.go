@@ -84,7 +84,11 @@ func (p *program) demo(ctx context.Context, o *tenantOptions, once, asJSON bool)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.Err, "The emulated tenant %s is ready: %d people, %d days of audit log. Nothing leaves this machine.\n", t.DisplayName, o.Users, o.Days)
+	holds := fmt.Sprintf("%d people, %d days of audit log", o.Users, o.Days)
+	if o.records != "" {
+		holds = "the audit records of " + o.records
+	}
+	fmt.Fprintf(p.Err, "The emulated tenant %s is ready: %s. Nothing leaves this machine.\n", t.DisplayName, holds)
 
 	// From here on it is the user's way: settings, and nothing else. Settings of
 	// this machine's own tenant must not mix in.

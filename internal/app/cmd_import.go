@@ -39,6 +39,9 @@ exit code is 0 only then.`,
   reeve import run --config /etc/reeve/reeve.yaml
   REEVE_DATABASE_URL=sqlite:/var/lib/reeve/reeve.db reeve import run --feeds-audit-days 2`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON && !once {
+				return failWith(exitUsage, "--json prints what was done, and without --once that never ends: give both")
+			}
 			c, err := p.load(true)
 			if err != nil {
 				return err
@@ -155,7 +158,7 @@ func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progres
 		}
 		a.log.Info("FinishedSectionImport", "context", lasted(f.Section, took))
 	}
-	if complete {
+	if complete && len(a.Feeds) > 0 {
 		a.log.Info("FinishedImportCycle", "context", lasted("reeve", a.now().Sub(started)))
 	}
 	return results, errors.Join(errs...)
@@ -184,13 +187,16 @@ func (p *program) openDatabase(ctx context.Context, c *config.Config) (*store.DB
 	if c.TenantID == "" {
 		return nil, 0, failWith(exitConfig, "tenant-id is not set: give --tenant-id, REEVE_TENANT_ID or the key in the file, to say whose records are meant")
 	}
-	db, err := store.Open(ctx, c.Database.URL, store.Options{Now: p.now})
+	db, err := store.Open(ctx, c.Database.URL, store.Options{Now: p.now, MustExist: true})
 	if err != nil {
 		return nil, 0, err
 	}
-	tenant, err := db.Tenant(ctx, c.TenantID)
+	tenant, err := db.FindTenant(ctx, c.TenantID)
 	if err != nil {
 		db.Close()
+		if errors.Is(err, store.ErrNotFound) {
+			err = failWith(exitConfig, "%s holds nothing of tenant %s: look at tenant-id, or run 'reeve import run --once' first", c.Database.URL, c.TenantID)
+		}
 		return nil, 0, err
 	}
 	return db, tenant, nil

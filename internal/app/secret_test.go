@@ -143,7 +143,7 @@ func TestSecretsStayHidden(t *testing.T) {
 		{"settings", append(byPFX, bySecret...), ok, []string{"config", "show"}},
 		{"settings as JSON", append(byPFX, bySecret...), ok, []string{"config", "show", "--json"}},
 		{"validation", bySecret, ok, []string{"config", "validate"}},
-		{"status", byPFX, ok, []string{"import", "status", "--json"}},
+		{"status", byPFX, database, []string{"import", "status", "--json"}},
 		{"secret as a flag", nil, ok, []string{"token", "--claims", "--auth-method", "secret", "--auth-client-secret", secret}},
 		{"wrong setting beside a secret", append(byPFX, "REEVE_LISTEN=x"), configuration, []string{"import", "run"}},
 		{"secret with a wrong name", []string{"REEVE_AUTH_CLIENT_SECRETT=" + secret}, configuration, []string{"import", "run"}},

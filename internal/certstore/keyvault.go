@@ -128,7 +128,12 @@ func (v *KeyVault) explain(ctx context.Context, op, name, permission string, err
 	case errors.As(err, &signIn):
 		return fmt.Errorf("%s: %w", op, signIn)
 	case !errors.As(err, &answer) || answer.RawResponse == nil:
-		return fmt.Errorf("%s at %s: %w", op, v.url, err)
+		var u *url.Error // its text would repeat the address with its query
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return &m365.Error{Op: op, URL: v.url, Kind: m365.ErrTransient, Err: err,
+			Remedy: "see that the vault's address is right and can be reached from here"}
 	}
 	e := m365.ReadError(op, answer.RawResponse)
 	switch code := e.Code; {

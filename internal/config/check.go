@@ -132,7 +132,8 @@ func (l *loader) noticeSecrets() {
 	}
 }
 
-// checkScope makes an empty list of sites a choice.
+// checkScope refuses what contradicts itself. An empty list of sites is a finding
+// of the import, until it is said to be meant.
 func (l *loader) checkScope() {
 	a := l.config.Feeds.Audit
 	switch {
@@ -141,8 +142,6 @@ func (l *loader) checkScope() {
 		l.problem(Problem{Key: "feeds.audit.import-everything", Origin: l.config.origins["feeds.audit.import-everything"], Value: "true",
 			Text: fmt.Sprintf("contradicts feeds.audit.org-urls (%s), which keeps only some sites: remove one of them",
 				l.config.origins["feeds.audit.org-urls"])})
-	case a.Enabled && len(a.OrgURLs) == 0 && !a.ImportEverything:
-		l.notice("feeds.audit.org-urls is empty, so records of every site and person are imported: list the sites that are wanted, or set feeds.audit.import-everything to true")
 	}
 	if a.Enabled && len(a.ContentTypes) == 0 && !l.bad["feeds.audit.content-types"] {
 		l.problem(Problem{Key: "feeds.audit.content-types", Origin: l.config.origins["feeds.audit.content-types"],

@@ -86,24 +86,8 @@ func TestSecretOnCommandLineIsTold(t *testing.T) {
 	}
 }
 
-// An empty list of sites is told until it is said to be meant, and is never
-// both meant and not empty.
+// An empty list of sites is never both meant and not empty.
 func TestScope(t *testing.T) {
-	const told = "feeds.audit.org-urls is empty"
-	for _, tt := range []struct {
-		flags map[string]string
-		told  bool
-	}{
-		{map[string]string{}, true},
-		{map[string]string{"feeds.audit.import-everything": "true"}, false},
-		{map[string]string{"feeds.audit.enabled": "false"}, false},
-		{map[string]string{"feeds.audit.org-urls": "https://contoso.sharepoint.com"}, false},
-	} {
-		notices := strings.Join(mustLoad(t, Source{Flags: tt.flags}).Notices(), "\n")
-		if strings.Contains(notices, told) != tt.told {
-			t.Errorf("%v: notices %q", tt.flags, notices)
-		}
-	}
 	got := problems(t, Source{Environ: []string{everything}, Flags: map[string]string{"feeds.audit.org-urls": "https://contoso.sharepoint.com"}})
 	want := []string{`environment variable REEVE_FEEDS_AUDIT_IMPORT_EVERYTHING: feeds.audit.import-everything: "true": ` +
 		`contradicts feeds.audit.org-urls (flag --feeds-audit-org-urls), which keeps only some sites: remove one of them`}

@@ -62,7 +62,7 @@ func TestPrecedence(t *testing.T) {
 func TestForeignNameThatDoesNotCountIsTold(t *testing.T) {
 	environ := []string{"REEVE_TENANT_ID=" + tenantID, "REEVE_AUTH_METHOD=azure-cli", "REEVE_AUTHORITY_HOST=https://login.example"}
 	same := mustLoad(t, Source{Environ: append(environ, "AZURE_TENANT_ID="+strings.ToUpper(tenantID), "AZURE_AUTHORITY_HOST=https://login.example/")})
-	if n := same.Notices(); len(n) != 1 || !strings.HasPrefix(n[0], "feeds.audit.org-urls") {
+	if n := same.Notices(); len(n) != 0 {
 		t.Errorf("notices with equal values: %q", n)
 	}
 	differs := mustLoad(t, Source{Environ: append(environ, "AZURE_TENANT_ID="+clientID)})

@@ -171,7 +171,7 @@ func (r *run) run(ctx context.Context) error {
 	for pass := 1; ; pass++ {
 		now := r.Now()
 		for _, part := range parts {
-			if err := r.ledger.Cover(ctx, part, now.Add(-r.feed.Backfill), now, r.feed.Window, r.feed.Retention); err != nil {
+			if err := r.ledger.Cover(ctx, part, r.oldest(now), now, r.feed.Window, r.feed.Retention); err != nil {
 				return err
 			}
 		}
@@ -186,6 +186,12 @@ func (r *run) run(ctx context.Context) error {
 			return r.countLeft(ctx, parts)
 		}
 	}
+}
+
+// oldest is how far back the first run looks: not to the very edge of what the
+// source keeps, since an hour that ends there would be gone before it is listed.
+func (r *run) oldest(now time.Time) time.Time {
+	return now.Add(-min(r.feed.Backfill, r.feed.Retention-3*edge))
 }
 
 // countLeft counts what is still due although it was tried, by this run or one

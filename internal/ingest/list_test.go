@@ -246,3 +246,24 @@ func TestRunStopsWhenNothingCanWork(t *testing.T) {
 		t.Errorf("runs %+v, %v", runs, err)
 	}
 }
+
+// TestFirstRunAtAnyMoment: how far the first run looks back must not make an
+// hour count as lost only because it ends at the edge of what the source keeps.
+func TestFirstRunAtAnyMoment(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		for i := range 60 {
+			time.Sleep(time.Minute - time.Second)
+			db, err := store.Open(t.Context(), fmt.Sprintf("sqlite:%s/%d.db", dir, i), store.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &source{fail: func(string) error { return nil }}
+			r, err := Run(t.Context(), s.feed(), Options{DB: db, Tenant: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler), Every: time.Minute, Concurrency: 2})
+			if err != nil || !r.Complete() || r.Listings < 7*24 {
+				t.Errorf("at %s: %+v, %v", time.Now().Format("15:04:05"), r, err)
+			}
+			db.Close()
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -18,7 +19,8 @@ type NetworkOptions struct {
 }
 
 // NewHTTPClient returns the client for all calls to a cloud. It takes its proxy from
-// the environment (HTTPS_PROXY, NO_PROXY), gives up on a server that does not
+// the environment (HTTPS_PROXY, NO_PROXY), but asks this machine and the link-local
+// address of the managed identity service directly, gives up on a server that does not
 // connect, shake hands or begin to answer, and keeps enough idle connections for 64
 // downloads at a time. It has no limit on the time of a whole answer, which the
 // caller's context sets. It follows no redirect: the access token would go along, so
@@ -31,7 +33,7 @@ func NewHTTPClient(o NetworkOptions) (*http.Client, error) {
 	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
+			Proxy:                  proxy,
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			TLSHandshakeTimeout:    15 * time.Second,
@@ -48,6 +50,14 @@ func NewHTTPClient(o NetworkOptions) (*http.Client, error) {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
+}
+
+// proxy is the environment's, except for addresses that no proxy can reach for us.
+func proxy(r *http.Request) (*url.URL, error) {
+	if ip := net.ParseIP(r.URL.Hostname()); ip != nil && (ip.IsLoopback() || ip.IsLinkLocalUnicast()) {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(r)
 }
 
 // trusted returns the system's authorities and the extra ones, or nil, which means

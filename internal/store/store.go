@@ -10,7 +10,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -36,6 +39,8 @@ type DB struct {
 type Options struct {
 	// Now gives the time for what the store itself dates. Nil means time.Now.
 	Now func() time.Time
+	// MustExist refuses to make a database that is not there.
+	MustExist bool
 }
 
 // Open opens the database that url names ("sqlite:PATH"), creates it if it is
@@ -50,6 +55,10 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if _, err := os.Stat(path); o.MustExist && errors.Is(err, fs.ErrNotExist) {
+		return nil, &Error{URL: url, Doing: "opening the database", Cause: "there is none",
+			Remedy: "look at database.url, or run 'reeve import run --once', which makes it"}
 	}
 	db := &DB{url: url, now: o.Now, names: map[string]map[string]any{}}
 	for _, step := range []struct {
@@ -204,6 +213,17 @@ func (s stamped) Scan(v any) error {
 func Day(t time.Time) int {
 	y, m, d := t.UTC().Date()
 	return y*10000 + int(m)*100 + d
+}
+
+// FindTenant gives the number under which the rows of a tenant are kept. The
+// error matches ErrNotFound if there are none.
+func (db *DB) FindTenant(ctx context.Context, guid string) (int, error) {
+	var id int
+	err := db.read.QueryRowContext(ctx, `SELECT id FROM tenants WHERE tenant_guid = $1`, strings.ToLower(guid)).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return id, explain(db.url, "reading", err)
 }
 
 // Tenant gives the number under which the rows of a tenant are kept, and makes

@@ -42,6 +42,7 @@ func TestOpenIsRefusedWithReasonAndRemedy(t *testing.T) {
 		prepare func(path string)
 		want    string // in the error
 		remedy  string // in the remedy
+		exist   bool
 	}{
 		{name: "no path", url: func(string) string { return "sqlite:" }, want: "not of the form sqlite:PATH", remedy: "database.url"},
 		{name: "another engine", url: func(string) string { return "mysql://x" }, want: "not of the form", remedy: "database.url"},
@@ -56,6 +57,7 @@ func TestOpenIsRefusedWithReasonAndRemedy(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, want: "not an SQLite database", remedy: "another file"},
+		{name: "missing, and it must exist", exist: true, want: "there is none", remedy: "import run"},
 		{name: "newer schema", prepare: func(path string) {
 			open(t, path).Close()
 			raw(path, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (4711, 1)")
@@ -70,7 +72,7 @@ func TestOpenIsRefusedWithReasonAndRemedy(t *testing.T) {
 			if test.url != nil {
 				url = test.url(path)
 			}
-			db, err := Open(t.Context(), url, Options{})
+			db, err := Open(t.Context(), url, Options{MustExist: test.exist})
 			if err == nil {
 				db.Close()
 				t.Fatal("it was opened")
