@@ -234,7 +234,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		b.Seal()
 		if err := db.Write(t.Context(), func(tx *store.Tx) error {
-			n, err := tx.Store(t.Context(), store.Content{Tenant: 1, Feed: "audit", Part: "p", Blob: "b"}, b)
+			n, err := tx.Store(store.Content{Tenant: 1, Feed: "audit", Part: "p", Blob: "b"}, b)
 			if err == nil && n.Stored+n.Duplicate+n.Quarantined != 1 {
 				t.Errorf("counts %+v", n)
 			}

@@ -21,9 +21,11 @@ const (
 	pieceRecords = 2000
 	// pieces is how many pieces of one blob are held. A blob of no more is
 	// read whole before the database is touched; a longer one is stored while
-	// it is read. So memory is bounded by Concurrency × pieces, whatever the
-	// length of a blob.
+	// it is read. So memory is bounded by (Concurrency + waitingReadings) ×
+	// pieces, whatever the length of a blob.
 	pieces = 8
+	// waitingReadings is how many blobs that were read may wait to be stored.
+	waitingReadings = 64
 	// groupRows is how many rows one transaction collects from small blobs.
 	groupRows = 10_000
 )
@@ -97,7 +99,7 @@ func (r *run) failing() int {
 func (r *run) carry(ctx context.Context, due []store.Blob) error {
 	g, ctx := errgroup.WithContext(ctx)
 	work := make(chan store.Blob)
-	ready := make(chan *reading, r.Concurrency)
+	ready := make(chan *reading, waitingReadings)
 	g.Go(func() error {
 		defer close(work)
 		for _, b := range due {

@@ -3,13 +3,17 @@ package ingest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/reeve365/reeve/internal/store"
 )
 
-// storeAll stores the readings as they become ready. Whole ones that are ready
-// at the same moment share a transaction, up to groupRows. Its error is the
-// database's or ctx's.
+// linger is how long a transaction waits for more readings to share it. Each one
+// writes pages of the same indexes again, so that few cost less than many.
+const linger = 500 * time.Millisecond
+
+// storeAll stores the readings as they become ready. Whole ones share a
+// transaction, up to groupRows of them. Its error is the database's or ctx's.
 func (r *run) storeAll(ctx context.Context, ready <-chan *reading) error {
 	var next *reading
 	for {
@@ -28,6 +32,7 @@ func (r *run) storeAll(ctx context.Context, ready <-chan *reading) error {
 			continue
 		}
 		group := []*reading{rd}
+		timer := time.NewTimer(linger)
 	collect:
 		for rows := rd.records(); rows < groupRows; {
 			select {
@@ -41,10 +46,14 @@ func (r *run) storeAll(ctx context.Context, ready <-chan *reading) error {
 				}
 				group = append(group, rd)
 				rows += rd.records()
-			default:
+			case <-timer.C:
 				break collect
+			case <-ctx.Done():
+				timer.Stop()
+				return ctx.Err()
 			}
 		}
+		timer.Stop()
 		if err := r.storeGroup(ctx, group); err != nil {
 			return err
 		}
@@ -111,7 +120,7 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		if !ok {
 			break
 		}
-		n, err := tx.Store(ctx, c, piece)
+		n, err := tx.Store(c, piece)
 		if err != nil {
 			return sum, false, err
 		}
@@ -121,7 +130,7 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		return sum, false, errCut
 	}
 	sum.Bytes = rd.bytes
-	fresh, err = tx.Done(ctx, c, sum)
+	fresh, err = tx.Done(c, sum)
 	return sum, fresh, err
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -69,12 +68,23 @@ func (b *Batch) rows(t *Table) *batchRows {
 	}
 	r := &batchRows{}
 	r.Table = t
+	r.values, _ = t.memory.Get().([]any)
 	if t.Facts {
 		b.tables = slices.Insert(b.tables, 0, r)
 	} else {
 		b.tables = append(b.tables, r)
 	}
 	return r
+}
+
+// free gives the memory of the rows back.
+func (b *Batch) free() {
+	for _, r := range b.tables {
+		clear(r.values)
+		r.Table.memory.Put(r.values[:0])
+		r.values = nil
+	}
+	b.tables = nil
 }
 
 // Name gives the id of a name and sees to it that the name is in its table. No
@@ -136,21 +146,23 @@ type Content struct {
 	Feed, Part, Blob string
 }
 
-// Store writes a sealed piece and its rows. A record whose key is there already
+// Store writes a sealed piece and its rows, and takes them: b is of no use after
+// it. A record whose key is there already
 // is a duplicate if it says the same as the one there, member by member;
 // otherwise it goes to quarantine, so that it is not lost.
-func (tx *Tx) Store(ctx context.Context, c Content, b *Batch) (Counts, error) {
+func (tx *Tx) Store(c Content, b *Batch) (Counts, error) {
 	n := Counts{Records: int64(b.Records), OutOfScope: int64(b.OutOfScope)}
-	if err := tx.MergeNames(ctx, b.names); err != nil {
+	if err := tx.MergeNames(b.names); err != nil {
 		return n, err
 	}
 	if b.bytes > 0 {
-		if _, err := tx.exec(ctx, `INSERT INTO contents (id, tenant_id, feed, part, blob, bytes, data)
+		if _, err := tx.exec(`INSERT INTO contents (id, tenant_id, feed, part, blob, bytes, data)
 			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`,
 			b.ContentID, c.Tenant, c.Feed, c.Part, c.Blob, b.bytes, b.raw); err != nil {
 			return n, fmt.Errorf("storing the content of blob %s: %w", c.Blob, err)
 		}
 	}
+	defer b.free()
 	held := b.Quarantine
 	var known map[int]bool // records whose key was there before
 	for _, r := range b.tables {
@@ -158,7 +170,7 @@ func (tx *Tx) Store(ctx context.Context, c Content, b *Batch) (Counts, error) {
 		if known != nil {
 			rows = r.without(known)
 		}
-		added, err := tx.Merge(ctx, rows)
+		added, err := tx.Merge(rows)
 		if err != nil {
 			return n, err
 		}
@@ -169,7 +181,7 @@ func (tx *Tx) Store(ctx context.Context, c Content, b *Batch) (Counts, error) {
 		n.Duplicate = int64(rows.Len() - added)
 		if n.Duplicate > 0 {
 			var conflicts []Quarantined
-			if known, conflicts, err = tx.compare(ctx, b, r); err != nil {
+			if known, conflicts, err = tx.compare(b, r); err != nil {
 				return n, err
 			}
 			n.Duplicate -= int64(len(conflicts))
@@ -177,7 +189,7 @@ func (tx *Tx) Store(ctx context.Context, c Content, b *Batch) (Counts, error) {
 		}
 	}
 	for _, q := range held {
-		added, err := tx.quarantine(ctx, c, q)
+		added, err := tx.quarantine(c, q)
 		if err != nil {
 			return n, err
 		}
@@ -200,7 +212,7 @@ func (r *batchRows) without(known map[int]bool) *Rows {
 
 // compare finds the facts of b that were not inserted, and gives their records
 // as known. Those that differ from what is stored are conflicts.
-func (tx *Tx) compare(ctx context.Context, b *Batch, facts *batchRows) (known map[int]bool, conflicts []Quarantined, err error) {
+func (tx *Tx) compare(b *Batch, facts *batchRows) (known map[int]bool, conflicts []Quarantined, err error) {
 	t := facts.Table
 	query := fmt.Sprintf(`SELECT content_id, content_at, content_len FROM %s WHERE %s`, t.Name, keyCondition(t))
 	raw, err := decompress(b.raw)
@@ -213,7 +225,7 @@ func (tx *Tx) compare(ctx context.Context, b *Batch, facts *batchRows) (known ma
 		row := facts.Row(i)
 		var id int64
 		var at, length int
-		if err := tx.queryRow(ctx, query, row[:t.Key]...).Scan(&id, &at, &length); err != nil {
+		if err := tx.queryRow(query, row[:t.Key]...).Scan(&id, &at, &length); err != nil {
 			return nil, nil, fmt.Errorf("looking up a row of %s again: %w", t.Name, err)
 		}
 		place := row[len(row)-3:]
@@ -222,7 +234,7 @@ func (tx *Tx) compare(ctx context.Context, b *Batch, facts *batchRows) (known ma
 			continue // it is this one that was inserted
 		}
 		known[facts.owner[i]] = true
-		there, err := tx.content(ctx, id, loaded)
+		there, err := tx.content(id, loaded)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -237,12 +249,12 @@ func (tx *Tx) compare(ctx context.Context, b *Batch, facts *batchRows) (known ma
 }
 
 // content reads a piece, by way of those loaded before.
-func (tx *Tx) content(ctx context.Context, id int64, loaded map[int64][]byte) ([]byte, error) {
+func (tx *Tx) content(id int64, loaded map[int64][]byte) ([]byte, error) {
 	if raw, ok := loaded[id]; ok {
 		return raw, nil
 	}
 	var data []byte
-	if err := tx.queryRow(ctx, `SELECT data FROM contents WHERE id = $1`, id).Scan(&data); err != nil {
+	if err := tx.queryRow(`SELECT data FROM contents WHERE id = $1`, id).Scan(&data); err != nil {
 		return nil, fmt.Errorf("reading content %d: %w", id, err)
 	}
 	raw, err := decompress(data)
@@ -275,13 +287,13 @@ type Quarantined struct {
 // ReasonConflict is the reason of a record whose key is taken by another one.
 const ReasonConflict = "conflict"
 
-func (tx *Tx) quarantine(ctx context.Context, c Content, q Quarantined) (int64, error) {
+func (tx *Tx) quarantine(c Content, q Quarantined) (int64, error) {
 	digest := sha256.Sum256(q.Raw)
 	var id any
 	if q.RecordID != "" {
 		id = q.RecordID
 	}
-	n, err := tx.exec(ctx, `INSERT INTO quarantine
+	n, err := tx.exec(`INSERT INTO quarantine
 		(tenant_id, feed, digest, part, blob, record_id, reason, detail, bytes, seen_at, data)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant_id, feed, digest) DO NOTHING`,
 		c.Tenant, c.Feed, digest[:16], c.Part, c.Blob, id, q.Reason, q.Detail, q.Bytes, stamp(tx.Now), compress(q.Raw))

@@ -77,7 +77,7 @@ func (l *Ledger) Cover(ctx context.Context, part string, from, now time.Time, le
 	return l.db.Write(ctx, func(tx *Tx) error {
 		for ; start.Before(now); start = start.Add(length) {
 			end := start.Add(length)
-			if _, err := tx.exec(ctx, `INSERT INTO ledger_windows
+			if _, err := tx.exec(`INSERT INTO ledger_windows
 				(tenant_id, feed, part, start_at, end_at, state, due_at, forget_at)
 				VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 				ON CONFLICT (tenant_id, feed, part, start_at) DO NOTHING`,
@@ -120,7 +120,7 @@ func (l *Ledger) Listed(ctx context.Context, windows []Window, blobs []Blob) (fr
 		fresh = 0
 		found := make([]int, len(windows))
 		for _, b := range blobs {
-			n, err := tx.exec(ctx, `INSERT INTO ledger_blobs
+			n, err := tx.exec(`INSERT INTO ledger_blobs
 				(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at)
 				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
 				ON CONFLICT (tenant_id, feed, part, blob) DO NOTHING`,
@@ -132,7 +132,7 @@ func (l *Ledger) Listed(ctx context.Context, windows []Window, blobs []Blob) (fr
 			found[windowOf(windows, b)] += int(n)
 		}
 		for i, w := range windows {
-			if _, err := tx.exec(ctx, `UPDATE ledger_windows
+			if _, err := tx.exec(`UPDATE ledger_windows
 				SET state = $5, due_at = $6, listed_at = $7, listings = $8, blobs = blobs + $9, attempts = $10, error = $11
 				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`,
 				l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), w.Listings, found[i], w.Attempts, null(w.Error)); err != nil {
@@ -167,8 +167,8 @@ func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob
 
 // Done marks a blob as read, in the transaction that stores its rows. If
 // another process has done so meanwhile, nothing changes and ok is false.
-func (tx *Tx) Done(ctx context.Context, c Content, n Counts) (ok bool, err error) {
-	rows, err := tx.exec(ctx, `UPDATE ledger_blobs
+func (tx *Tx) Done(c Content, n Counts) (ok bool, err error) {
+	rows, err := tx.exec(`UPDATE ledger_blobs
 		SET state = $5, done_at = $6, error = NULL, bytes = $7, records = $8, stored = $9, duplicate = $10, out_of_scope = $11, quarantined = $12
 		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state <> $5`,
 		c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now), n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined)
@@ -187,7 +187,7 @@ func (l *Ledger) Lose(ctx context.Context, b Blob, why string) error {
 
 func (l *Ledger) set(ctx context.Context, b Blob, state string, due time.Time, why string) error {
 	return l.db.Write(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, `UPDATE ledger_blobs SET state = $5, due_at = $6, attempts = attempts + 1, error = $7
+		_, err := tx.exec(`UPDATE ledger_blobs SET state = $5, due_at = $6, attempts = attempts + 1, error = $7
 			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state = $8`,
 			l.tenant, l.feed, b.Part, b.ID, state, stamp(due), why, BlobDue)
 		return err
@@ -198,7 +198,7 @@ func (l *Ledger) set(ctx context.Context, b Blob, state string, due time.Time, w
 // refused with a reason. started is when reeve started it; zero if it ran.
 func (l *Ledger) Part(ctx context.Context, part, state string, started time.Time, why string) error {
 	return l.db.Write(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, `INSERT INTO feed_parts (tenant_id, feed, part, state, started_at, checked_at, error)
+		_, err := tx.exec(`INSERT INTO feed_parts (tenant_id, feed, part, state, started_at, checked_at, error)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (tenant_id, feed, part) DO UPDATE SET state = excluded.state,
 				started_at = coalesce(excluded.started_at, feed_parts.started_at),
@@ -219,7 +219,7 @@ func null(s string) any {
 // Begin records the beginning of a run of the feed, and End its end.
 func (l *Ledger) Begin(ctx context.Context, started time.Time) error {
 	return l.db.Write(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, `INSERT INTO import_runs (tenant_id, feed, started_at) VALUES ($1, $2, $3)
+		_, err := tx.exec(`INSERT INTO import_runs (tenant_id, feed, started_at) VALUES ($1, $2, $3)
 			ON CONFLICT (tenant_id, feed, started_at) DO NOTHING`, l.tenant, l.feed, stamp(started))
 		return err
 	})
@@ -229,7 +229,7 @@ func (l *Ledger) Begin(ctx context.Context, started time.Time) error {
 // failed.
 func (l *Ledger) End(ctx context.Context, started, ended time.Time, outcome string, stored int64, detail string) error {
 	return l.db.Write(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, `UPDATE import_runs SET ended_at = $4, outcome = $5, stored = $6, detail = $7
+		_, err := tx.exec(`UPDATE import_runs SET ended_at = $4, outcome = $5, stored = $6, detail = $7
 			WHERE tenant_id = $1 AND feed = $2 AND started_at = $3`,
 			l.tenant, l.feed, stamp(started), stamp(ended), outcome, stored, null(detail))
 		return err

@@ -1,11 +1,11 @@
 package store
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // Table declares how rows come into one table.
@@ -17,6 +17,8 @@ type Table struct {
 	// last columns are content_id, content_at and content_len: where the record
 	// stands as the source sent it.
 	Facts bool
+
+	memory sync.Pool // of rows that were stored, for the next ones: []any
 }
 
 // Rows are rows for one table, to be merged.
@@ -52,11 +54,11 @@ func (r *Rows) Row(i int) []any {
 //
 // It runs one statement a row. SQLite's driver looks for each parameter among
 // all, so that statements of many rows cost more than they save.
-func (tx *Tx) Merge(ctx context.Context, r *Rows) (int, error) {
+func (tx *Tx) Merge(r *Rows) (int, error) {
 	query := r.Table.merge()
 	added := 0
 	for i := range r.Len() {
-		n, err := tx.exec(ctx, query, r.Row(i)...)
+		n, err := tx.exec(query, r.Row(i)...)
 		if err != nil {
 			return added, fmt.Errorf("merging into %s: %w", r.Table.Name, err)
 		}
@@ -121,10 +123,10 @@ func (db *DB) remember(named map[string]map[string]int64) {
 const maxKnownNames = 200_000
 
 // MergeNames makes sure that the names are in their tables.
-func (tx *Tx) MergeNames(ctx context.Context, names Names) error {
+func (tx *Tx) MergeNames(names Names) error {
 	for t, byName := range names {
 		for name, id := range byName {
-			if err := tx.mergeName(ctx, t, name, id); err != nil {
+			if err := tx.mergeName(t, name, id); err != nil {
 				return err
 			}
 		}
@@ -132,11 +134,11 @@ func (tx *Tx) MergeNames(ctx context.Context, names Names) error {
 	return nil
 }
 
-func (tx *Tx) mergeName(ctx context.Context, t *NameTable, name string, id int64) error {
+func (tx *Tx) mergeName(t *NameTable, name string, id int64) error {
 	if _, ok := tx.named[t.Name][name]; ok {
 		return nil
 	}
-	added, err := tx.exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, %s) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, t.Name, t.Column), id, name)
+	added, err := tx.exec(fmt.Sprintf(`INSERT INTO %s (id, %s) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, t.Name, t.Column), id, name)
 	if err != nil {
 		return fmt.Errorf("adding a name to %s: %w", t.Name, err)
 	}
@@ -144,7 +146,7 @@ func (tx *Tx) mergeName(ctx context.Context, t *NameTable, name string, id int64
 		// Seen before this process knew it; or, once in a great many years, two
 		// names with one hash, which must not become one in silence.
 		var have string
-		if err := tx.queryRow(ctx, fmt.Sprintf(`SELECT %s FROM %s WHERE id = $1`, t.Column, t.Name), id).Scan(&have); err != nil {
+		if err := tx.queryRow(fmt.Sprintf(`SELECT %s FROM %s WHERE id = $1`, t.Column, t.Name), id).Scan(&have); err != nil {
 			return err
 		}
 		if have != name && !(t.Fold && strings.EqualFold(have, name)) {

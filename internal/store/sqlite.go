@@ -19,7 +19,8 @@ const busyTimeout = 10000
 
 // openSQLite opens the file at path for one writer and several readers.
 //
-// Pages are 16 KiB, since rows of contents are tens of KiB. The journal is
+// Pages are 16 KiB, since rows of contents are tens of KiB; the cache of 16 MiB
+// takes twice that, since the driver rounds each page up to a power of two. The journal is
 // written ahead, so that readers never wait for the writer. It is synced at
 // checkpoints: a crash of reeve loses nothing, and a loss of power loses at
 // most the newest transactions whole, ledger and rows together, which the next
@@ -44,7 +45,7 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 		}
 		return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
 	}
-	db.write, err = open("synchronous(normal)", "cache_size(-32768)", "temp_store(memory)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)")
+	db.write, err = open("synchronous(normal)", "cache_size(-16384)", "temp_store(memory)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)")
 	if err != nil {
 		return err
 	}

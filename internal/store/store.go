@@ -112,7 +112,8 @@ func (db *DB) Close() error {
 
 // Tx is one write transaction.
 type Tx struct {
-	db *DB
+	db  *DB
+	ctx context.Context // that of Write, without its end
 	// Now is when the transaction began: one time for all that it dates.
 	Now time.Time
 
@@ -132,20 +133,20 @@ func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
 	if db.conn == nil {
 		return fmt.Errorf("writing to %s: %w", db.url, sql.ErrConnDone)
 	}
-	tx := &Tx{db: db, Now: db.now().UTC(), named: map[string]map[string]int64{}}
-	if _, err := tx.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+	tx := &Tx{db: db, ctx: context.WithoutCancel(ctx), Now: db.now().UTC(), named: map[string]map[string]int64{}}
+	if _, err := tx.exec("BEGIN IMMEDIATE"); err != nil {
 		return explain(db.url, "beginning a transaction on", err)
 	}
 	open := true
 	defer func() {
 		if open {
-			tx.exec(ctx, "ROLLBACK")
+			tx.exec("ROLLBACK")
 		}
 	}()
 	if err := f(tx); err != nil {
 		return explain(db.url, "writing to", err)
 	}
-	if _, err := tx.exec(ctx, "COMMIT"); err != nil {
+	if _, err := tx.exec("COMMIT"); err != nil {
 		return explain(db.url, "committing to", err)
 	}
 	open = false
@@ -155,25 +156,24 @@ func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
 
 // exec runs a statement, which is prepared once for the life of the database,
 // and gives the number of rows it has changed.
-func (tx *Tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	ctx = context.WithoutCancel(ctx)
+func (tx *Tx) exec(query string, args ...any) (int64, error) {
 	stmt, ok := tx.db.statements[query]
 	if !ok {
 		var err error
-		if stmt, err = tx.db.conn.PrepareContext(ctx, query); err != nil {
+		if stmt, err = tx.db.conn.PrepareContext(tx.ctx, query); err != nil {
 			return 0, err
 		}
 		tx.db.statements[query] = stmt
 	}
-	res, err := stmt.ExecContext(ctx, args...)
+	res, err := stmt.ExecContext(tx.ctx, args...)
 	if err != nil {
 		return 0, err
 	}
 	return res.RowsAffected()
 }
 
-func (tx *Tx) queryRow(ctx context.Context, query string, args ...any) *sql.Row {
-	return tx.db.conn.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+func (tx *Tx) queryRow(query string, args ...any) *sql.Row {
+	return tx.db.conn.QueryRowContext(tx.ctx, query, args...)
 }
 
 // timeLayout is how times stand in the database: UTC, to the millisecond, so
@@ -232,12 +232,12 @@ func (db *DB) Tenant(ctx context.Context, guid string) (int, error) {
 	guid = strings.ToLower(guid)
 	var id int
 	err := db.Write(ctx, func(tx *Tx) error {
-		if _, err := tx.exec(ctx, `INSERT INTO tenants (id, tenant_guid)
+		if _, err := tx.exec(`INSERT INTO tenants (id, tenant_guid)
 			SELECT coalesce(max(id), 0) + 1, $1 FROM tenants WHERE true
 			ON CONFLICT (tenant_guid) DO NOTHING`, guid); err != nil {
 			return err
 		}
-		return tx.queryRow(ctx, `SELECT id FROM tenants WHERE tenant_guid = $1`, guid).Scan(&id)
+		return tx.queryRow(`SELECT id FROM tenants WHERE tenant_guid = $1`, guid).Scan(&id)
 	})
 	return id, err
 }

@@ -183,7 +183,7 @@ func TestWriteLeavesNothingOfWhatFails(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "x.db"))
 	boom := errors.New("boom")
 	err := db.Write(t.Context(), func(tx *Tx) error {
-		if err := tx.MergeNames(t.Context(), Names{people: {"a": people.ID("a")}}); err != nil {
+		if err := tx.MergeNames(Names{people: {"a": people.ID("a")}}); err != nil {
 			return err
 		}
 		return boom
@@ -211,7 +211,7 @@ func TestNames(t *testing.T) {
 		t.Error("ids of names are not what they should be")
 	}
 	merge := func(name string, id int64) error {
-		return db.Write(t.Context(), func(tx *Tx) error { return tx.MergeNames(t.Context(), Names{people: {name: id}}) })
+		return db.Write(t.Context(), func(tx *Tx) error { return tx.MergeNames(Names{people: {name: id}}) })
 	}
 	for _, name := range []string{"Adele@x.example", "adele@X.example", "Adele@x.example"} {
 		if err := merge(name, people.ID(name)); err != nil {
@@ -243,7 +243,7 @@ func TestStoreTellsDuplicatesFromConflicts(t *testing.T) {
 		t.Helper()
 		var n Counts
 		if err := db.Write(t.Context(), func(tx *Tx) (err error) {
-			n, err = tx.Store(t.Context(), Content{1, "audit", "p", blob}, batch(db, blob, records...))
+			n, err = tx.Store(Content{1, "audit", "p", blob}, batch(db, blob, records...))
 			return err
 		}); err != nil {
 			t.Fatal(err)

@@ -17,7 +17,7 @@ type Finding struct {
 // Find records a finding. One that stands already keeps the time since when.
 func (db *DB) Find(ctx context.Context, tenant int, f Finding) error {
 	return db.Write(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, `INSERT INTO findings (tenant_id, rule, subject, message, remedy, since)
+		_, err := tx.exec(`INSERT INTO findings (tenant_id, rule, subject, message, remedy, since)
 			VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (tenant_id, rule, subject) DO UPDATE SET message = excluded.message, remedy = excluded.remedy`,
 			tenant, f.Rule, f.Subject, f.Message, f.Remedy, stamp(tx.Now))
@@ -28,7 +28,7 @@ func (db *DB) Find(ctx context.Context, tenant int, f Finding) error {
 // Settle removes a finding: it is no longer so.
 func (db *DB) Settle(ctx context.Context, tenant int, rule, subject string) error {
 	return db.Write(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, `DELETE FROM findings WHERE tenant_id = $1 AND rule = $2 AND subject = $3`, tenant, rule, subject)
+		_, err := tx.exec(`DELETE FROM findings WHERE tenant_id = $1 AND rule = $2 AND subject = $3`, tenant, rule, subject)
 		return err
 	})
 }
@@ -112,11 +112,11 @@ func (r ScopeRule) String() string {
 // engine's users look for it.
 func (db *DB) SetScope(ctx context.Context, rules []ScopeRule) error {
 	return db.Write(ctx, func(tx *Tx) error {
-		if _, err := tx.exec(ctx, `DELETE FROM org_urls`); err != nil {
+		if _, err := tx.exec(`DELETE FROM org_urls`); err != nil {
 			return err
 		}
 		for _, r := range rules {
-			if _, err := tx.exec(ctx, `INSERT INTO org_urls (url_base, exact_match) VALUES ($1, $2)
+			if _, err := tx.exec(`INSERT INTO org_urls (url_base, exact_match) VALUES ($1, $2)
 				ON CONFLICT (url_base) DO UPDATE SET exact_match = excluded.exact_match`, r.Base, r.Exact); err != nil {
 				return err
 			}

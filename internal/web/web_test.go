@@ -102,7 +102,7 @@ func TestStatusSaysWhatIsSo(t *testing.T) {
 	see("The last run was partial: 1 left, 0 lost", "in 2 d 2 h 0 min", "1 × the network &lt;is&gt; down", "no licence &lt;script&gt;")
 
 	must(s.DB.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Done(ctx, l.Content(blob), store.Counts{Records: 12345, Stored: 12345})
+		_, err := tx.Done(l.Content(blob), store.Counts{Records: 12345, Stored: 12345})
 		return err
 	}))
 	must(l.End(ctx, now, now, "complete", 12345, ""))

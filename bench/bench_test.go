@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// TestShort measures for some seconds. The limits are far from the aims: they
+// tell what is broken from what could be faster.
+func TestShort(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it measures for some seconds")
+	}
+	if !measurable {
+		t.Skip("this system does not say what a process has used")
+	}
+	gobin, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("no go command to build the program with")
+	}
+	// Not this test's own program: the race detector would be measured.
+	exe := filepath.Join(t.TempDir(), "bench")
+	build := exec.Command(gobin, "build", "-o", exe, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	var talk bytes.Buffer
+	b := &bench{exe: exe, talk: &talk}
+	s := shortCases[0]
+	s.records *= 3 // so that what does not depend on their number weighs less
+	results, err := b.measure(t.Context(), s)
+	t.Logf("%s", talk.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		for _, round := range r.rounds {
+			if x := round.ratio(); x > 3 {
+				t.Errorf("the import takes %.1f times the CPU time of the yardsticks", x)
+			}
+			if peak := round.imported.Peak; peak > 300<<20 {
+				t.Errorf("the import holds %d MiB", peak>>20)
+			}
+		}
+		if r.requests["blob"] != r.size.records/r.size.blob {
+			t.Errorf("requests %v, want %d blobs", r.requests, r.size.records/r.size.blob)
+		}
+	}
+}
+
+func TestCorpusIsExact(t *testing.T) {
+	c := corpus(t.TempDir())
+	if err := c.build(2000, 20); err != nil {
+		t.Fatal(err)
+	}
+	blobs, types := 0, map[string]bool{}
+	err := c.each(func(head blobHead, body []byte) error {
+		blobs++
+		types[head.ContentType] = true
+		var records []json.RawMessage
+		if err := json.Unmarshal(body, &records); err != nil {
+			return err
+		}
+		if len(records) != 20 {
+			t.Errorf("a blob has %d records", len(records))
+		}
+		for _, r := range records {
+			if len(r) != recordBytes {
+				t.Fatalf("a record has %d bytes: %s", len(r), r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if blobs != 100 || len(types) != 5 {
+		t.Errorf("%d blobs of %d types, want 100 of 5", blobs, len(types))
+	}
+	if err := c.build(2000, 300); err == nil {
+		t.Error("2000 records were put into blobs of 300")
+	}
+}
+
+func TestAccountFindsWhatIsMissing(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	c := corpus(filepath.Join(dir, "corpus"))
+	if err := c.build(100, 10); err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(ctx, "sqlite:"+databasePath(dir), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const guid = "00000000-0000-0000-0000-000000000001"
+	tenant, err := db.Tenant(ctx, guid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := newRowMaker(ctx, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.db.Close()
+	// One blob of ten is stored.
+	batch := db.NewBatch(tenant, "audit", "", "", 0)
+	err = c.each(func(_ blobHead, body []byte) error {
+		if batch.Records > 0 {
+			return nil
+		}
+		return m.decode(body, func() (*store.Batch, error) { return batch, nil })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch.Seal()
+	if err := db.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Store(ctx, store.Content{Tenant: tenant, Feed: "audit"}, batch)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := account(ctx, job{Corpus: string(c), Dir: dir, Variables: []string{"TENANT_ID=" + guid}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(outcome{Records: 100, Stored: 10, Missing: 90}, got); diff != "" {
+		t.Errorf("account (-want +got):\n%s", diff)
+	}
+}
+
+func TestTables(t *testing.T) {
+	m := func(cpu time.Duration) measurement {
+		return measurement{outcome: outcome{Records: 100_000, Wall: 5 * time.Second}, CPU: cpu, Peak: 100 << 20}
+	}
+	round := func(imported time.Duration) round {
+		return round{imported: m(imported), download: m(time.Second), decode: m(time.Second), insert: m(2 * time.Second), reflection: m(time.Second)}
+	}
+	r := &result{size: size{records: 100_000, blob: 100}, latency: 20 * time.Millisecond,
+		requests: map[string]int{"content": 1690, "blob": 1000, "token": 1}, database: 86 << 20}
+	for _, imported := range []time.Duration{6 * time.Second, 4 * time.Second, 8 * time.Second} {
+		r.rounds = append(r.rounds, round(imported))
+	}
+	tables := renderTables([]*result{r})
+	const want = "| 100,000 | 100 | 20ms | 3 | 20,000 (20,000) | 6.00 (4.00) | 4.00 (4.00) | **1.50 (1.00)** | 100 | 2,691 (1,690 listings, 1,000 blobs) | 86 | ratio |"
+	if !bytes.Contains([]byte(tables), []byte(want)) {
+		t.Errorf("there is no row\n%s\nin\n%s", want, tables)
+	}
+	if _, err := renderPage(tables, time.Unix(0, 0)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPartsRefuseNonsense(t *testing.T) {
+	for _, in := range []string{"", "{}", "{}\n", "x\n", `{"Part":"rest"}` + "\n"} {
+		if err := runPart(t.Context(), bytes.NewBufferString(in), io.Discard); err == nil {
+			t.Errorf("a job %q was done", in)
+		}
+	}
+}
