@@ -41,7 +41,6 @@ type bar struct {
 
 	mu   sync.Mutex
 	last time.Time
-	was  string // what was being done
 }
 
 func (b *bar) show(p ingest.Progress) {

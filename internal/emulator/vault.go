@@ -76,7 +76,7 @@ func (e *Emulator) serveVault(w http.ResponseWriter, r *http.Request) {
 	// and body to be told where to get one.
 	c, err := e.authenticate(r)
 	if err == nil && c.Audience != "https://vault.azure.net" && c.Audience != tenant.KeyVault {
-		err = fmt.Errorf("AKV10022: Invalid audience. Expected https://vault.azure.net, found: %s.", c.Audience)
+		err = fmt.Errorf("AKV10022: Invalid audience. Expected https://vault.azure.net, found: %s", c.Audience)
 	}
 	if err != nil {
 		e.challenge(w, r, err)

@@ -13,12 +13,11 @@ import (
 
 // auditDecoder makes rows of audit records. One goroutine uses it.
 type auditDecoder struct {
-	tenant  int
-	scope   Scope
-	outer   *scanner
-	inner   *scanner // for what stands within members
-	record  auditRecord
-	lastDay any // the int
+	tenant int
+	scope  Scope
+	outer  *scanner
+	inner  *scanner // for what stands within members
+	record auditRecord
 	// What records share is made once.
 	texts, addresses map[string]any
 }

@@ -26,21 +26,24 @@ type Batch struct {
 
 	db     *DB
 	raw    []byte // the records kept, a line each; compressed by Seal
-	bytes  int    // length of raw before Seal
+	memory *[]byte
+	bytes  int // length of raw before Seal
 	names  Names
 	tables []*batchRows // that of the facts first
 }
 
 type batchRows struct {
 	Rows
-	owner []int // for each row, the number of the record that it was made of
+	owner  []int // for each row, the number of the record that it was made of
+	memory *[]any
 }
 
 // NewBatch makes an empty piece number n of a blob.
 func (db *DB) NewBatch(tenant int, feed, part, blob string, n int) *Batch {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s\x00%s\x00%d", tenant, feed, part, blob, n))
 	b := &Batch{db: db, names: Names{}, ContentID: int64(binary.BigEndian.Uint64(sum[:8]) >> 1)}
-	b.raw, _ = texts.Get().([]byte)
+	b.memory = take[byte](&texts)
+	b.raw = *b.memory
 	return b
 }
 
@@ -68,7 +71,8 @@ func (b *Batch) rows(t *Table) *batchRows {
 	}
 	r := &batchRows{}
 	r.Table = t
-	r.values, _ = t.memory.Get().([]any)
+	r.memory = take[any](&t.memory)
+	r.values = *r.memory
 	if t.Facts {
 		b.tables = slices.Insert(b.tables, 0, r)
 	} else {
@@ -80,8 +84,7 @@ func (b *Batch) rows(t *Table) *batchRows {
 // free gives the memory of the rows back.
 func (b *Batch) free() {
 	for _, r := range b.tables {
-		clear(r.values)
-		r.Table.memory.Put(r.values[:0])
+		give(&r.Table.memory, r.memory, r.values)
 		r.values = nil
 	}
 	b.tables = nil
@@ -116,13 +119,29 @@ func (b *Batch) Seal() {
 	b.bytes = len(b.raw)
 	text := b.raw
 	b.raw = compress(text)
-	if cap(text) <= 1<<20 {
-		texts.Put(text[:0])
-	}
+	give(&texts, b.memory, text)
 }
 
-// texts keeps the buffers of pieces for the next ones.
+// texts keeps the buffers of pieces for the next ones: *[]byte.
 var texts sync.Pool
+
+// take gets an empty slice from a pool, or a new one.
+func take[T any](pool *sync.Pool) *[]T {
+	if p, ok := pool.Get().(*[]T); ok {
+		return p
+	}
+	return new([]T)
+}
+
+// give puts the memory of s into a pool, unless it has grown very large. p is
+// what take gave.
+func give[T any](pool *sync.Pool, p *[]T, s []T) {
+	if cap(s) <= 1<<20 {
+		clear(s)
+		*p = s[:0]
+		pool.Put(p)
+	}
+}
 
 // Counts say what became of the records of a blob.
 type Counts struct {
@@ -335,7 +354,13 @@ var (
 	decoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(256<<20))
 )
 
-func compress(raw []byte) []byte             { return encoder.EncodeAll(raw, make([]byte, 0, len(raw)/6+64)) }
+func compress(raw []byte) []byte {
+	p := take[byte](&texts)
+	data := encoder.EncodeAll(raw, *p)
+	defer give(&texts, p, data)
+	return bytes.Clone(data)
+}
+
 func decompress(data []byte) ([]byte, error) { return decoder.DecodeAll(data, nil) }
 
 // Tables gives the rows of the piece, by table.

@@ -18,7 +18,7 @@ type Table struct {
 	// stands as the source sent it.
 	Facts bool
 
-	memory sync.Pool // of rows that were stored, for the next ones: []any
+	memory sync.Pool // of rows that were stored, for the next ones: *[]any
 }
 
 // Rows are rows for one table, to be merged.
