@@ -203,7 +203,7 @@ func openVault(c *config.Config, ref certstore.Reference, cloud m365.Cloud, clie
 // is a finding, until somebody says that it is meant.
 func (a *App) setScope(ctx context.Context, scope feed.Scope) error {
 	const rule, subject = "org-urls-empty", "audit"
-	if err := a.DB.SetScope(ctx, scope.Rules()); err != nil {
+	if err := a.DB.SetScope(ctx, a.Tenant, scope.Rules()); err != nil {
 		return err
 	}
 	if !scope.Everything() || a.Config.Feeds.Audit.ImportEverything || !a.Config.Feeds.Audit.Enabled {

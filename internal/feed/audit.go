@@ -56,31 +56,37 @@ func Audit(o AuditOptions) *ingest.Feed {
 	}
 }
 
-type audit struct {
-	AuditOptions
-	enabled map[string]bool // subscriptions that are known to run
-}
+type audit struct{ AuditOptions }
 
-// enable starts the subscription to a content type, unless it runs already.
-func (a *audit) enable(ctx context.Context, contentType string) (started time.Time, err error) {
-	if a.enabled == nil {
-		subscriptions, err := a.Client.Subscriptions(ctx)
-		if err != nil {
-			return time.Time{}, err
+// enable starts the subscriptions to those content types that have none. It asks
+// each time: somebody else may have stopped one.
+func (a *audit) enable(ctx context.Context, contentTypes []string) (started map[string]time.Time, refused map[string]error, err error) {
+	subscriptions, err := a.Client.Subscriptions(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	enabled := map[string]bool{}
+	for _, s := range subscriptions {
+		enabled[s.ContentType] = s.Enabled()
+	}
+	started, refused = map[string]time.Time{}, map[string]error{}
+	for _, contentType := range contentTypes {
+		if enabled[contentType] {
+			continue
 		}
-		a.enabled = map[string]bool{}
-		for _, s := range subscriptions {
-			a.enabled[s.ContentType] = s.Status == "enabled"
+		err := a.Client.Start(ctx, contentType)
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case err != nil && classify(err).Stop:
+			return nil, nil, err
+		case err != nil:
+			refused[contentType] = err
+		default:
+			started[contentType] = a.Now()
 		}
 	}
-	if a.enabled[contentType] {
-		return time.Time{}, nil
-	}
-	if err := a.Client.Start(ctx, contentType); err != nil {
-		return time.Time{}, err
-	}
-	a.enabled[contentType] = true
-	return a.Now(), nil
+	return started, refused, nil
 }
 
 func (a *audit) list(ctx context.Context, contentType string, start, end time.Time) iter.Seq2[store.Blob, error] {
@@ -95,18 +101,12 @@ func (a *audit) list(ctx context.Context, contentType string, start, end time.Ti
 
 // classify says what an error of the Activity API means for the ledger.
 func classify(err error) ingest.Failure {
-	if errors.Is(err, activity.ErrGone) {
-		return ingest.Failure{Gone: true}
-	}
-	var signIn *m365.SignInError
-	if errors.As(err, &signIn) {
-		return ingest.Failure{Stop: true}
-	}
-	var f ingest.Failure
+	f := ingest.Failure{Gone: errors.Is(err, activity.ErrGone), Refused: errors.Is(err, m365.ErrForbidden)}
 	var e *m365.Error
 	if errors.As(err, &e) {
 		f.After = e.RetryAfter
 	}
-	f.Stop = errors.Is(err, m365.ErrUnauthorized) || errors.Is(err, m365.ErrForbidden)
+	var signIn *m365.SignInError
+	f.Stop = !errors.Is(err, m365.ErrTransient) && (errors.As(err, &signIn) || errors.Is(err, m365.ErrUnauthorized))
 	return f
 }

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/reeve365/reeve/internal/store"
 )
 
@@ -29,9 +31,10 @@ type Feed struct {
 	Retention time.Duration // how long the source keeps content
 	Backfill  time.Duration // how far back the first run looks; at most Retention
 
-	// Enable sees to it that the source collects a part. started is when that
-	// was begun just now; zero if it went on already.
-	Enable func(ctx context.Context, part string) (started time.Time, err error)
+	// Enable sees to it that the source collects the parts. It gives those whose
+	// collection began just now, with the time, and those that the source
+	// refuses, with the reason. An error says that nobody knows.
+	Enable func(ctx context.Context, parts []string) (started map[string]time.Time, refused map[string]error, err error)
 	// List gives all blobs of a part that the source created from start
 	// (inclusive) to end (exclusive). An error is the last thing it gives; a
 	// listing without one is complete.
@@ -61,9 +64,10 @@ type Bad struct {
 
 // Failure is what an error of the source means for the ledger.
 type Failure struct {
-	Gone  bool          // the source has forgotten it; to try again is in vain
-	Stop  bool          // nothing else will work either: no sign-in, no permission
-	After time.Duration // the source asked to be left alone for so long
+	Gone    bool          // the source says that it has forgotten it
+	Refused bool          // this application may not have it
+	Stop    bool          // nothing else will work either: signing in is refused
+	After   time.Duration // the source asked to be left alone for so long
 }
 
 // Options say how to run a feed.
@@ -121,6 +125,7 @@ type run struct {
 	Options
 	feed   *Feed
 	ledger *store.Ledger
+	held   *semaphore.Weighted // pieces of whole readings, until they are stored
 
 	mu     sync.Mutex // guards what follows
 	result Result
@@ -128,6 +133,9 @@ type run struct {
 	tried  map[string]int  // by blob or window: failures in this run, of those that still fail
 	stop   error           // a failure after which nothing else works
 	done   Progress
+
+	refused   map[string]bool // parts that the source does not give
+	notBefore time.Time       // the source asked to be left alone until then
 }
 
 // Run brings a feed up to date. An error means that the run ended early; what
@@ -139,7 +147,8 @@ func Run(ctx context.Context, feed *Feed, o Options) (Result, error) {
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
-	r := &run{Options: o, feed: feed, ledger: o.DB.Ledger(o.Tenant, feed.Name), why: map[string]bool{}, tried: map[string]int{}}
+	r := &run{Options: o, feed: feed, ledger: o.DB.Ledger(o.Tenant, feed.Name), why: map[string]bool{}, tried: map[string]int{}, refused: map[string]bool{},
+		held: semaphore.NewWeighted(maxHeld)}
 	started := o.Now().UTC()
 	r.result.Started = started
 	if err := r.ledger.Begin(ctx, started); err != nil {
@@ -219,35 +228,40 @@ const maxLeft = 100_000
 // that it does collect. One that is refused does not keep the others from being
 // imported; if all are, that is an error.
 func (r *run) enable(ctx context.Context) ([]string, error) {
+	started, refused, err := r.feed.Enable(ctx, r.feed.Parts)
+	if err != nil {
+		return nil, err
+	}
 	var parts []string
-	var refused error
 	for _, part := range r.feed.Parts {
-		started, err := r.feed.Enable(ctx, part)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err != nil {
-			if refused == nil {
-				refused = err
-			}
-			r.problem("%s cannot be subscribed to: %v", part, err)
-			if err := r.ledger.Part(ctx, part, "refused", time.Time{}, err.Error()); err != nil {
+		if why := refused[part]; why != nil {
+			if err := r.refuse(ctx, part, why); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		if !started.IsZero() {
+		if !started[part].IsZero() {
 			r.Log.Info("Subscription started. What happened before it is not available.", "part", part)
 		}
-		if err := r.ledger.Part(ctx, part, "enabled", started, ""); err != nil {
+		if err := r.ledger.Part(ctx, part, "enabled", started[part], ""); err != nil {
 			return nil, err
 		}
 		parts = append(parts, part)
 	}
-	if len(parts) == 0 && refused != nil {
-		return nil, refused
+	if len(parts) == 0 && len(refused) > 0 {
+		return nil, refused[r.feed.Parts[0]]
 	}
 	return parts, nil
+}
+
+// refuse records that the source does not give a part, and leaves it alone for
+// the rest of the run.
+func (r *run) refuse(ctx context.Context, part string, why error) error {
+	r.problem("%s is refused: %v", part, why)
+	r.mu.Lock()
+	r.refused[part] = true
+	r.mu.Unlock()
+	return r.ledger.Part(ctx, part, "refused", time.Time{}, why.Error())
 }
 
 // problem notes why the run is not complete, each reason once.
@@ -288,6 +302,41 @@ func (r *run) halted() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.stop
+}
+
+// leaveAlone notes that the source asked to be left alone for a while.
+func (r *run) leaveAlone(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	until := r.Now().Add(d)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if until.After(r.notBefore) {
+		r.notBefore = until
+	}
+}
+
+// rest waits for as long as the source asked to be left alone. ok is false if
+// that is longer than a run waits: then the rest is left to the next one.
+func (r *run) rest(ctx context.Context) (ok bool, err error) {
+	r.mu.Lock()
+	until := r.notBefore
+	r.mu.Unlock()
+	d := until.Sub(r.Now())
+	if d > longestWait {
+		r.problem("the source asks to be left alone until %s", until.UTC().Format(time.RFC3339))
+		return false, ctx.Err()
+	}
+	if err := wait(ctx, d); err != nil {
+		return false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.notBefore.Equal(until) {
+		r.notBefore = time.Time{} // waited for, whatever the clock says
+	}
+	return true, nil
 }
 
 func (r *run) progress(f func(*Progress)) {

@@ -21,9 +21,9 @@ const edge = 2 * time.Minute
 // again a few times.
 func (r *run) list(ctx context.Context, parts []string, listed map[string]bool, again bool) (found int, err error) {
 	r.progress(func(p *Progress) { *p = Progress{Doing: "listing", Records: p.Records} })
-	first := true
+	first, now := true, map[string]bool{} // windows listed by this pass
 	for {
-		due, err := r.dueWindows(ctx, parts, listed, again && first)
+		due, err := r.dueWindows(ctx, parts, listed, now, again && first)
 		if err != nil {
 			return found, err
 		}
@@ -49,7 +49,7 @@ func (r *run) list(ctx context.Context, parts []string, listed map[string]bool, 
 			found += n
 		}
 		for _, w := range due {
-			listed[windowKey(w)] = true
+			listed[windowKey(w)], now[windowKey(w)] = true, true
 		}
 		if err := r.halted(); err != nil {
 			return found, err
@@ -93,7 +93,10 @@ func windowKey(w store.Window) string { return "window " + w.Part + w.Start.Form
 // dueWindows gives the windows to list now. If none is due but some that failed
 // are to be tried again soon, by this run or one before it, it waits for the
 // first of them.
-func (r *run) dueWindows(ctx context.Context, parts []string, listed map[string]bool, again bool) ([]store.Window, error) {
+func (r *run) dueWindows(ctx context.Context, parts []string, listed, thisPass map[string]bool, again bool) ([]store.Window, error) {
+	if ok, err := r.rest(ctx); !ok || err != nil {
+		return nil, err
+	}
 	now := r.Now()
 	horizon := now.Add(longestWait)
 	if again {
@@ -106,7 +109,8 @@ func (r *run) dueWindows(ctx context.Context, parts []string, listed map[string]
 	var due, waiting []store.Window
 	for _, w := range all {
 		switch {
-		case r.exhausted(windowKey(w)):
+		case r.exhausted(windowKey(w)), r.isRefused(w.Part):
+		case thisPass[windowKey(w)] && w.Attempts == 0: // due again already: the next run's
 		case !w.Due.After(now), again && listed[windowKey(w)]:
 			due = append(due, w)
 		case w.Attempts > 0:
@@ -135,6 +139,12 @@ func afterWait[T any](ctx context.Context, now time.Time, waiting []T, due func(
 // due later is left to the next run.
 const longestWait = 2 * time.Minute
 
+func (r *run) isRefused(part string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused[part]
+}
+
 func (r *run) exhausted(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,34 +163,58 @@ func (r *run) listGroup(ctx context.Context, windows []store.Window) (fresh int,
 		}
 		windows = windows[1:]
 	}
-	if len(windows) == 0 || r.halted() != nil {
+	if len(windows) == 0 || r.halted() != nil || r.isRefused(windows[0].Part) {
 		return 0, nil
 	}
 	start, end := windows[0].Start, windows[len(windows)-1].End
 	if start.Before(oldest) {
 		start = oldest
+		r.loseBeginning(&windows[0], oldest)
 	}
 	if end.After(now) {
 		end = now.Truncate(time.Second)
 	}
 	if !start.Before(end) { // begun in this very second: there is nothing to ask for yet
 		windows[0].Due = now.Add(r.Every)
-		return r.ledger.Listed(ctx, windows, nil)
+		return 0, r.ledger.Listed(ctx, windows)
 	}
 	var blobs []store.Blob
-	for b, err := range r.feed.List(ctx, windows[0].Part, start, end) {
-		if err != nil {
-			return r.postponeWindows(ctx, windows, blobs, err)
+	found := func() error {
+		n, err := r.ledger.Found(ctx, windows, blobs)
+		fresh += n
+		blobs = blobs[:0]
+		return err
+	}
+	for b, why := range r.feed.List(ctx, windows[0].Part, start, end) {
+		if why != nil {
+			if err := found(); err != nil {
+				return fresh, err
+			}
+			return fresh, r.postponeWindows(ctx, windows, why)
 		}
-		blobs = append(blobs, b)
+		if blobs = append(blobs, b); len(blobs) >= listBlobs {
+			if err := found(); err != nil {
+				return fresh, err
+			}
+		}
+	}
+	if err := found(); err != nil {
+		return fresh, err
 	}
 	for i := range windows {
 		w := &windows[i]
-		w.Listed, w.Listings, w.Attempts, w.Error = now, w.Listings+1, 0, ""
-		w.State, w.Due = relist(*w, now, r.Every)
+		w.Listed, w.Listings, w.Attempts = now, w.Listings+1, 0
+		w.ListedTo = w.End
+		if end.Before(w.End) {
+			w.ListedTo = end
+		}
+		state, due := relist(*w, now, r.Every)
+		if w.Due = due; w.State != store.WindowLost {
+			w.State, w.Error = state, ""
+		}
 	}
-	if fresh, err = r.ledger.Listed(ctx, windows, blobs); err != nil {
-		return 0, err
+	if err := r.ledger.Listed(ctx, windows); err != nil {
+		return fresh, err
 	}
 	r.mu.Lock()
 	r.result.Listings += len(windows)
@@ -193,16 +227,49 @@ func (r *run) listGroup(ctx context.Context, windows []store.Window) (fresh int,
 	return fresh, nil
 }
 
+// listBlobs is how many blobs of a listing are held before they go into the
+// ledger.
+const listBlobs = 1000
+
+// loseBeginning records that the source has forgotten the beginning of a window,
+// if that was never listed.
+func (r *run) loseBeginning(w *store.Window, oldest time.Time) {
+	from := w.Start
+	if w.ListedTo.After(from) {
+		from = w.ListedTo
+	}
+	if !from.Before(oldest) {
+		return
+	}
+	w.State = store.WindowLost
+	w.Error = fmt.Sprintf("what the source created from %s to %s was forgotten before it was listed", from.Format(time.RFC3339), oldest.Format(time.RFC3339))
+	r.lose("%s: %s", w.Part, w.Error)
+}
+
+// lose counts something that is lost, and says what.
+func (r *run) lose(format string, args ...any) {
+	r.problem(format, args...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Lost++
+}
+
 // postponeWindows records that a listing broke off. From then on each of its
 // windows is listed alone.
-func (r *run) postponeWindows(ctx context.Context, windows []store.Window, blobs []store.Blob, why error) (int, error) {
+func (r *run) postponeWindows(ctx context.Context, windows []store.Window, why error) error {
 	if ctx.Err() != nil {
-		return 0, ctx.Err()
+		return ctx.Err()
 	}
 	f := r.feed.Classify(why)
 	first := windows[0]
+	r.leaveAlone(f.After)
 	if f.Stop {
 		r.halt(fmt.Errorf("listing %s from %s: %w", first.Part, first.Start.Format(time.RFC3339), why))
+	}
+	if f.Refused {
+		if err := r.refuse(ctx, first.Part, why); err != nil {
+			return err
+		}
 	}
 	for i := range windows {
 		w := &windows[i]
@@ -215,31 +282,23 @@ func (r *run) postponeWindows(ctx context.Context, windows []store.Window, blobs
 		w.Due = r.Now().Add(max(f.After, r.Pause(n)))
 	}
 	r.Log.Warn("Listing failed.", "part", first.Part, "from", first.Start, "windows", len(windows), "error", why)
-	fresh, err := r.ledger.Listed(ctx, windows, blobs)
-	r.mu.Lock()
-	r.result.Found += fresh
-	r.mu.Unlock()
-	return fresh, err
+	return r.ledger.Listed(ctx, windows)
 }
 
-// closeWindow ends the listing of a window that the source has forgotten.
+// closeWindow ends the listing of a window that the source has forgotten. What of
+// it was never listed is lost.
 func (r *run) closeWindow(ctx context.Context, w store.Window) error {
-	w.Due = time.Time{}
 	r.mu.Lock()
 	delete(r.tried, windowKey(w))
 	r.mu.Unlock()
-	if w.Listings == 0 {
-		w.State = store.WindowLost
-		w.Error = "forgotten by the source before it was ever listed"
-		r.problem("the window of %s from %s was %s", w.Part, w.Start.Format(time.RFC3339), w.Error)
-		r.mu.Lock()
-		r.result.Lost++
-		r.mu.Unlock()
-	} else {
+	if w.State != store.WindowLost {
 		w.State, w.Error = store.WindowSettled, ""
 	}
-	_, err := r.ledger.Listed(ctx, []store.Window{w}, nil)
-	return err
+	if w.ListedTo.Before(w.End) {
+		r.loseBeginning(&w, w.End)
+	}
+	w.Due = time.Time{}
+	return r.ledger.Listed(ctx, []store.Window{w})
 }
 
 // relist says how a window stands after a complete listing at the time now, and

@@ -101,7 +101,7 @@ type source struct {
 func (s *source) feed() *Feed {
 	return &Feed{
 		Name: "f", Section: "F", Parts: []string{"p"}, Window: hour, Listing: day, Retention: 7 * day, Backfill: 7 * day,
-		Enable: func(context.Context, string) (time.Time, error) { return time.Time{}, nil },
+		Enable: func(context.Context, []string) (map[string]time.Time, map[string]error, error) { return nil, nil, nil },
 		List: func(_ context.Context, part string, start, end time.Time) iter.Seq2[store.Blob, error] {
 			return func(yield func(store.Blob, error) bool) {
 				s.listings.Add(1)

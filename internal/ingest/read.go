@@ -1,11 +1,12 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"regexp"
 	"sync"
 	"time"
 
@@ -20,12 +21,14 @@ const (
 	// pieceRecords bounds the rows of a piece whose records are tiny or left out.
 	pieceRecords = 2000
 	// pieces is how many pieces of one blob are held. A blob of no more is
-	// read whole before the database is touched; a longer one is stored while
-	// it is read. So memory is bounded by (Concurrency + waitingReadings) ×
-	// pieces, whatever the length of a blob.
+	// read whole before the database is touched; what follows in a longer one
+	// goes through a temporary file, so that the database never waits for the
+	// network. So memory is bounded by Concurrency × pieces + maxHeld, whatever
+	// the length of a blob.
 	pieces = 8
-	// waitingReadings is how many blobs that were read may wait to be stored.
-	waitingReadings = 64
+	// maxHeld is how many pieces of blobs that were read whole may wait to be
+	// stored, those in the transaction under way included.
+	maxHeld = 192
 	// groupRows is how many rows one transaction collects from small blobs.
 	groupRows = 10_000
 )
@@ -37,6 +40,8 @@ type reading struct {
 	bytes   int64             // valid once pieces is closed
 	err     error             // likewise; nil if the blob was read whole
 	partial bool              // handed over before it was read whole
+	held    int64             // pieces that it has of run.held
+	damaged error             // why the blob could be read in part only, if it is taken all the same
 }
 
 // read reads every blob that is due and stores it. Blobs that fail are tried
@@ -44,6 +49,9 @@ type reading struct {
 func (r *run) read(ctx context.Context) error {
 	r.progress(func(p *Progress) { *p = Progress{Doing: "reading", Records: p.Records} })
 	for {
+		if ok, err := r.rest(ctx); !ok || err != nil {
+			return err
+		}
 		due, err := r.dueBlobs(ctx)
 		if err != nil || len(due) == 0 {
 			return err
@@ -99,10 +107,13 @@ func (r *run) failing() int {
 func (r *run) carry(ctx context.Context, due []store.Blob) error {
 	g, ctx := errgroup.WithContext(ctx)
 	work := make(chan store.Blob)
-	ready := make(chan *reading, waitingReadings)
+	ready := make(chan *reading, maxHeld)
 	g.Go(func() error {
 		defer close(work)
 		for _, b := range due {
+			if ok, err := r.rest(ctx); !ok || err != nil {
+				return err
+			}
 			if err := send(ctx, work, b); err != nil || r.halted() != nil {
 				return err
 			}
@@ -143,6 +154,9 @@ func (r *run) readBlob(ctx context.Context, p *parser, b store.Blob, ready chan<
 		default:
 		}
 		if !rd.partial {
+			if err := p.spool(r.DB.Dir()); err != nil {
+				return err
+			}
 			rd.partial = true
 			if err := send(ctx, ready, rd); err != nil {
 				return err
@@ -151,6 +165,7 @@ func (r *run) readBlob(ctx context.Context, p *parser, b store.Blob, ready chan<
 		return send(ctx, rd.pieces, piece)
 	})
 	close(rd.pieces)
+	p.unspool()
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -158,6 +173,10 @@ func (r *run) readBlob(ctx context.Context, p *parser, b store.Blob, ready chan<
 		return nil // whoever stores it looks at the error
 	case rd.err != nil:
 		return r.failedBlob(ctx, b, rd.err)
+	}
+	rd.held = int64(len(rd.pieces))
+	if err := r.held.Acquire(ctx, rd.held); err != nil {
+		return err
 	}
 	return send(ctx, ready, rd)
 }
@@ -175,19 +194,19 @@ func send[T any](ctx context.Context, to chan<- T, v T) error {
 // database's or ctx's.
 func (r *run) failedBlob(ctx context.Context, b store.Blob, why error) error {
 	f := r.feed.Classify(why)
-	switch {
-	case f.Stop:
+	r.leaveAlone(f.After)
+	if f.Stop {
 		r.halt(fmt.Errorf("reading blob %s: %w", b.ID, why))
-		return nil
-	case f.Gone:
-		r.problem("blob %s was forgotten by the source before it could be read: %v", b.ID, why)
+	}
+	n, again := r.failed(blobKey(b))
+	// The source may say once that a blob is gone, and have it a minute later.
+	if gone := f.Gone && b.Attempts+1 >= tries; gone || !r.Now().Before(b.Forget) {
+		r.lose("blob %s was forgotten by the source before it could be read: %v", b.ID, why)
 		r.mu.Lock()
-		r.result.Lost++
 		delete(r.tried, blobKey(b))
 		r.mu.Unlock()
 		return r.ledger.Lose(ctx, b, why.Error())
 	}
-	n, again := r.failed(blobKey(b))
 	if !again {
 		r.problem("reading blob %s: %v", b.ID, why)
 	}
@@ -199,6 +218,35 @@ func (r *run) failedBlob(ctx context.Context, b store.Blob, why error) error {
 type parser struct {
 	split   *Splitter
 	decoder Decoder
+	file    *os.File // what follows in a long blob
+}
+
+// spool reads the rest of the blob into a temporary file, and goes on from there.
+// The file can be read by this user only.
+func (p *parser) spool(dir string) error {
+	file, err := os.CreateTemp(dir, "reeve-blob-*")
+	if err != nil {
+		return fmt.Errorf("keeping a long blob: %w", err)
+	}
+	os.Remove(file.Name()) // where the system allows it now: nothing remains after a kill
+	p.file = file
+	if _, err := io.Copy(file, p.split.r); err != nil {
+		return err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("keeping a long blob: %w", err)
+	}
+	p.split.r = file
+	return nil
+}
+
+// unspool removes the temporary file, if there is one.
+func (p *parser) unspool() {
+	if p.file != nil {
+		p.file.Close()
+		os.Remove(p.file.Name())
+		p.file = nil
+	}
 }
 
 func (r *run) newParser() *parser {
@@ -238,8 +286,8 @@ func (r *run) parseBlob(ctx context.Context, p *parser, rd *reading, emit func(*
 		switch {
 		case errors.As(err, &long):
 			piece.Records++
-			piece.Quarantine = append(piece.Quarantine, store.Quarantined{
-				Reason: reasonTooLong, Raw: bytes.Clone(record), Bytes: long.Length,
+			piece.Hold(store.Quarantined{
+				RecordID: idIn(record), Reason: reasonTooLong, Raw: record, Bytes: long.Length, Digest: long.Digest,
 				Detail: fmt.Sprintf("%v; its beginning is kept", long)})
 		case err != nil:
 			if err := r.salvage(rd, piece, err); err != nil {
@@ -249,9 +297,9 @@ func (r *run) parseBlob(ctx context.Context, p *parser, rd *reading, emit func(*
 		default:
 			piece.Records++
 			if bad := p.decoder.Decode(record, piece); bad != nil {
-				piece.Quarantine = append(piece.Quarantine, store.Quarantined{
+				piece.Hold(store.Quarantined{
 					RecordID: bad.RecordID, Reason: bad.Reason, Detail: bad.Detail,
-					Raw: bytes.Clone(record), Bytes: int64(len(record))})
+					Raw: record, Bytes: int64(len(record))})
 			}
 		}
 		if piece.Size() >= pieceBytes || piece.Records >= pieceRecords {
@@ -268,21 +316,36 @@ const (
 	reasonMalformed = "malformed blob"
 )
 
-// salvageTime is how long before the source forgets a blob that never was a
-// whole JSON array reeve takes what can be read of it.
-const salvageTime = 12 * time.Hour
+// idIn finds the Id in the beginning of a record that is too long to be decoded.
+func idIn(text []byte) string {
+	if m := idMember.FindSubmatch(text); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
 
-// salvage ends the reading of a blob that is cut off or no array. As long as
-// the source keeps it, that is an error, to be tried again: it may have been a
-// proxy's page. Shortly before it is forgotten, the records that can be read
-// are stored, and the fact is put into quarantine.
+var idMember = regexp.MustCompile(`"Id"\s*:\s*"([^"\\]{1,100})"`)
+
+const (
+	// A blob that never was a whole JSON array is taken as far as it can be read
+	// after so many attempts,
+	salvageAttempts = 2 * tries
+	// and if the source forgets it so soon.
+	salvageTime = 6 * time.Hour
+)
+
+// salvage ends the reading of a blob that is cut off or no array. That is an
+// error, to be tried again: it may have been a proxy's page. Shortly before the
+// source forgets it, and after many attempts, the records that can be read are
+// stored, and the rest is lost.
 func (r *run) salvage(rd *reading, piece *store.Batch, why error) error {
 	var m *MalformedError
-	if !errors.As(why, &m) || rd.Forget.Sub(r.Now()) > salvageTime {
+	if !errors.As(why, &m) || rd.Attempts < salvageAttempts || rd.Forget.Sub(r.Now()) > salvageTime {
 		return why
 	}
+	rd.damaged = m
 	text := fmt.Sprintf("blob %s: %v", rd.ID, m)
-	piece.Quarantine = append(piece.Quarantine, store.Quarantined{
+	piece.Hold(store.Quarantined{
 		Reason: reasonMalformed, Raw: []byte(text), Bytes: int64(len(text)),
 		Detail: text + "; the whole records before that place are stored"})
 	piece.Records++

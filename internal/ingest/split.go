@@ -2,8 +2,10 @@ package ingest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 )
 
@@ -47,6 +49,7 @@ func (e *MalformedError) Error() string {
 // after it can be read.
 type TooLongError struct {
 	Length, Limit int64
+	Digest        []byte // the first 16 bytes of the SHA-256 of the whole element
 }
 
 func (e *TooLongError) Error() string {
@@ -166,6 +169,7 @@ func (s *Splitter) element(c byte) ([]byte, error) {
 		start   = s.pos
 		skipped int64 // bytes of the element that are no longer held
 		head    []byte
+		sum     = hash.Hash(nil) // of what was skipped
 		depth   int
 		text    bool // within a string
 		bare    = c != '{' && c != '[' && c != '"'
@@ -193,7 +197,7 @@ func (s *Splitter) element(c byte) ([]byte, error) {
 				s.pos += quote + 1
 				text = false
 				if depth == 0 {
-					return s.whole(start, skipped, head)
+					return s.whole(start, skipped, head, sum)
 				}
 				continue
 			}
@@ -207,15 +211,15 @@ func (s *Splitter) element(c byte) ([]byte, error) {
 				depth++
 			case '}', ']':
 				if depth == 0 {
-					return s.whole(start, skipped, head)
+					return s.whole(start, skipped, head, sum)
 				}
 				if depth--; depth == 0 {
 					s.pos++
-					return s.whole(start, skipped, head)
+					return s.whole(start, skipped, head, sum)
 				}
 			case ',':
 				if depth == 0 {
-					return s.whole(start, skipped, head)
+					return s.whole(start, skipped, head, sum)
 				}
 			}
 			s.pos++
@@ -223,7 +227,9 @@ func (s *Splitter) element(c byte) ([]byte, error) {
 		if held := s.pos - start; held > s.max {
 			if head == nil {
 				head = bytes.Clone(s.buf[start:min(start+s.max, start+headLength)])
+				sum = sha256.New()
 			}
+			sum.Write(s.buf[start:s.pos])
 			skipped += int64(held)
 			start = s.pos
 		}
@@ -241,15 +247,18 @@ func (s *Splitter) element(c byte) ([]byte, error) {
 // headLength is how much is kept of an element that is too long.
 const headLength = 64 << 10
 
-func (s *Splitter) whole(start int, skipped int64, head []byte) ([]byte, error) {
+func (s *Splitter) whole(start int, skipped int64, head []byte, sum hash.Hash) ([]byte, error) {
 	raw := s.buf[start:s.pos]
-	if length := skipped + int64(len(raw)); length > int64(s.max) {
-		if head == nil {
-			head = raw[:min(len(raw), headLength)]
-		}
-		return head, &TooLongError{Length: length, Limit: int64(s.max)}
+	length := skipped + int64(len(raw))
+	if length <= int64(s.max) {
+		return bytes.TrimRight(raw, " \t\r\n"), nil
 	}
-	return bytes.TrimRight(raw, " \t\r\n"), nil
+	if sum == nil {
+		sum = sha256.New()
+		head = raw[:min(len(raw), headLength)]
+	}
+	sum.Write(raw)
+	return head, &TooLongError{Length: length, Limit: int64(s.max), Digest: sum.Sum(nil)[:16]}
 }
 
 // fill reads more, after moving what stands from keep on to the beginning of

@@ -105,10 +105,14 @@ func (r *run) storePartial(ctx context.Context, rd *reading) error {
 	return nil
 }
 
-// store writes all pieces of a reading, waiting for them, and marks its blob as
-// done. fresh is false if another process had done so before.
+// store marks a reading's blob as read and writes all its pieces, waiting for
+// them. fresh is false if another process has read it before: then nothing is
+// written.
 func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.Counts, fresh bool, err error) {
 	c := r.ledger.Content(rd.Blob)
+	if fresh, err = tx.Claim(c); err != nil {
+		return sum, false, err
+	}
 	for {
 		var piece *store.Batch
 		var ok bool
@@ -120,6 +124,9 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		if !ok {
 			break
 		}
+		if !fresh {
+			continue
+		}
 		n, err := tx.Store(c, piece)
 		if err != nil {
 			return sum, false, err
@@ -129,12 +136,18 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 	if rd.err != nil {
 		return sum, false, errCut
 	}
+	if !fresh {
+		return sum, false, nil
+	}
 	sum.Bytes = rd.bytes
-	fresh, err = tx.Done(c, sum)
-	return sum, fresh, err
+	return sum, true, tx.Count(c, sum)
 }
 
 func (r *run) stored(rd *reading, n store.Counts, fresh bool) {
+	r.held.Release(rd.held)
+	if rd.damaged != nil {
+		r.lose("of blob %s only the beginning could be read: %v", rd.ID, rd.damaged)
+	}
 	r.mu.Lock()
 	delete(r.tried, blobKey(rd.Blob))
 	if fresh {

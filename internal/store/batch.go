@@ -21,15 +21,15 @@ type Batch struct {
 	Records int
 	// OutOfScope counts those that the feed's scope leaves out.
 	OutOfScope int
-	// Quarantine holds the records that cannot be stored.
-	Quarantine []Quarantined
+	db         *DB
+	raw        []byte // the records kept, a line each; compressed by Seal
+	memory     *[]byte
+	bytes      int // length of raw before Seal
+	names      Names
+	tables     []*batchRows // that of the facts first
 
-	db     *DB
-	raw    []byte // the records kept, a line each; compressed by Seal
-	memory *[]byte
-	bytes  int // length of raw before Seal
-	names  Names
-	tables []*batchRows // that of the facts first
+	held      []heldRecord // what cannot be stored
+	heldBytes int
 }
 
 type batchRows struct {
@@ -111,8 +111,8 @@ func (b *Batch) Name(t *NameTable, name []byte) any {
 	return id
 }
 
-// Size is the number of bytes kept so far.
-func (b *Batch) Size() int { return len(b.raw) }
+// Size is the number of bytes kept so far, those in quarantine compressed.
+func (b *Batch) Size() int { return len(b.raw) + b.heldBytes }
 
 // Seal compresses the piece. Nothing may be added after it.
 func (b *Batch) Seal() {
@@ -171,7 +171,7 @@ type Content struct {
 // otherwise it goes to quarantine, so that it is not lost.
 func (tx *Tx) Store(c Content, b *Batch) (Counts, error) {
 	n := Counts{Records: int64(b.Records), OutOfScope: int64(b.OutOfScope)}
-	if err := tx.MergeNames(b.names); err != nil {
+	if err := tx.MergeNames(c.Tenant, b.names); err != nil {
 		return n, err
 	}
 	if b.bytes > 0 {
@@ -182,7 +182,7 @@ func (tx *Tx) Store(c Content, b *Batch) (Counts, error) {
 		}
 	}
 	defer b.free()
-	held := b.Quarantine
+	held := b.held
 	var known map[int]bool // records whose key was there before
 	for _, r := range b.tables {
 		rows := &r.Rows
@@ -199,7 +199,7 @@ func (tx *Tx) Store(c Content, b *Batch) (Counts, error) {
 		n.Stored = int64(added)
 		n.Duplicate = int64(rows.Len() - added)
 		if n.Duplicate > 0 {
-			var conflicts []Quarantined
+			var conflicts []heldRecord
 			if known, conflicts, err = tx.compare(b, r); err != nil {
 				return n, err
 			}
@@ -231,7 +231,7 @@ func (r *batchRows) without(known map[int]bool) *Rows {
 
 // compare finds the facts of b that were not inserted, and gives their records
 // as known. Those that differ from what is stored are conflicts.
-func (tx *Tx) compare(b *Batch, facts *batchRows) (known map[int]bool, conflicts []Quarantined, err error) {
+func (tx *Tx) compare(b *Batch, facts *batchRows) (known map[int]bool, conflicts []heldRecord, err error) {
 	t := facts.Table
 	query := fmt.Sprintf(`SELECT content_id, content_at, content_len FROM %s WHERE %s`, t.Name, keyCondition(t))
 	raw, err := decompress(b.raw)
@@ -257,11 +257,14 @@ func (tx *Tx) compare(b *Batch, facts *batchRows) (known map[int]bool, conflicts
 		if err != nil {
 			return nil, nil, err
 		}
+		if at < 0 || length < 0 || at+length > len(there) {
+			return nil, nil, fmt.Errorf("reading a record of %s again: its place lies outside of content %d", t.Name, id)
+		}
 		if ours := raw[ourAt : ourAt+ourLen]; !sameRecord(ours, there[at:at+length]) {
 			conflicts = append(conflicts, Quarantined{
-				RecordID: recordID(t, row), Reason: ReasonConflict, Raw: bytes.Clone(ours), Bytes: int64(len(ours)),
+				RecordID: recordID(t, row), Reason: ReasonConflict, Raw: ours, Bytes: int64(len(ours)),
 				Detail: "a record with the same Id is stored already, and the two differ",
-			})
+			}.seal())
 		}
 	}
 	return known, conflicts, nil
@@ -297,6 +300,7 @@ type Quarantined struct {
 	Detail   string
 	Raw      []byte // as the source sent it, or its beginning
 	Bytes    int64  // its full length
+	Digest   []byte // the first 16 bytes of the SHA-256 of all of it; nil: that of Raw
 
 	Tenant           int    // set when read
 	Feed, Part, Blob string // set when read
@@ -306,16 +310,34 @@ type Quarantined struct {
 // ReasonConflict is the reason of a record whose key is taken by another one.
 const ReasonConflict = "conflict"
 
-func (tx *Tx) quarantine(c Content, q Quarantined) (int64, error) {
-	digest := sha256.Sum256(q.Raw)
-	var id any
-	if q.RecordID != "" {
-		id = q.RecordID
+// Hold puts a record into quarantine. Raw is compressed at once and may be used
+// for something else after it.
+func (b *Batch) Hold(q Quarantined) {
+	b.held = append(b.held, q.seal())
+	b.heldBytes += len(b.held[len(b.held)-1].data)
+}
+
+// heldRecord is a quarantined record, compressed.
+type heldRecord struct {
+	Quarantined
+	data []byte
+}
+
+func (q Quarantined) seal() heldRecord {
+	if q.Digest == nil {
+		sum := sha256.Sum256(q.Raw)
+		q.Digest = sum[:16]
 	}
+	h := heldRecord{q, compress(q.Raw)}
+	h.Raw = nil
+	return h
+}
+
+func (tx *Tx) quarantine(c Content, q heldRecord) (int64, error) {
 	n, err := tx.exec(`INSERT INTO quarantine
 		(tenant_id, feed, digest, part, blob, record_id, reason, detail, bytes, seen_at, data)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant_id, feed, digest) DO NOTHING`,
-		c.Tenant, c.Feed, digest[:16], c.Part, c.Blob, id, q.Reason, q.Detail, q.Bytes, stamp(tx.Now), compress(q.Raw))
+		c.Tenant, c.Feed, q.Digest, c.Part, c.Blob, null(q.RecordID), q.Reason, q.Detail, q.Bytes, stamp(tx.Now), q.data)
 	if err != nil {
 		return 0, fmt.Errorf("putting a record into quarantine: %w", err)
 	}
@@ -348,7 +370,7 @@ func recordID(t *Table, row []any) string {
 }
 
 // The encoder and decoder are safe for concurrent use by EncodeAll and
-// DecodeAll. One goroutine each: the parallelism is that of the blobs.
+// DecodeAll.
 var (
 	encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(0), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(256<<10))
 	decoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(256<<20))

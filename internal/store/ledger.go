@@ -26,6 +26,7 @@ type Window struct {
 	Due        time.Time // when to list it next; zero: never again
 	Forget     time.Time // when the source begins to forget what is in it
 	Listed     time.Time // last complete listing; zero: never
+	ListedTo   time.Time // how far into the window listings have reached
 	Listings   int
 	Blobs      int
 	Attempts   int // failed listings since the last complete one
@@ -59,15 +60,16 @@ func (l *Ledger) Content(b Blob) Content {
 }
 
 // Cover makes sure that there is a window for every interval of the given
-// length between from and now. It begins where the windows of the part end, so
-// that a pause of the program leaves no hole.
+// length between from and now, the first one shorter if from is no multiple of
+// it. It begins where the windows of the part end, so that a pause of the program
+// leaves no hole.
 func (l *Ledger) Cover(ctx context.Context, part string, from, now time.Time, length, retention time.Duration) error {
 	var last time.Time
 	if err := l.db.read.QueryRowContext(ctx, `SELECT max(end_at) FROM ledger_windows
 		WHERE tenant_id = $1 AND feed = $2 AND part = $3`, l.tenant, l.feed, part).Scan(stamped{&last}); err != nil {
 		return explain(l.db.url, "reading the ledger of", err)
 	}
-	start := from.UTC().Truncate(length)
+	start := from.UTC().Truncate(time.Second)
 	if !last.IsZero() {
 		start = last
 	}
@@ -75,8 +77,8 @@ func (l *Ledger) Cover(ctx context.Context, part string, from, now time.Time, le
 		return nil
 	}
 	return l.db.Write(ctx, func(tx *Tx) error {
-		for ; start.Before(now); start = start.Add(length) {
-			end := start.Add(length)
+		for start.Before(now) {
+			end := start.Truncate(length).Add(length)
 			if _, err := tx.exec(`INSERT INTO ledger_windows
 				(tenant_id, feed, part, start_at, end_at, state, due_at, forget_at)
 				VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -84,6 +86,7 @@ func (l *Ledger) Cover(ctx context.Context, part string, from, now time.Time, le
 				l.tenant, l.feed, part, stamp(start), stamp(end), WindowOpen, stamp(start), stamp(start.Add(retention))); err != nil {
 				return fmt.Errorf("adding a window to the ledger: %w", err)
 			}
+			start = end
 		}
 		return nil
 	})
@@ -106,16 +109,18 @@ func (l *Ledger) DueWindows(ctx context.Context, parts []string, now time.Time) 
 func (l *Ledger) windows(ctx context.Context, where string, args ...any) ([]Window, error) {
 	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, w *Window) error {
 		return rows.Scan(&w.Part, stamped{&w.Start}, stamped{&w.End}, &w.State, stamped{&w.Due}, stamped{&w.Forget},
-			stamped{&w.Listed}, &w.Listings, &w.Blobs, &w.Attempts, &w.Error)
-	}, `SELECT part, start_at, end_at, state, due_at, forget_at, listed_at, listings, blobs, attempts, coalesce(error, '')
+			stamped{&w.Listed}, stamped{&w.ListedTo}, &w.Listings, &w.Blobs, &w.Attempts, &w.Error)
+	}, `SELECT part, start_at, end_at, state, due_at, forget_at, listed_at, listed_to, listings, blobs, attempts, coalesce(error, '')
 		FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 AND `+where, append([]any{l.tenant, l.feed}, args...)...)
 }
 
-// Listed records a listing of adjoining windows of one part: the blobs found,
-// and the windows as they stand after it. It returns how many blobs are new. A
-// listing that broke off may be recorded too, with Error set in the windows: what
-// it found is true.
-func (l *Ledger) Listed(ctx context.Context, windows []Window, blobs []Blob) (fresh int, err error) {
+// Found records blobs that a listing of adjoining windows of one part has shown,
+// and returns how many of them are new. What a listing found is true even if it
+// breaks off.
+func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fresh int, err error) {
+	if len(blobs) == 0 {
+		return 0, nil
+	}
 	err = l.db.Write(ctx, func(tx *Tx) error {
 		fresh = 0
 		found := make([]int, len(windows))
@@ -132,16 +137,34 @@ func (l *Ledger) Listed(ctx context.Context, windows []Window, blobs []Blob) (fr
 			found[windowOf(windows, b)] += int(n)
 		}
 		for i, w := range windows {
-			if _, err := tx.exec(`UPDATE ledger_windows
-				SET state = $5, due_at = $6, listed_at = $7, listings = $8, blobs = blobs + $9, attempts = $10, error = $11
+			if found[i] == 0 {
+				continue
+			}
+			if _, err := tx.exec(`UPDATE ledger_windows SET blobs = blobs + $5
 				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`,
-				l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), w.Listings, found[i], w.Attempts, null(w.Error)); err != nil {
-				return fmt.Errorf("recording a listing in the ledger: %w", err)
+				l.tenant, l.feed, w.Part, stamp(w.Start), found[i]); err != nil {
+				return fmt.Errorf("counting blobs in the ledger: %w", err)
 			}
 		}
 		return nil
 	})
 	return fresh, err
+}
+
+// Listed records how windows stand after they were listed, or the listing of
+// which failed.
+func (l *Ledger) Listed(ctx context.Context, windows []Window) error {
+	return l.db.Write(ctx, func(tx *Tx) error {
+		for _, w := range windows {
+			if _, err := tx.exec(`UPDATE ledger_windows
+				SET state = $5, due_at = $6, listed_at = $7, listed_to = $8, listings = $9, attempts = $10, error = $11
+				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`,
+				l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), stamp(w.ListedTo), w.Listings, w.Attempts, null(w.Error)); err != nil {
+				return fmt.Errorf("recording a listing in the ledger: %w", err)
+			}
+		}
+		return nil
+	})
 }
 
 // windowOf gives the index of the window that a blob belongs to: the last one
@@ -155,7 +178,7 @@ func windowOf(windows []Window, b Blob) int {
 	return 0
 }
 
-// DueBlobs gives up to limit blobs of the parts that are to be read by now,
+// DueBlobs gives up to limit blobs that are to be read by now,
 // those forgotten soonest first.
 func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob, error) {
 	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, b *Blob) error {
@@ -165,14 +188,23 @@ func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob
 		ORDER BY forget_at, part, blob LIMIT $5`, l.tenant, l.feed, BlobDue, stamp(now), limit)
 }
 
-// Done marks a blob as read, in the transaction that stores its rows. If
-// another process has done so meanwhile, nothing changes and ok is false.
-func (tx *Tx) Done(c Content, n Counts) (ok bool, err error) {
-	rows, err := tx.exec(`UPDATE ledger_blobs
-		SET state = $5, done_at = $6, error = NULL, bytes = $7, records = $8, stored = $9, duplicate = $10, out_of_scope = $11, quarantined = $12
+// Claim marks a blob as read, before anything of it is stored in the same
+// transaction. ok is false if another process has read it meanwhile: then nothing
+// may be stored.
+func (tx *Tx) Claim(c Content) (ok bool, err error) {
+	rows, err := tx.exec(`UPDATE ledger_blobs SET state = $5, done_at = $6, error = NULL
 		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state <> $5`,
-		c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now), n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined)
+		c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now))
 	return rows == 1, err
+}
+
+// Count records what became of the records of a blob that was claimed.
+func (tx *Tx) Count(c Content, n Counts) error {
+	_, err := tx.exec(`UPDATE ledger_blobs
+		SET bytes = $5, records = $6, stored = $7, duplicate = $8, out_of_scope = $9, quarantined = $10
+		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4`,
+		c.Tenant, c.Feed, c.Part, c.Blob, n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined)
+	return err
 }
 
 // Postpone records a failed attempt to read a blob, and when to try again.
@@ -247,7 +279,6 @@ type Standing struct {
 	OldestDue    time.Time // when the source forgets the first blob or window not yet read; zero if there is none
 	Newest       time.Time // creation of the newest blob that was read
 	Troubles     []string  // the errors of what is due, the most frequent first, a few of them
-	LastStored   time.Time
 }
 
 // Standing reads how each part of the feed stands.
@@ -295,14 +326,14 @@ func (l *Ledger) Standing(ctx context.Context) ([]Standing, error) {
 		return nil, err
 	}
 	err = l.each(ctx, `SELECT part, state, count(*), sum(bytes), sum(records), sum(stored), sum(duplicate), sum(out_of_scope), sum(quarantined),
-		min(forget_at), max(created_at), max(done_at)
+		min(forget_at), max(created_at)
 		FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 GROUP BY part, state ORDER BY part`, func(rows *sql.Rows) error {
 		var part, state string
 		var n int
 		var c Counts
-		var oldest, newest, done time.Time
+		var oldest, newest time.Time
 		if err := rows.Scan(&part, &state, &n, &c.Bytes, &c.Records, &c.Stored, &c.Duplicate, &c.OutOfScope, &c.Quarantined,
-			stamped{&oldest}, stamped{&newest}, stamped{&done}); err != nil {
+			stamped{&oldest}, stamped{&newest}); err != nil {
 			return err
 		}
 		s := at(part)
@@ -312,7 +343,7 @@ func (l *Ledger) Standing(ctx context.Context) ([]Standing, error) {
 		case BlobDue:
 			s.OldestDue = earlier(s.OldestDue, oldest)
 		case BlobDone:
-			s.Newest, s.LastStored = newest, done
+			s.Newest = newest
 		}
 		return nil
 	})

@@ -84,11 +84,15 @@ type NameTable struct {
 // every worker, in every database and in every export, so there is nothing to
 // look up and no sequence to share.
 func (t *NameTable) ID(name string) int64 {
-	if t.Fold {
-		name = strings.ToLower(name)
-	}
-	sum := sha256.Sum256([]byte(name))
+	sum := sha256.Sum256([]byte(t.fold(name)))
 	return int64(binary.BigEndian.Uint64(sum[:8]) >> 1)
+}
+
+func (t *NameTable) fold(name string) string {
+	if t.Fold {
+		return strings.ToLower(name)
+	}
+	return name
 }
 
 // Names are the names that a set of rows refers to.
@@ -123,10 +127,10 @@ func (db *DB) remember(named map[string]map[string]int64) {
 const maxKnownNames = 200_000
 
 // MergeNames makes sure that the names are in their tables.
-func (tx *Tx) MergeNames(names Names) error {
+func (tx *Tx) MergeNames(tenant int, names Names) error {
 	for t, byName := range names {
 		for name, id := range byName {
-			if err := tx.mergeName(t, name, id); err != nil {
+			if err := tx.mergeName(tenant, t, name, id); err != nil {
 				return err
 			}
 		}
@@ -134,7 +138,7 @@ func (tx *Tx) MergeNames(names Names) error {
 	return nil
 }
 
-func (tx *Tx) mergeName(t *NameTable, name string, id int64) error {
+func (tx *Tx) mergeName(tenant int, t *NameTable, name string, id int64) error {
 	if _, ok := tx.named[t.Name][name]; ok {
 		return nil
 	}
@@ -144,13 +148,17 @@ func (tx *Tx) mergeName(t *NameTable, name string, id int64) error {
 	}
 	if added == 0 {
 		// Seen before this process knew it; or, once in a great many years, two
-		// names with one hash, which must not become one in silence.
+		// names with one hash. That must not stop the import, nor pass in silence.
 		var have string
 		if err := tx.queryRow(fmt.Sprintf(`SELECT %s FROM %s WHERE id = $1`, t.Column, t.Name), id).Scan(&have); err != nil {
 			return err
 		}
-		if have != name && !(t.Fold && strings.EqualFold(have, name)) {
-			return fmt.Errorf("adding %q to %s: %q has the same id %d", name, t.Name, have, id)
+		if t.fold(have) != t.fold(name) {
+			if err := tx.find(tenant, Finding{Rule: "name-collision", Subject: fmt.Sprintf("%s %d", t.Name, id),
+				Message: fmt.Sprintf("%q and %q have the same id %d in %s, so that rows of the second show the first", have, name, id, t.Name),
+				Remedy:  "look at the text of such a record with 'reeve audit show', which is right"}); err != nil {
+				return err
+			}
 		}
 	}
 	if tx.named[t.Name] == nil {

@@ -2,9 +2,9 @@
 // and merging rows in bulk by their natural keys. All SQL stands here, a file
 // for each subject. The package knows no cloud, no feed and no policy.
 //
-// Today the database is SQLite, embedded. Every statement is written so that
-// PostgreSQL takes the same text; what must differ between the two stands in
-// the file of the engine.
+// Today the database is SQLite, embedded. Statements are written so that
+// PostgreSQL can take the same text, except for two: the merge of a row, and the
+// beginning of a transaction.
 package store
 
 import (
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -48,9 +49,9 @@ type Options struct {
 // type *Error.
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	path, ok := strings.CutPrefix(url, "sqlite:")
-	if !ok || path == "" {
+	if !ok || path == "" || strings.HasPrefix(path, ":memory:") {
 		return nil, &Error{URL: url, Doing: "opening the database",
-			Cause:  "its address is not of the form sqlite:PATH",
+			Cause:  "its address is not of the form sqlite:PATH, with the path of a file",
 			Remedy: "set database.url, for example to sqlite:reeve.db"}
 	}
 	if o.Now == nil {
@@ -76,6 +77,9 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	}
 	return db, nil
 }
+
+// Dir is the folder of the database, for what is too large for memory.
+func (db *DB) Dir() string { return filepath.Dir(strings.TrimPrefix(db.url, "sqlite:")) }
 
 // connect takes the one connection that writes, for as long as db is open.
 func (db *DB) connect(ctx context.Context) error {

@@ -16,13 +16,15 @@ type Finding struct {
 
 // Find records a finding. One that stands already keeps the time since when.
 func (db *DB) Find(ctx context.Context, tenant int, f Finding) error {
-	return db.Write(ctx, func(tx *Tx) error {
-		_, err := tx.exec(`INSERT INTO findings (tenant_id, rule, subject, message, remedy, since)
-			VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (tenant_id, rule, subject) DO UPDATE SET message = excluded.message, remedy = excluded.remedy`,
-			tenant, f.Rule, f.Subject, f.Message, f.Remedy, stamp(tx.Now))
-		return err
-	})
+	return db.Write(ctx, func(tx *Tx) error { return tx.find(tenant, f) })
+}
+
+func (tx *Tx) find(tenant int, f Finding) error {
+	_, err := tx.exec(`INSERT INTO findings (tenant_id, rule, subject, message, remedy, since)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (tenant_id, rule, subject) DO UPDATE SET message = excluded.message, remedy = excluded.remedy`,
+		tenant, f.Rule, f.Subject, f.Message, f.Remedy, stamp(tx.Now))
+	return err
 }
 
 // Settle removes a finding: it is no longer so.
@@ -110,14 +112,14 @@ func (r ScopeRule) String() string {
 
 // SetScope writes the configured scope into org_urls, where the original
 // engine's users look for it.
-func (db *DB) SetScope(ctx context.Context, rules []ScopeRule) error {
+func (db *DB) SetScope(ctx context.Context, tenant int, rules []ScopeRule) error {
 	return db.Write(ctx, func(tx *Tx) error {
-		if _, err := tx.exec(`DELETE FROM org_urls`); err != nil {
+		if _, err := tx.exec(`DELETE FROM org_urls WHERE tenant_id = $1`, tenant); err != nil {
 			return err
 		}
 		for _, r := range rules {
-			if _, err := tx.exec(`INSERT INTO org_urls (url_base, exact_match) VALUES ($1, $2)
-				ON CONFLICT (url_base) DO UPDATE SET exact_match = excluded.exact_match`, r.Base, r.Exact); err != nil {
+			if _, err := tx.exec(`INSERT INTO org_urls (tenant_id, url_base, exact_match) VALUES ($1, $2, $3)
+				ON CONFLICT (tenant_id, url_base) DO UPDATE SET exact_match = excluded.exact_match`, tenant, r.Base, r.Exact); err != nil {
 				return err
 			}
 		}

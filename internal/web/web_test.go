@@ -95,15 +95,18 @@ func TestStatusSaysWhatIsSo(t *testing.T) {
 	for i := range windows {
 		windows[i].Listed, windows[i].Listings, windows[i].Due = now, 1, now.Add(time.Hour)
 	}
-	_, err = l.Listed(ctx, windows, []store.Blob{blob})
+	_, err = l.Found(ctx, windows, []store.Blob{blob})
 	must(err)
+	must(l.Listed(ctx, windows))
 	must(l.Postpone(ctx, blob, now, "the network <is> down"))
 	must(l.End(ctx, now, now, "partial", 0, "1 left, 0 lost"))
 	see("The last run was partial: 1 left, 0 lost", "in 2 d 2 h 0 min", "1 × the network &lt;is&gt; down", "no licence &lt;script&gt;")
 
 	must(s.DB.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Done(l.Content(blob), store.Counts{Records: 12345, Stored: 12345})
-		return err
+		if ok, err := tx.Claim(l.Content(blob)); err != nil || !ok {
+			t.Errorf("claiming: %v, %v", ok, err)
+		}
+		return tx.Count(l.Content(blob), store.Counts{Records: 12345, Stored: 12345})
 	}))
 	must(l.End(ctx, now, now, "complete", 12345, ""))
 	see("Complete: everything that Microsoft listed is imported", "12\u202f345")
@@ -114,7 +117,7 @@ func TestStatusSaysWhatIsSo(t *testing.T) {
 	must(l.Lose(ctx, blob, "forgotten"))
 	lost := blob
 	lost.ID = "b2"
-	_, err = l.Listed(ctx, windows, []store.Blob{lost})
+	_, err = l.Found(ctx, windows, []store.Blob{lost})
 	must(err)
 	must(l.Lose(ctx, lost, "forgotten"))
 	see("1 blobs or windows were forgotten by Microsoft")

@@ -1,7 +1,7 @@
 -- One text for SQLite and PostgreSQL. Times are UTC, written as
 -- 'YYYY-MM-DD HH:MM:SS.mmm'. A day is the number YYYYMMDD, computed when a row
 -- is made, so that no query needs a date function. A name's id is a hash of the
--- name (store.NameID), the same on every worker. No foreign key leads from a
+-- name (store.NameTable), the same on every worker. No foreign key leads from a
 -- fact anywhere: rows may be spread over shards and dropped by the month.
 
 -- +goose Up
@@ -34,6 +34,7 @@ CREATE TABLE ledger_windows (
   due_at    TIMESTAMP,               -- when to list it next; NULL: never again
   forget_at TIMESTAMP NOT NULL,      -- when the source begins to forget what it holds
   listed_at TIMESTAMP,               -- last complete listing; NULL: never listed
+  listed_to TIMESTAMP,               -- how far into the window listings have reached
   listings  INTEGER NOT NULL DEFAULT 0,
   blobs     INTEGER NOT NULL DEFAULT 0,
   attempts  INTEGER NOT NULL DEFAULT 0, -- failed listings since the last good one
@@ -121,8 +122,10 @@ CREATE TABLE findings (
 
 -- The scope of the audit log, as configured (the original engine's org_urls).
 CREATE TABLE org_urls (
-  url_base    TEXT NOT NULL PRIMARY KEY,
-  exact_match BOOLEAN NOT NULL
+  tenant_id   INTEGER NOT NULL,
+  url_base    TEXT NOT NULL,
+  exact_match BOOLEAN NOT NULL,
+  PRIMARY KEY (tenant_id, url_base)
 );
 
 CREATE TABLE users            (id BIGINT PRIMARY KEY, user_name TEXT NOT NULL);
