@@ -114,6 +114,11 @@ func (p *program) demo(ctx context.Context, o *tenantOptions, once, asJSON bool)
 		return err
 	}
 	defer a.Close()
+	if !once {
+		if err := a.serveDemo(p); err != nil {
+			return err
+		}
+	}
 	// What the tenant makes available from here on may or may not be listed.
 	before := p.now()
 	results, err := a.cycle(ctx, true, p.progress(c))
@@ -144,7 +149,11 @@ func (p *program) demo(ctx context.Context, o *tenantOptions, once, asJSON bool)
 	if err := incomplete(results); err != nil || once {
 		return err
 	}
-	return a.serveDemo(ctx, p)
+	fmt.Fprintln(p.Err, "\nThe tenant goes on, and so does the import. Ctrl-C ends the demo.")
+	if err := a.run(ctx, nil); ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // others leaves out the settings of reeve, of the Azure SDKs and of the
@@ -236,18 +245,14 @@ The audit log is imported, and each record was looked up by its Id:
 		s.Certificate.SHA1, s.Certificate.Subject, s.Certificate.NotAfter.Format("2006-01-02"), s.Seconds, s.PeakMemory>>20)
 }
 
-// serveDemo serves the status page, and goes on importing what happens in the
-// emulated tenant, until ctx ends.
-func (a *App) serveDemo(ctx context.Context, p *program) error {
+// serveDemo serves the status page until the App is closed.
+func (a *App) serveDemo(p *program) error {
 	site, err := web.Start(web.Options{Listen: a.Config.Listen, DB: a.DB, Tenant: a.Tenant, Log: a.log, Now: p.now,
 		Banner: "Demo: an emulated tenant with invented people. Nothing here is real."})
 	if err != nil {
 		return err
 	}
 	a.stops = append(a.stops, site.Close)
-	fmt.Fprintf(p.Err, "\nStatus page: %s   (Ctrl-C ends the demo; its database is %s)\n", site.URL(), a.Config.Database.URL)
-	if err := a.run(ctx, nil); ctx.Err() == nil {
-		return err
-	}
+	fmt.Fprintf(p.Err, "\nStatus page: %s   (the database is %s)\n\n", site.URL(), a.Config.Database.URL)
 	return nil
 }

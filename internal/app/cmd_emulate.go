@@ -89,6 +89,13 @@ file appears when the tenant is ready.`,
 				}
 				defer os.RemoveAll(dir)
 			}
+			if envFile != "" {
+				// Whoever waits for the file must not find that of an earlier tenant.
+				if err := os.Remove(envFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return failWith(exitUsage, "--env-file: %w", err)
+				}
+				defer os.Remove(envFile)
+			}
 			e, t, err := o.start()
 			if err != nil {
 				return err
@@ -109,7 +116,9 @@ file appears when the tenant is ready.`,
 			}
 			<-cmd.Context().Done()
 			for _, f := range e.Faults() {
-				fmt.Fprintf(p.Err, "fault: %+v\n", f)
+				if f.Happened > 0 {
+					fmt.Fprintf(p.Err, "fault: %s of %s, %d of %d calls\n", f.Fault.Kind, f.Fault.API, f.Happened, f.Matched)
+				}
 			}
 			if err := context.Cause(cmd.Context()); err != nil && !errors.Is(err, context.Canceled) {
 				return err

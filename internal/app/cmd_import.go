@@ -86,7 +86,7 @@ func (a *App) run(ctx context.Context, progress func(ingest.Progress)) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			a.log.Error("The import cycle failed.", "error", err)
+			a.log.Error("The import cycle failed.", "error", err, "remedy", remedy(err))
 		}
 		wait := a.Config.Feeds.Audit.Interval - a.now().Sub(started)
 		a.log.Info("Waiting for the next cycle.", "wait", max(wait, 0).Round(time.Second))
@@ -125,6 +125,7 @@ func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progres
 	complete := true
 	var errs []error
 	for _, f := range a.Feeds {
+		a.log.Info("The section begins.", "section", f.Section, "authority", a.Cloud.AuthorityHost, "source", a.Cloud.Manage)
 		r, err := ingest.Run(ctx, f, ingest.Options{
 			DB: a.DB, Tenant: a.Tenant, Now: a.now, Log: a.log, Once: once, Progress: progress,
 			Every: a.Config.Feeds.Audit.Interval, Concurrency: a.Config.Feeds.Audit.Concurrency,

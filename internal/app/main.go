@@ -121,10 +121,23 @@ func (p *program) complain(err error) {
 		}
 		return
 	}
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) && hinted.Hint() != "" {
-		fmt.Fprintf(p.Err, "  remedy: %s\n", indent(hinted.Hint()))
+	if text := remedy(err); text != "" {
+		fmt.Fprintf(p.Err, "  remedy: %s\n", indent(text))
 	}
+}
+
+// remedy says what to do about an error, if that is known.
+func remedy(err error) string {
+	var signIn *m365.SignInError
+	if errors.As(err, &signIn) {
+		x, _ := signIn.Explanation()
+		return x.Remedy
+	}
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		return hinted.Hint()
+	}
+	return ""
 }
 
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n           ") }
@@ -141,6 +154,7 @@ Import your own:           reeve config validate && reeve import run --once`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
+		Version:       version().Version,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Commands:"}, &cobra.Group{ID: "other", Title: "More:"})
@@ -170,7 +184,7 @@ Import your own:           reeve config validate && reeve import run --once`,
 	root.AddCommand(&cobra.Command{
 		Use:   "settings",
 		Short: "Every setting: its key, flag, variable and default",
-		Long:  config.Reference(),
+		Long:  settingsText(),
 	})
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -181,6 +195,20 @@ Import your own:           reeve config validate && reeve import run --once`,
 		return cmd.ValidateArgs(rest)
 	}
 	return root
+}
+
+// settingsText lists every setting for a terminal.
+func settingsText() string {
+	var b strings.Builder
+	b.WriteString("Every setting is a key of the configuration file, a variable and a flag. A flag wins\nover a variable, a variable over the file, the file over what other programs set:\nthe names of the Azure SDK (AZURE_TENANT_ID, AZURE_CLIENT_ID,\nAZURE_CLIENT_CERTIFICATE_PATH, …) and of the original engine (TenantGUID, ClientID,\nUseClientCertificate, KeyVaultUrl, …).\n")
+	for _, k := range config.Keys() {
+		fmt.Fprintf(&b, "\n%s   %s   --%s\n", k.Name, k.Env, k.Flag)
+		if k.Default != "" {
+			fmt.Fprintf(&b, "    default %s\n", k.Default)
+		}
+		fmt.Fprintf(&b, "    %s\n", strings.ReplaceAll(k.Doc, "\n", "\n    "))
+	}
+	return b.String()
 }
 
 // commands are reeve's commands.
@@ -267,6 +295,7 @@ Commands:{{range $cmds}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
 Flags:
 {{.LocalNonPersistentFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
 
-Settings are flags too, and variables, and keys of a file: see 'reeve help settings'.
+Settings are flags too, and variables, and keys of a file: --config FILE,
+--database-url, --tenant-id and more; see 'reeve help settings'.
 {{if .HasAvailableSubCommands}}Use '{{.CommandPath}} [command] --help' for more about a command.
 {{end}}`

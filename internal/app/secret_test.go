@@ -267,8 +267,9 @@ func TestDemoPage(t *testing.T) {
 	t.Parallel()
 	demo := start(t, nil, "demo", "--calm", "--users", "3", "--days", "1", "--per-user", "10",
 		"--listen", "127.0.0.1:0", "--log-level", "debug")
-	page := regexp.MustCompile(`Status page: (http://127\.0\.0\.1:\d+/) .*its database is sqlite:(\S+)\)`)
+	page := regexp.MustCompile(`Status page: (http://127\.0\.0\.1:\d+/) .*the database is sqlite:(\S+)\)`)
 	found := page.FindStringSubmatch(demo.says(t, page))
+	demo.says(t, regexp.MustCompile("The tenant goes on"))
 	folder := filepath.Dir(found[2])
 	secrets := canaries(t, filepath.Join(folder, "tenant", "client.pem"))
 	resp, err := http.Get(found[1])

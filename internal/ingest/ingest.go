@@ -79,8 +79,8 @@ type Options struct {
 
 	Every       time.Duration // how often the feed runs: the newest windows are listed so often
 	Concurrency int           // requests under way at once
-	// Once makes the run list again what it has listed, until nothing new
-	// appears, instead of leaving that to the next run.
+	// Once makes the run list everything that the source still keeps, due or
+	// not, and again until nothing new appears.
 	Once bool
 	// Pause gives the time to wait after the n-th failure of the same blob or
 	// window, n ≥ 1. Nil means a second, then four times as long each time, up
@@ -158,6 +158,8 @@ func Run(ctx context.Context, feed *Feed, o Options) (Result, error) {
 	r.result.Ended = o.Now().UTC()
 	outcome, detail := "complete", ""
 	switch {
+	case ctx.Err() != nil:
+		outcome = "stopped"
 	case err != nil:
 		outcome, detail = "failed", err.Error()
 	case !r.result.Complete():
@@ -176,7 +178,6 @@ func (r *run) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listed := map[string]bool{} // windows listed by this run
 	for pass := 1; ; pass++ {
 		now := r.Now()
 		for _, part := range parts {
@@ -184,7 +185,7 @@ func (r *run) run(ctx context.Context) error {
 				return err
 			}
 		}
-		found, err := r.list(ctx, parts, listed, pass > 1)
+		found, err := r.list(ctx, parts, r.Once)
 		if err != nil {
 			return err
 		}

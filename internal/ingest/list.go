@@ -16,14 +16,14 @@ import (
 // that differs a little does not make it refuse.
 const edge = 2 * time.Minute
 
-// list lists the windows that are due, and with again those in listed too; it
-// tells how many blobs it found that were not known. Windows that fail are tried
+// list lists the windows that are due, with everything all that the source still
+// keeps; it tells how many blobs it found that were not known. Windows that fail are tried
 // again a few times.
-func (r *run) list(ctx context.Context, parts []string, listed map[string]bool, again bool) (found int, err error) {
+func (r *run) list(ctx context.Context, parts []string, everything bool) (found int, err error) {
 	r.progress(func(p *Progress) { *p = Progress{Doing: "listing", Records: p.Records} })
 	first, now := true, map[string]bool{} // windows listed by this pass
 	for {
-		due, err := r.dueWindows(ctx, parts, listed, now, again && first)
+		due, err := r.dueWindows(ctx, parts, now, everything && first)
 		if err != nil {
 			return found, err
 		}
@@ -49,7 +49,7 @@ func (r *run) list(ctx context.Context, parts []string, listed map[string]bool, 
 			found += n
 		}
 		for _, w := range due {
-			listed[windowKey(w)], now[windowKey(w)] = true, true
+			now[windowKey(w)] = true
 		}
 		if err := r.halted(); err != nil {
 			return found, err
@@ -93,13 +93,13 @@ func windowKey(w store.Window) string { return "window " + w.Part + w.Start.Form
 // dueWindows gives the windows to list now. If none is due but some that failed
 // are to be tried again soon, by this run or one before it, it waits for the
 // first of them.
-func (r *run) dueWindows(ctx context.Context, parts []string, listed, thisPass map[string]bool, again bool) ([]store.Window, error) {
+func (r *run) dueWindows(ctx context.Context, parts []string, thisPass map[string]bool, everything bool) ([]store.Window, error) {
 	if ok, err := r.rest(ctx); !ok || err != nil {
 		return nil, err
 	}
 	now := r.Now()
 	horizon := now.Add(longestWait)
-	if again {
+	if everything {
 		horizon = now.Add(r.feed.Retention) // whatever is still listed at all
 	}
 	all, err := r.ledger.DueWindows(ctx, parts, horizon)
@@ -111,7 +111,7 @@ func (r *run) dueWindows(ctx context.Context, parts []string, listed, thisPass m
 		switch {
 		case r.exhausted(windowKey(w)), r.isRefused(w.Part):
 		case thisPass[windowKey(w)] && w.Attempts == 0: // due again already: the next run's
-		case !w.Due.After(now), again && listed[windowKey(w)]:
+		case !w.Due.After(now), everything:
 			due = append(due, w)
 		case w.Attempts > 0:
 			waiting = append(waiting, w)
@@ -309,7 +309,7 @@ func relist(w store.Window, now time.Time, every time.Duration) (state string, d
 	age := now.Sub(w.End)
 	state = store.WindowOpen
 	switch {
-	case age < 3*time.Hour:
+	case age < 3*time.Hour, w.Listings < 2: // one listing is never trusted alone
 		due = now.Add(every)
 	case age < 24*time.Hour:
 		due = now.Add(max(every, time.Hour))

@@ -35,8 +35,9 @@ func TestRelistUntilForgotten(t *testing.T) {
 	longest := time.Duration(0)
 	for {
 		var state string
-		state, w.Due = relist(w, now, 10*time.Minute)
 		listings++
+		w.Listings = listings
+		state, w.Due = relist(w, now, 10*time.Minute)
 		last = now
 		if want := map[bool]string{true: store.WindowSettled, false: store.WindowOpen}[now.Sub(w.End) >= day]; state != want {
 			t.Errorf("listed %v after its end it is %s, want %s", now.Sub(w.End), state, want)
@@ -264,6 +265,62 @@ func TestFirstRunAtAnyMoment(t *testing.T) {
 				t.Errorf("at %s: %+v, %v", time.Now().Format("15:04:05"), r, err)
 			}
 			db.Close()
+		}
+	})
+}
+
+// TestOnceListsEverything: a run that is to be complete lists also what an
+// earlier one, perhaps a killed one, has listed and is not due for a day.
+func TestOnceListsEverything(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{fail: func(string) error { return nil }}
+		db, err := store.Open(t.Context(), "sqlite:"+path, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		o := Options{DB: db, Tenant: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler), Every: 10 * time.Minute, Concurrency: 2}
+		for range 3 {
+			if _, err := Run(t.Context(), s.feed(), o); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(o.Every)
+		}
+		s.add("late", time.Now().Add(-5*day))
+		if r, err := Run(t.Context(), s.feed(), o); err != nil || r.Blobs != 0 {
+			t.Fatalf("its window is not due: %+v, %v", r, err)
+		}
+		o.Once = true
+		if r, err := Run(t.Context(), s.feed(), o); err != nil || r.Blobs != 1 || !r.Complete() {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+// TestForgottenUnlistedIsLost: reeve was away, and what the source created
+// meanwhile was forgotten, the part of an hour included that was begun.
+func TestForgottenUnlistedIsLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{fail: func(string) error { return nil }}
+		db, err := store.Open(t.Context(), "sqlite:"+path, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		o := Options{DB: db, Tenant: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler), Every: 10 * time.Minute, Concurrency: 2, Once: true}
+		time.Sleep(5 * time.Minute)
+		if r, err := Run(t.Context(), s.feed(), o); err != nil || !r.Complete() {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		time.Sleep(7*day + 25*time.Minute)
+		r, err := Run(t.Context(), s.feed(), o)
+		if err != nil || r.Lost != 1 || r.Complete() || !strings.Contains(r.Problems[0], "was forgotten before it was listed") {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if r, err = Run(t.Context(), s.feed(), o); err != nil || !r.Complete() {
+			t.Errorf("told again: %+v, %v", r, err)
 		}
 	})
 }

@@ -200,7 +200,7 @@ func (r *run) failedBlob(ctx context.Context, b store.Blob, why error) error {
 	}
 	n, again := r.failed(blobKey(b))
 	// The source may say once that a blob is gone, and have it a minute later.
-	if gone := f.Gone && b.Attempts+1 >= tries; gone || !r.Now().Before(b.Forget) {
+	if gone := f.Gone && b.Attempts+1 >= goneAttempts; gone || !r.Now().Before(b.Forget) {
 		r.lose("blob %s was forgotten by the source before it could be read: %v", b.ID, why)
 		r.mu.Lock()
 		delete(r.tried, blobKey(b))
@@ -213,6 +213,9 @@ func (r *run) failedBlob(ctx context.Context, b store.Blob, why error) error {
 	r.Log.Warn("Reading a blob failed.", "part", b.Part, "blob", b.ID, "attempt", n, "error", why)
 	return r.ledger.Postpone(ctx, b, r.Now().Add(max(f.After, r.Pause(b.Attempts+1))), why.Error())
 }
+
+// goneAttempts is how often the source must say that a blob is gone.
+const goneAttempts = 3
 
 // A parser turns the text of a blob into pieces. One goroutine uses it.
 type parser struct {

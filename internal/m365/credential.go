@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -130,6 +131,10 @@ type Credential struct {
 	inner  azcore.TokenCredential
 	issued map[string]string // the last token per resource that inner gave out
 }
+
+// Format prints who signs in and how, whatever the verb: the fields hold the
+// secret.
+func (c *Credential) Format(f fmt.State, _ rune) { io.WriteString(f, c.signIn.String()) }
 
 // NewCredential prepares signing in; nothing is sent before the first token is
 // asked for.

@@ -202,7 +202,7 @@ func hostPath(u *url.URL) string { return u.Host + u.Path }
 // excerpt is the beginning of an answer that has no known form, on one line.
 func excerpt(data []byte) string {
 	const limit = 200
-	data = bytes.Join(bytes.Fields(data), []byte(" "))
+	data = jwt.ReplaceAll(bytes.Join(bytes.Fields(data), []byte(" ")), []byte("<token>"))
 	switch {
 	case len(data) == 0:
 		return "an empty answer"

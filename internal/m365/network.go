@@ -37,7 +37,7 @@ func NewHTTPClient(o NetworkOptions) (*http.Client, error) {
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			TLSHandshakeTimeout:    15 * time.Second,
-			ResponseHeaderTimeout:  60 * time.Second,
+			ResponseHeaderTimeout:  30 * time.Second,
 			ExpectContinueTimeout:  time.Second,
 			IdleConnTimeout:        90 * time.Second,
 			MaxIdleConns:           128,

@@ -34,7 +34,7 @@ type PipelineOptions struct {
 // throttled, met a failing service or lost its connection. The zero value means the
 // defaults.
 type Retry struct {
-	// Max is how many more tries follow the first; default 5, negative none.
+	// Max is how many more tries follow the first; default 3, negative none.
 	Max int
 	// Delay is the first wait, doubled for each further try, with jitter;
 	// default 1 s.
@@ -78,7 +78,7 @@ func NewPipeline(o PipelineOptions) *Pipeline {
 		p.classify = func(*Error) {}
 	}
 	retry := policy.RetryOptions{
-		MaxRetries:    int32(cmp.Or(o.Retry.Max, 5)),
+		MaxRetries:    int32(cmp.Or(o.Retry.Max, 3)),
 		RetryDelay:    cmp.Or(o.Retry.Delay, time.Second),
 		MaxRetryDelay: cmp.Or(o.Retry.MaxDelay, time.Minute),
 		ShouldRetry:   p.shouldRetry,

@@ -147,7 +147,7 @@ func codesIn(s string) []int {
 }
 
 // jwt matches tokens and assertions, which some answers echo.
-var jwt = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]*`)
+var jwt = regexp.MustCompile(`eyJ[\w-]{5,}(\.[\w-]*){0,2}`)
 
 func (c *Credential) scrub(s string) string {
 	s = jwt.ReplaceAllString(s, "<token>")

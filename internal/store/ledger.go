@@ -257,8 +257,8 @@ func (l *Ledger) Begin(ctx context.Context, started time.Time) error {
 	})
 }
 
-// End records how the run that began at started ended: complete, partial or
-// failed.
+// End records how the run that began at started ended: complete, partial,
+// stopped or failed.
 func (l *Ledger) End(ctx context.Context, started, ended time.Time, outcome string, stored int64, detail string) error {
 	return l.db.Write(ctx, func(tx *Tx) error {
 		_, err := tx.exec(`UPDATE import_runs SET ended_at = $4, outcome = $5, stored = $6, detail = $7

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 )
@@ -24,17 +26,56 @@ func (db *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the migrations: %w", err)
 	}
-	current, target, err := p.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the schema's version: %w", err)
+	if err := db.refuseStranger(ctx); err != nil {
+		return err
+	}
+	// Another process may do the same at this moment. Each step is a transaction,
+	// so that whoever comes second finds it done when it looks again.
+	for attempt := 0; ; attempt++ {
+		current, target, err := up(ctx, p)
+		if err == nil {
+			return nil
+		}
+		if current > target {
+			return &Error{Doing: "bringing up to date the schema of",
+				Cause:  fmt.Sprintf("its schema has version %d, and this reeve knows versions up to %d", current, target),
+				Remedy: "run the newer reeve that made it, or restore the backup from before the upgrade"}
+		}
+		if attempt == 20 {
+			return fmt.Errorf("migrating the schema from version %d to %d: %w", current, target, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// errNewer says that the schema is newer than the program.
+var errNewer = errors.New("the schema is newer")
+
+func up(ctx context.Context, p *goose.Provider) (current, target int64, err error) {
+	if current, target, err = p.GetVersions(ctx); err != nil {
+		return 0, 0, fmt.Errorf("reading the schema's version: %w", err)
 	}
 	if current > target {
-		return &Error{Doing: "bringing the schema up to date of",
-			Cause:  fmt.Sprintf("its schema has version %d, and this reeve knows versions up to %d", current, target),
-			Remedy: "run the newer reeve that made it, or restore the backup from before the upgrade"}
+		return current, target, errNewer
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrating the schema from version %d to %d: %w", current, target, err)
+	_, err = p.Up(ctx)
+	return current, target, err
+}
+
+// refuseStranger refuses a file that holds another program's tables.
+func (db *DB) refuseStranger(ctx context.Context) error {
+	var ours, others int
+	if err := db.write.QueryRowContext(ctx, `SELECT coalesce(sum(name = 'goose_db_version'), 0), count(*) FROM sqlite_master
+		WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'`).Scan(&ours, &others); err != nil {
+		return err
+	}
+	if ours == 0 && others > 0 {
+		return &Error{Doing: "opening the database", Cause: "it holds the tables of another program",
+			Remedy: "set database.url to another file; this one is left as it is"}
 	}
 	return nil
 }

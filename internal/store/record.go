@@ -206,7 +206,7 @@ const (
 )
 
 // Whereabouts reads the ids of all records, and gives a function that tells
-// where a record is. It needs about 40 bytes of memory for each; a record that
+// where a record is; records without an Id have the empty one. It needs about 40 bytes of memory for each; a record that
 // is both stored and in quarantine is stored.
 func (db *DB) Whereabouts(ctx context.Context, tenant int) (func(recordID string) Where, error) {
 	ids := map[[16]byte]Where{}
@@ -234,7 +234,7 @@ func (db *DB) Whereabouts(ctx context.Context, tenant int) (func(recordID string
 		}
 	}
 	held, err := list(ctx, db, "reading the quarantine of", func(rows *sql.Rows, id *string) error { return rows.Scan(id) },
-		`SELECT record_id FROM quarantine WHERE tenant_id = $1 AND record_id IS NOT NULL`, tenant)
+		`SELECT DISTINCT coalesce(record_id, '') FROM quarantine WHERE tenant_id = $1`, tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -53,7 +54,15 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 	// In this order: a file that has its journal has its pages, and the driver
 	// would set the journal first.
 	for _, pragma := range []string{"PRAGMA page_size = 16384", "PRAGMA journal_mode = wal"} {
-		if _, err := db.write.ExecContext(ctx, pragma); err != nil {
+		// To change the journal SQLite wants the file for itself, and does not wait.
+		var err error
+		for attempt := 0; attempt < 20; attempt++ {
+			if _, err = db.write.ExecContext(ctx, pragma); err == nil || ctx.Err() != nil {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -58,6 +58,10 @@ func TestOpenIsRefusedWithReasonAndRemedy(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, want: "not an SQLite database", remedy: "another file"},
+		{name: "another program's", prepare: func(path string) {
+			os.MkdirAll(filepath.Dir(path), 0o700)
+			raw(path, "CREATE TABLE theirs (x)")
+		}, want: "tables of another program", remedy: "left as it is"},
 		{name: "missing, and it must exist", exist: true, want: "there is none", remedy: "import run"},
 		{name: "newer schema", prepare: func(path string) {
 			open(t, path).Close()
@@ -86,6 +90,30 @@ func TestOpenIsRefusedWithReasonAndRemedy(t *testing.T) {
 				t.Errorf("error %v does not name %s", err, url)
 			}
 		})
+	}
+}
+
+// TestOpenedByManyAtOnce: processes that start together on a new database must
+// not trip over each other's migration.
+func TestOpenedByManyAtOnce(t *testing.T) {
+	for range 5 {
+		path := filepath.Join(t.TempDir(), "x.db")
+		errs := make(chan error)
+		for range 6 {
+			go func() {
+				db, err := Open(t.Context(), "sqlite:"+path, Options{})
+				if err == nil {
+					_, err = db.Tenant(t.Context(), "guid")
+					err = errors.Join(err, db.Close())
+				}
+				errs <- err
+			}()
+		}
+		for range 6 {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

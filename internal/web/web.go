@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/reeve365/reeve/internal/store"
@@ -51,11 +52,12 @@ func Start(o Options) (*Site, error) {
 		return nil, fmt.Errorf("listen %s: %w", o.Listen, err)
 	}
 	l, err := net.Listen("tcp", o.Listen)
-	if err != nil {
+	if errors.Is(err, syscall.EADDRINUSE) {
 		o.Log.Warn("The address of the status page is taken; it gets a free port.", "listen", o.Listen, "error", err)
-		if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
-			return nil, fmt.Errorf("serving the status page on %s: %w", host, err)
-		}
+		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("serving the status page on %s: %w", o.Listen, err)
 	}
 	s := &Site{Options: o, pages: pages, listener: l, done: make(chan struct{})}
 	s.server = &http.Server{

@@ -103,7 +103,7 @@ CREATE TABLE import_runs (
   feed       TEXT NOT NULL,
   started_at TIMESTAMP NOT NULL,
   ended_at   TIMESTAMP,              -- NULL: still running, or killed
-  outcome    TEXT,                   -- complete, partial, failed
+  outcome    TEXT,                   -- complete, partial, stopped, failed
   stored     BIGINT NOT NULL DEFAULT 0,
   detail     TEXT,
   PRIMARY KEY (tenant_id, feed, started_at)
