@@ -17,6 +17,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/emulator"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
+	"github.com/reeve365/reeve/internal/store"
 )
 
 // TestMain lets the test binary be reeve itself, so that it can be killed.
@@ -96,6 +97,17 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		t.Fatalf("after the last kill: %v\n%s", err, &out)
 	}
 	same(t, alone, killed)
+	db, err := store.Open(t.Context(), "sqlite:"+killed, store.Options{MustExist: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for r := range tn.Audit.Records() {
+		found, err := db.Record(t.Context(), 1, r.ID)
+		if err != nil || !bytes.Contains(found[0].Raw, []byte(r.ID)) {
+			t.Fatalf("the text of record %s: %v, %v", r.ID, found, err)
+		}
+	}
 }
 
 // same compares all that two imports have stored. Where the text of a record

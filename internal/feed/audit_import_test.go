@@ -420,11 +420,11 @@ func TestBlobThatIsGone(t *testing.T) {
 	}
 }
 
-// TestBlobThatIsGoneForAMoment: the source says once of each third blob that it
-// is gone, and has it a minute later.
+// TestBlobThatIsGoneForAMoment: the source says once of some blobs that they are
+// gone, and has them a moment later.
 func TestBlobThatIsGoneForAMoment(t *testing.T) {
-	w := newWorld(t, tenant.Options{Seed: 1, Users: 2, Days: 1, PerUser: 30, Calm: true})
-	w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.Gone, Every: 3})
+	w := newWorld(t, tenant.Options{Seed: 1, Users: 4, Days: 4, PerUser: 30, Calm: true})
+	w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.Gone, Every: 3, Times: 8})
 	before := w.now()
 	w.mustRun()
 	w.check(before)
