@@ -118,8 +118,8 @@ func (p *program) complain(err error) {
 	if errors.As(err, &signIn) {
 		if x, ok := signIn.Explanation(); ok {
 			fmt.Fprintf(p.Err, "\n  cause:   %s\n  remedy:  %s\n  waiting: %s\n", indent(x.Cause), indent(x.Remedy), indent(x.Waiting))
+			return
 		}
-		return
 	}
 	if text := remedy(err); text != "" {
 		fmt.Fprintf(p.Err, "  remedy: %s\n", indent(text))
@@ -130,14 +130,19 @@ func (p *program) complain(err error) {
 func remedy(err error) string {
 	var signIn *m365.SignInError
 	if errors.As(err, &signIn) {
-		x, _ := signIn.Explanation()
-		return x.Remedy
+		if x, ok := signIn.Explanation(); ok {
+			return x.Remedy
+		}
 	}
 	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) {
+	var answer *m365.Error
+	switch {
+	case errors.As(err, &hinted):
 		return hinted.Hint()
+	case errors.As(err, &answer) && answer.Status != 0, !errors.Is(err, m365.ErrTransient):
+		return ""
 	}
-	return ""
+	return "see that the host can be reached from here (name, firewall, HTTPS_PROXY and NO_PROXY), and that cloud is the right one; an authority of your own network goes into ca-file"
 }
 
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n           ") }
