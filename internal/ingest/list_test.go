@@ -97,6 +97,8 @@ type source struct {
 	late     map[string]time.Time // a blob is listed from this time on
 	listings atomic.Int64
 	fail     func(op string) error
+	open     func(id string) (string, error) // what a blob holds; nil: one record, its id
+	slow     time.Duration                   // of a listing
 }
 
 func (s *source) feed() *Feed {
@@ -106,6 +108,7 @@ func (s *source) feed() *Feed {
 		List: func(_ context.Context, part string, start, end time.Time) iter.Seq2[store.Blob, error] {
 			return func(yield func(store.Blob, error) bool) {
 				s.listings.Add(1)
+				time.Sleep(s.slow)
 				if err := s.fail("list"); err != nil {
 					yield(store.Blob{}, err)
 					return
@@ -124,16 +127,24 @@ func (s *source) feed() *Feed {
 			if err := s.fail("open"); err != nil {
 				return nil, err
 			}
+			if s.open != nil {
+				text, err := s.open(b.ID)
+				return io.NopCloser(strings.NewReader(text)), err
+			}
 			return io.NopCloser(strings.NewReader(`["` + b.ID + `"]`)), nil
 		},
 		NewDecoder: func() Decoder { return decoder{} },
 		Classify: func(err error) Failure {
-			return Failure{Gone: errors.Is(err, errGone), Stop: errors.Is(err, errStop)}
+			f := Failure{Gone: errors.Is(err, errGone), Stop: errors.Is(err, errStop), Refused: errors.Is(err, errRefused)}
+			if errors.Is(err, errLater) {
+				f.After = 5 * time.Minute
+			}
+			return f
 		},
 	}
 }
 
-var errGone, errStop = errors.New("gone"), errors.New("stop")
+var errGone, errStop, errRefused, errLater = errors.New("gone"), errors.New("stop"), errors.New("refused"), errors.New("later")
 
 type decoder struct{}
 
@@ -321,6 +332,105 @@ func TestForgottenUnlistedIsLost(t *testing.T) {
 		}
 		if r, err = Run(t.Context(), s.feed(), o); err != nil || !r.Complete() {
 			t.Errorf("told again: %+v, %v", r, err)
+		}
+	})
+}
+
+// bubble runs a test of a source in a bubble of time, with a database.
+func bubble(t *testing.T, f func(t *testing.T, s *source, o Options)) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	synctest.Test(t, func(t *testing.T) {
+		db, err := store.Open(t.Context(), "sqlite:"+path, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		f(t, &source{fail: func(string) error { return nil }}, Options{DB: db, Tenant: 1, Now: time.Now,
+			Log: slog.New(slog.DiscardHandler), Every: 10 * time.Minute, Concurrency: 2})
+	})
+}
+
+// TestOneRefusedBlobHoldsUpNoOther: the first blob of all is refused for ever.
+func TestOneRefusedBlobHoldsUpNoOther(t *testing.T) {
+	bubble(t, func(t *testing.T, s *source, o Options) {
+		for i := range 20 {
+			s.add(fmt.Sprintf("%02d", i), time.Now().Add(-time.Duration(30-i)*hour))
+		}
+		s.open = func(id string) (string, error) {
+			if id == "00" {
+				return "", errRefused
+			}
+			return `["` + id + `"]`, nil
+		}
+		if r, err := Run(t.Context(), s.feed(), o); err != nil || r.Blobs != 19 || r.Left != 1 || r.Complete() {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+// TestRetryAfterBindsTheRun: to be left alone for longer than a run waits ends
+// the reading, instead of a sweep over all that is due.
+func TestRetryAfterBindsTheRun(t *testing.T) {
+	bubble(t, func(t *testing.T, s *source, o Options) {
+		for i := range 500 {
+			s.add(fmt.Sprint(i), time.Now().Add(-hour))
+		}
+		var opened atomic.Int64
+		s.open = func(string) (string, error) { opened.Add(1); return "", errLater }
+		r, err := Run(t.Context(), s.feed(), o)
+		if err != nil || r.Complete() || !strings.Contains(strings.Join(r.Problems, " "), "left alone") {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if n := opened.Load(); n > 10 {
+			t.Errorf("%d blobs were asked for", n)
+		}
+	})
+}
+
+// TestListingEnds: windows that are due again before the others are listed must
+// not keep the reading from beginning.
+func TestListingEnds(t *testing.T) {
+	bubble(t, func(t *testing.T, s *source, o Options) {
+		s.slow, o.Every = 45*time.Second, time.Minute
+		s.add("a", time.Now().Add(-hour))
+		began := time.Now()
+		var read time.Duration
+		s.open = func(string) (string, error) { read = time.Since(began); return `["a"]`, nil }
+		if _, err := Run(t.Context(), s.feed(), o); err != nil || read == 0 || read > 10*time.Minute {
+			t.Errorf("the first blob was read after %v; %v", read, err)
+		}
+	})
+}
+
+// TestProxysPageIsNotABlob: what is no array is tried again, also when the source
+// will soon forget the blob.
+func TestProxysPageIsNotABlob(t *testing.T) {
+	bubble(t, func(t *testing.T, s *source, o Options) {
+		s.add("a", time.Now().Add(-7*day+2*hour))
+		tries := 0
+		s.open = func(string) (string, error) {
+			if tries++; tries == 1 {
+				return "<html>", nil
+			}
+			return `["a"]`, nil
+		}
+		if r, err := Run(t.Context(), s.feed(), o); err != nil || r.Counts.Stored != 1 || r.Counts.Quarantined != 0 || !r.Complete() {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+// TestBlobThatCannotBeReadIsLostAtTheEnd: it does not stay due for ever.
+func TestBlobThatCannotBeReadIsLostAtTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, s *source, o Options) {
+		s.add("a", time.Now().Add(-hour))
+		s.open = func(string) (string, error) { return "", errRefused }
+		if r, err := Run(t.Context(), s.feed(), o); err != nil || r.Left != 1 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		time.Sleep(7 * day)
+		if r, err := Run(t.Context(), s.feed(), o); err != nil || r.Left != 0 || r.Lost == 0 {
+			t.Errorf("%+v, %v", r, err)
 		}
 	})
 }

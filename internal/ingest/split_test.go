@@ -177,3 +177,20 @@ func BenchmarkSplitter(b *testing.B) {
 		}
 	}
 }
+
+func TestLongRecordsAreToldApart(t *testing.T) {
+	same := strings.Repeat("x", 200<<10)
+	s := NewSplitter(strings.NewReader(`["`+same+`1","`+same+`2","`+same+`1"]`), 1000)
+	var digests []string
+	for {
+		_, err := s.Next()
+		var long *TooLongError
+		if !errors.As(err, &long) {
+			break
+		}
+		digests = append(digests, string(long.Digest))
+	}
+	if len(digests) != 3 || digests[0] == digests[1] || digests[0] != digests[2] {
+		t.Errorf("digests %x", digests)
+	}
+}
