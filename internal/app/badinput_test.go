@@ -16,6 +16,7 @@ import (
 
 	_ "modernc.org/sqlite"
 
+	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 )
 
@@ -139,7 +140,7 @@ func nothingStored(t testing.TB, environ []string, result string) {
 func TestNoPermission(t *testing.T) {
 	t.Parallel()
 	e := emulate(t, tenant.Options{})
-	if err := e.RevokeRole(e.Client().ClientID, tenant.ManagementAPIs, "ActivityFeed.Read"); err != nil {
+	if err := e.Directory.RevokeRole(e.Client().ClientID, directory.ManagementAPIs, "ActivityFeed.Read"); err != nil {
 		t.Fatal(err)
 	}
 	environ := e.client(t)
@@ -150,7 +151,7 @@ func TestNoPermission(t *testing.T) {
 		t.Errorf("roles %q", got.Roles)
 	}
 	// With consent the next run goes on.
-	if err := e.GrantRole(e.Client().ClientID, tenant.ManagementAPIs, "ActivityFeed.Read"); err != nil {
+	if err := e.Directory.GrantRole(e.Client().ClientID, directory.ManagementAPIs, "ActivityFeed.Read"); err != nil {
 		t.Fatal(err)
 	}
 	reeve(t, environ, "import", "run", "--once").want(t, ok, "FinishedImportCycle")

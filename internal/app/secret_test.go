@@ -115,7 +115,7 @@ func TestSecretsStayHidden(t *testing.T) {
 		password = "canary pfx pässword and more"
 		wrong    = "wrong-canary-password-123"
 	)
-	if _, err := e.AddPassword(e.Client().ClientID, secret, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)); err != nil {
+	if _, err := e.Directory.AddPassword(e.Client().ClientID, secret, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	stranger := writePEM(t, otherKey(), issue(t, "stranger", otherKey(), time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0)))
@@ -184,7 +184,7 @@ func TestEchoesAreHidden(t *testing.T) {
 	t.Parallel()
 	e := emulate(t, tenant.Options{})
 	const secret = "Canary~8Q~client.secret-value_0123456789"
-	if _, err := e.AddPassword(e.Client().ClientID, secret, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)); err != nil {
+	if _, err := e.Directory.AddPassword(e.Client().ClientID, secret, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {

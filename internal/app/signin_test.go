@@ -29,7 +29,7 @@ func TestSignIn(t *testing.T) {
 	t.Parallel()
 	e := emulate(t, tenant.Options{})
 	const secret, password = "s3cr3t-of-the-test", "correct horse"
-	if _, err := e.AddPassword(e.Client().ClientID, secret, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)); err != nil {
+	if _, err := e.Directory.AddPassword(e.Client().ClientID, secret, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	key, certificate := e.Client().Key, e.Client().Certificate
@@ -158,13 +158,13 @@ func TestVaultRefuses(t *testing.T) {
 		run(t, environ(t, "keyvault:O365AdvancedAnalytics/"+old.Version), "cannot sign in", "expired on", "make a new one")
 	})
 	t.Run("no permission for the private key", func(t *testing.T) {
-		e.Vault.Deny(identity.ObjectID, "secrets/get")
-		defer e.Vault.Allow(identity.ObjectID, "secrets/get")
+		e.Vault.Deny(identity.ID, "secrets/get")
+		defer e.Vault.Allow(identity.ID, "secrets/get")
 		run(t, environ(t, "keyvault:O365AdvancedAnalytics"), "lacks secrets/get", "its access policy needs certificates/get for the certificate and secrets/get for its private key")
 	})
 	t.Run("no permission at all", func(t *testing.T) {
-		e.Vault.Deny(identity.ObjectID, "certificates/get")
-		defer e.Vault.Allow(identity.ObjectID, "certificates/get")
+		e.Vault.Deny(identity.ID, "certificates/get")
+		defer e.Vault.Allow(identity.ID, "certificates/get")
 		run(t, environ(t, "keyvault:O365AdvancedAnalytics"), "lacks certificates/get")
 	})
 	t.Run("disabled", func(t *testing.T) {

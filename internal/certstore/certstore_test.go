@@ -18,6 +18,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/certstore"
 	"github.com/reeve365/reeve/internal/emulator"
+	"github.com/reeve365/reeve/internal/emulator/keyvault"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/pki"
@@ -107,11 +108,11 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	identity := w.tenant.Client()
-	principal, ok := w.tenant.ServicePrincipal(identity.ClientID)
+	principal, ok := w.tenant.Directory.View(0).ServicePrincipalByAppID(identity.ClientID)
 	if !ok {
 		t.Fatal("the client has no service principal")
 	}
-	w.reader = principal.ObjectID
+	w.reader = principal.ID
 	w.tenant.Vault.Allow(w.reader, "certificates/get", "certificates/list", "secrets/get")
 
 	client, err := m365.NewHTTPClient(m365.NetworkOptions{CA: w.CA()})
@@ -149,7 +150,7 @@ func TestKeyVaultGet(t *testing.T) {
 	w := newWorld(t)
 	current := w.tenant.Client()
 	old := w.tenant.Vault.Versions(tenant.CertificateName)[0]
-	if _, err := w.tenant.Vault.Import("as-pem", tenant.PEM, current.Certificate, current.Key); err != nil {
+	if _, err := w.tenant.Vault.Import("as-pem", keyvault.PEM, current.Certificate, current.Key); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -157,7 +158,7 @@ func TestKeyVaultGet(t *testing.T) {
 		want          []byte
 	}{
 		{tenant.CertificateName, "", current.Certificate.Raw},
-		{tenant.CertificateName, old.Version, old.Certificate.Raw},
+		{tenant.CertificateName, old.Version, old.X509.Raw},
 		{"as-pem", "", current.Certificate.Raw},
 	} {
 		for way, get := range map[string]func() (pki.Pair, error){
@@ -294,7 +295,7 @@ func TestKeyVaultRefusesWhatCannotSignIn(t *testing.T) {
 			case strings.HasPrefix(r.URL.Path, "/certificates/"):
 				json.NewEncoder(rw).Encode(map[string]any{"id": id, "cer": answers.cer, "policy": map[string]any{"key_props": map[string]any{"exportable": answers.exportable}}})
 			default:
-				json.NewEncoder(rw).Encode(map[string]any{"id": id, "value": answers.secret, "contentType": tenant.PKCS12})
+				json.NewEncoder(rw).Encode(map[string]any{"id": id, "value": answers.secret, "contentType": keyvault.PKCS12})
 			}
 		}))
 		vault, err := certstore.OpenKeyVault(server.URL, customCloud(t), staticToken{}, server.Client())

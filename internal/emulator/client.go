@@ -1,7 +1,6 @@
 package emulator
 
 import (
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -17,8 +16,9 @@ import (
 // client.pfx. The files can be read by their owner only. It returns the
 // variables that tell a client about them and about the origins, as KEY=value
 // in a fixed order: first plain names, then those of the Azure SDKs, of App
-// Service and of reeve, and those by which Go, OpenSSL, Node, curl and
-// Python trust the CA.
+// Service and of reeve, those by which Go, OpenSSL, Node, curl and Python trust
+// the CA, what logs can be asked of, the control API, and the proxy if there is
+// one.
 func (e *Emulator) WriteClient(dir string) ([]string, error) {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
@@ -35,7 +35,7 @@ func (e *Emulator) WriteClient(dir string) ([]string, error) {
 	pair := append(
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: client.Certificate.Raw})...)
-	password := rand.Text()
+	password := e.kept.PFXPassword
 	pfx, err := pkcs12.Modern2023.Encode(client.Key, client.Certificate, nil, password)
 	if err != nil {
 		return nil, fmt.Errorf("writing the client's files: %w", err)
@@ -44,13 +44,13 @@ func (e *Emulator) WriteClient(dir string) ([]string, error) {
 	for _, f := range []struct {
 		name    string
 		content []byte
-	}{{caFile, e.ca}, {pemFile, pair}, {pfxFile, pfx}} {
+	}{{caFile, e.CA()}, {pemFile, pair}, {pfxFile, pfx}} {
 		if err := writePrivate(f.name, f.content); err != nil {
 			return nil, fmt.Errorf("writing the client's files: %w", err)
 		}
 	}
-	o := e.origins
-	return []string{
+	o := e.cloud.Hosts.Origins
+	variables := []string{
 		"AUTHORITY_HOST=" + o.Authority,
 		"GRAPH_BASE=" + o.Graph,
 		"VAULT_URL=" + o.Vault,
@@ -67,7 +67,7 @@ func (e *Emulator) WriteClient(dir string) ([]string, error) {
 		"AZURE_CLIENT_CERTIFICATE_PATH=" + pemFile,
 		"AZURE_AUTHORITY_HOST=" + o.Authority,
 		"IDENTITY_ENDPOINT=" + o.Identity + identityPath,
-		"IDENTITY_HEADER=" + e.identityHeader,
+		"IDENTITY_HEADER=" + e.kept.IdentityHeader,
 		"REEVE_CLOUD=custom",
 		"REEVE_AUTHORITY_HOST=" + o.Authority,
 		"REEVE_GRAPH_ENDPOINT=" + o.Graph,
@@ -79,7 +79,17 @@ func (e *Emulator) WriteClient(dir string) ([]string, error) {
 		"NODE_EXTRA_CA_CERTS=" + caFile,
 		"CURL_CA_BUNDLE=" + caFile,
 		"REQUESTS_CA_BUNDLE=" + caFile,
-	}, nil
+		"LOGS_WORKSPACE_ID=" + e.tenant.WorkspaceID,
+		"APP_INSIGHTS_ID=" + e.tenant.AppInsightsID,
+		"CONTROL_URL=" + o.Control,
+		"CONTROL_TOKEN=" + e.kept.ControlToken,
+	}
+	if e.proxyURL != "" {
+		// Not HTTPS_PROXY: that would lead everything else that the shell
+		// runs here, too.
+		variables = append(variables, "PROXY_URL="+e.proxyURL)
+	}
+	return variables, nil
 }
 
 // ShellExports renders variables, given as KEY=value, as lines that a POSIX

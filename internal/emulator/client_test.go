@@ -1,8 +1,9 @@
-package emulator
+package emulator_test
 
 import (
-	"context"
+	"crypto"
 	"crypto/rsa"
+	"crypto/x509"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,14 +11,51 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/google/go-cmp/cmp"
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/reeve365/reeve/internal/emulator"
+	"github.com/reeve365/reeve/internal/emulator/emulatortest"
 )
 
+// azureOptions point a client of the Azure SDK at the emulator.
+func azureOptions(e *emulatortest.World) azcore.ClientOptions {
+	return azcore.ClientOptions{
+		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: e.Origins().Authority, Services: map[cloud.ServiceName]cloud.ServiceConfiguration{}},
+		Transport: e.HTTPClient(),
+		Retry:     policy.RetryOptions{MaxRetries: -1},
+	}
+}
+
+// mustSignIn signs the demo client in with the pair in a file, and returns the
+// pair.
+func mustSignIn(t *testing.T, w *emulatortest.World, file string) (chain []*x509.Certificate, key crypto.PrivateKey) {
+	t.Helper()
+	pair, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, key, err = azidentity.ParseCertificates(pair, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	credential, err := azidentity.NewClientCertificateCredential(w.Tenant.ID, w.Tenant.Client().ClientID, chain, key,
+		&azidentity.ClientCertificateCredentialOptions{ClientOptions: azureOptions(w), DisableInstanceDiscovery: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := credential.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{"https://manage.office.com/.default"}}); err != nil {
+		t.Error(err)
+	}
+	return chain, key
+}
+
 func TestWriteClient(t *testing.T) {
-	e := mustStart(t, time.Now)
+	e := emulatortest.Start(t, time.Now)
 	dir := filepath.Join(t.TempDir(), "a client")
 	variables, err := e.WriteClient(dir)
 	if err != nil {
@@ -33,7 +71,8 @@ func TestWriteClient(t *testing.T) {
 	want := strings.Fields(`AUTHORITY_HOST GRAPH_BASE VAULT_URL MANAGE_BASE LOGS_BASE TENANT_ID CLIENT_ID CERT_PEM CERT_PFX
 		PFX_PASSWORD CA_PEM AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_CERTIFICATE_PATH AZURE_AUTHORITY_HOST
 		IDENTITY_ENDPOINT IDENTITY_HEADER REEVE_CLOUD REEVE_AUTHORITY_HOST REEVE_GRAPH_ENDPOINT REEVE_MANAGE_ENDPOINT
-		REEVE_LOGS_ENDPOINT REEVE_VAULT_URL REEVE_CA_FILE SSL_CERT_FILE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE REQUESTS_CA_BUNDLE`)
+		REEVE_LOGS_ENDPOINT REEVE_VAULT_URL REEVE_CA_FILE SSL_CERT_FILE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE REQUESTS_CA_BUNDLE
+		LOGS_WORKSPACE_ID APP_INSIGHTS_ID CONTROL_URL CONTROL_TOKEN`)
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Error(diff)
 	}
@@ -52,22 +91,7 @@ func TestWriteClient(t *testing.T) {
 		}
 	}
 
-	pair, err := os.ReadFile(values["CERT_PEM"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain, key, err := azidentity.ParseCertificates(pair, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	credential, err := azidentity.NewClientCertificateCredential(values["TENANT_ID"], values["CLIENT_ID"], chain, key,
-		&azidentity.ClientCertificateCredentialOptions{ClientOptions: azureOptions(e), DisableInstanceDiscovery: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := credential.GetToken(context.Background(), policy.TokenRequestOptions{Scopes: []string{"https://manage.office.com/.default"}}); err != nil {
-		t.Error(err)
-	}
+	chain, key := mustSignIn(t, e, values["CERT_PEM"])
 	pfx, err := os.ReadFile(values["CERT_PFX"])
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +110,7 @@ func TestWriteClient(t *testing.T) {
 
 func TestShellExports(t *testing.T) {
 	variables := []string{"A=plain", "B=it's $HOME `id` \"x\" \\ & ;", "C=", "D=a=b\nc"}
-	script := ShellExports(variables)
+	script := emulator.ShellExports(variables)
 	if !strings.HasPrefix(script, "export A='plain'\nexport B='it'\\''s ") {
 		t.Errorf("the script is %q", script)
 	}

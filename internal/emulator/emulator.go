@@ -8,65 +8,83 @@
 // that it answers, so that it can disagree with them. It is strict: what it does
 // not emulate it answers with 501 and the name of what was asked for, never with
 // an empty success. It is unkind in the ways that Microsoft's services are; see
-// Fault. It is not a place to keep anything: its keys are random at every
-// start, it writes no file unless told to, and it listens on loopback only.
+// Fault. Its keys are random, it writes no file unless told to, and unless told
+// to it listens on loopback only.
+//
+// Beside the APIs there are the control API (control.go), by which those who run
+// it steer it, and a proxy (proxy.go) for clients that have the hosts of
+// Microsoft's cloud built in. What was asked for is counted (calls.go), and all
+// that it is can be kept in a file (state.go).
 package emulator
 
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/reeve365/reeve/internal/emulator/activity"
+	"github.com/reeve365/reeve/internal/emulator/entra"
+	"github.com/reeve365/reeve/internal/emulator/graph"
+	"github.com/reeve365/reeve/internal/emulator/keyvault"
+	"github.com/reeve365/reeve/internal/emulator/logs"
+	"github.com/reeve365/reeve/internal/emulator/origin"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
+	"github.com/reeve365/reeve/internal/emulator/token"
 )
 
 // Options say what to emulate.
 type Options struct {
 	Tenant *tenant.Tenant // required
 
-	// Listen is the address of the first API, as IP:port with the IP 127.0.0.1
-	// or ::1. The others follow on consecutive ports, in the order of Origins.
-	// Port 0 gives each API a free port of its own; empty means 127.0.0.1:0.
+	// Listen is the address of the first API, as IP:port. The others follow on
+	// consecutive ports, in the order of Origins. Port 0 gives each API a free
+	// port of its own; empty means the addresses of State, or 127.0.0.1:0.
 	Listen string
+	// Expose allows addresses that are not 127.0.0.1 or ::1. What is served
+	// hands out tokens and private keys to whoever asks.
+	Expose bool
+	// Proxy is the address of a proxy, as IP:port, for clients that have the
+	// hosts of Microsoft's cloud built in; none when empty.
+	Proxy string
 
-	Seed         uint64        // decides what is left to chance: faults and token lifetimes
-	Calm         bool          // no faults but those injected, and tokens that live 60 minutes
+	Seed         uint64        // decides what is left to chance: faults, lags and token lifetimes
+	Calm         bool          // no faults but those injected, no lags, and tokens that live 60 minutes
 	RefuseReplay bool          // refuse a client assertion whose jti was seen before
 	Latency      time.Duration // added to every request
-	Log          *slog.Logger  // nothing is logged when nil
+
+	// ActivityLimit is how many requests a minute the Management Activity API
+	// grants a publisher, by the tenant's clock: 0 means 2,000, or no limit when
+	// calm, and below 0 none.
+	ActivityLimit int
+
+	Delays *origin.Delays // how far replicas lag; when nil as is usual, or not at all when calm
+	Faults []Fault        // injected from the start; checked, unlike those of Inject
+	Cloud  string         // whose hosts the tenant is in: public, usgov, usgovdod or china; that of State or public when empty
+
+	State     *State // what was saved, of which Tenant was made; nil for a new tenant
+	StateFile string // where Save writes; with a State it is usually where that was read
+
+	// WebhookRoots are trusted in webhooks of the Management Activity API,
+	// besides CA.
+	WebhookRoots []*x509.Certificate
+
+	Log *slog.Logger // nothing is logged when nil
 }
 
-// Origins are the addresses of the APIs, without a slash at the end, such as
-// https://127.0.0.1:40001. Identity is plain HTTP, as it is inside App Service.
-type Origins struct {
-	Authority, Graph, Vault, Manage, Logs, Identity string
-}
+// ErrOptions reports options that cannot be followed.
+var ErrOptions = errors.New("the options cannot be followed")
 
-// Names of the APIs, as Fault and the log use them.
-const (
-	authorityAPI = "authority"
-	graphAPI     = "graph"
-	vaultAPI     = "vault"
-	manageAPI    = "manage"
-	logsAPI      = "logs"
-	identityAPI  = "identity"
-)
+// Origins are the addresses of the APIs.
+type Origins = origin.Origins
 
 const (
-	maxRequestBody = 1 << 20
 	// idleTimeout is longer than clients usually keep a connection, so that
 	// it is rarely the server that closes first.
 	idleTimeout = 2 * time.Minute
@@ -75,83 +93,147 @@ const (
 
 // Emulator is a running emulated tenant. Close stops it.
 type Emulator struct {
-	tenant       *tenant.Tenant
-	origins      Origins
-	log          *slog.Logger
-	calm         bool
-	latency      time.Duration
-	refuseReplay bool
+	tenant *tenant.Tenant
+	cloud  *origin.Cloud
+	keys   *token.Keys
+	entra  *entra.API
+	apis   []origin.API // in the order of Origins, without control
+	calls  calls
 
-	ca             []byte // PEM
-	client         *http.Client
-	signing        []signingKey // the first signs; all are published
-	identityHeader string
-	faults         faults
+	kept      kept
+	stateFile string
+	saving    sync.Mutex // held by Save
+	proxyURL  string     // empty when there is none
+	client    *http.Client
 
+	context context.Context // ends with Close
 	stop    context.CancelFunc
 	servers []*http.Server
-	serving sync.WaitGroup // one for each server
+	serving sync.WaitGroup // one for each server, and for what runs beside them
 	closing sync.Once
 	closed  error
 
-	mu       sync.Mutex // guards what follows
-	chance   *rand.Rand
-	requests int                  // being answered
-	stopping bool                 // no more requests are answered
-	drained  chan struct{}        // closed when stopping and requests is 0
-	replayed map[string]time.Time // jti of client assertions, until they expire
+	mu       sync.Mutex    // guards what follows
+	requests int           // being answered
+	stopping bool          // no more requests are answered
+	drained  chan struct{} // closed when stopping and requests is 0
 }
 
-// api is one of the services: what answers, and how it words a refusal that
-// comes before or instead of the answer.
-type api struct {
-	name      string
-	handler   http.Handler
-	operation func(*http.Request) string // "" for what is not emulated
-	refuse    func(http.ResponseWriter, *http.Request, failure)
-}
+// apiCount is how many origins there are.
+const apiCount = 7
 
-// failure is what can go wrong with any API, which each words in its own way.
-type failure struct {
-	status int
-	text   string
-}
-
-// Start makes keys and certificates and starts to serve.
+// Start makes keys and certificates, or takes those of a state, and starts to
+// serve. The error wraps ErrOptions when other options would help.
 func Start(o Options) (*Emulator, error) {
-	if o.Tenant == nil {
-		return nil, errors.New("starting the emulated tenant: no tenant was given")
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	e := &Emulator{
-		tenant: o.Tenant, log: o.Log, calm: o.Calm, latency: o.Latency, refuseReplay: o.RefuseReplay,
-		identityHeader: uuid.NewString(),
-		chance:         rand.New(rand.NewPCG(o.Seed, 0x656d756c61746f72)),
-		drained:        make(chan struct{}),
-		replayed:       map[string]time.Time{},
-	}
-	e.faults.start(o.Seed, o.Calm)
-	if err := e.serve(o.Listen); err != nil {
+	e, err := start(o)
+	if err != nil {
 		return nil, fmt.Errorf("starting the emulated tenant: %w", err)
 	}
 	return e, nil
 }
 
-func (e *Emulator) serve(address string) (err error) {
-	apis := []struct {
-		api    api
-		origin *string
-	}{
-		{e.authority(), &e.origins.Authority},
-		{e.graph(), &e.origins.Graph},
-		{e.vault(), &e.origins.Vault},
-		{e.manage(), &e.origins.Manage},
-		{e.logs(), &e.origins.Logs},
-		{e.identity(), &e.origins.Identity},
+func start(o Options) (*Emulator, error) {
+	if o.Tenant == nil {
+		return nil, fmt.Errorf("%w: no tenant was given", ErrOptions)
 	}
-	listeners, err := listen(address, len(apis))
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.State != nil {
+		switch o.Cloud {
+		case "", o.State.Cloud():
+			o.Cloud = o.State.Cloud()
+		default:
+			return nil, fmt.Errorf("%w: the state is of a tenant in the cloud %s, not %s", ErrOptions, o.State.Cloud(), o.Cloud)
+		}
+	}
+	names, ok := origin.LookupCloud(o.Cloud)
+	if !ok {
+		return nil, fmt.Errorf("%w: there is no cloud %q; use public, usgov, usgovdod or china", ErrOptions, o.Cloud)
+	}
+	if err := checkStateFile(o); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	addresses, err := apiAddresses(o)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	e := &Emulator{
+		tenant: o.Tenant, stateFile: o.StateFile,
+		cloud: &origin.Cloud{
+			Hosts: &origin.Hosts{Names: names.ForVault(o.Tenant.Vault.Name)},
+			Now:   o.Tenant.Now, Log: o.Log, Calm: o.Calm,
+			Chance:    origin.NewChance(o.Seed, 0x656d756c61746f72),
+			Faults:    origin.NewFaults(o.Seed, o.Calm),
+			StepClock: o.Tenant.Step,
+		},
+		drained: make(chan struct{}),
+	}
+	e.cloud.Called = e.calls.add
+	switch {
+	case o.Delays != nil:
+		e.cloud.SetDelays(*o.Delays)
+	case !o.Calm:
+		e.cloud.SetDelays(origin.UsualDelays)
+	}
+	ip, _, _ := net.SplitHostPort(addresses[0])
+	if err := e.keep(o.State, e.cloud.Hosts.Names, ip); err != nil {
+		return nil, err
+	}
+	audit := e.compose(o)
+	for _, f := range o.Faults {
+		if err := f.Check(e.apis, ownFaults); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+		}
+		e.Inject(f)
+	}
+	if err := e.serve(o, addresses); err != nil {
+		return nil, err
+	}
+	e.serving.Go(func() { audit.Run(e.context) })
+	return e, nil
+}
+
+// compose makes the APIs of the tenant.
+func (e *Emulator) compose(o Options) *activity.API {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(e.CA())
+	for _, c := range o.WebhookRoots {
+		roots.AddCert(c)
+	}
+	tokens := &token.Reader{Keys: e.keys, TenantID: e.tenant.ID, Now: e.cloud.Now}
+	e.entra = &entra.API{
+		Cloud: e.cloud, Keys: e.keys, Directory: e.tenant.Directory, RefuseReplay: o.RefuseReplay, Sticky: !o.Calm,
+	}
+	directory := &graph.API{Cloud: e.cloud, Tokens: tokens, Directory: e.tenant.Directory}
+	if !o.Calm {
+		directory.Unkindness = graph.UsualUnkindness
+	}
+	audit := &activity.API{
+		Cloud: e.cloud, Tokens: tokens, Audit: e.tenant.Audit, Webhooks: activity.WebhookClient(roots),
+		Limit: o.ActivityLimit,
+	}
+	e.apis = []origin.API{
+		e.entra.Origin(),
+		directory.Origin(),
+		(&keyvault.API{Cloud: e.cloud, Tokens: tokens, Vault: e.tenant.Vault}).Origin(),
+		audit.Origin(),
+		(&logs.API{
+			Cloud: e.cloud, Tokens: tokens, WorkspaceID: e.tenant.WorkspaceID, AppID: e.tenant.AppInsightsID,
+			Readers: []string{e.tenant.Client().ClientID},
+			Traffic: &logs.Traffic{
+				Seed: o.Seed, People: e.tenant.Audit.People(), Host: e.tenant.Audit.SharePointHost(),
+				Since: e.tenant.Audit.Begin(), Calm: o.Calm,
+			},
+		}).Origin(),
+		e.identity(),
+	}
+	return audit
+}
+
+// serve opens the origins and the proxy.
+func (e *Emulator) serve(o Options, addresses []string) (err error) {
+	listeners, err := openAll(addresses)
 	if err != nil {
 		return err
 	}
@@ -160,93 +242,70 @@ func (e *Emulator) serve(address string) (err error) {
 			closeAll(listeners)
 		}
 	}()
-	if e.signing, err = newSigningKeys(); err != nil {
-		return err
+	if o.Proxy != "" {
+		l, err := net.Listen("tcp", o.Proxy)
+		if err != nil {
+			return fmt.Errorf("opening the proxy: %w", err)
+		}
+		listeners = append(listeners, l)
+		e.proxyURL = "http://" + l.Addr().String()
 	}
-	ca, certificate, err := newServerCertificate(time.Now())
+	certificate, err := e.kept.pair()
 	if err != nil {
 		return err
 	}
-	e.ca, e.client = ca, newHTTPClient(ca)
-
-	ctx, stop := context.WithCancel(context.Background())
-	e.stop = stop
+	e.client = newHTTPClient(e.CA())
+	e.kept.Addresses = nil
+	for _, l := range listeners[:apiCount] {
+		e.kept.Addresses = append(e.kept.Addresses, l.Addr().String())
+	}
 	// All origins are known before the first request can be answered, because
 	// the APIs name each other.
-	for i, a := range apis {
-		scheme := "https"
-		if a.api.name == identityAPI {
-			scheme = "http"
-		} else {
+	at := e.kept.Addresses
+	e.cloud.Hosts.Origins = Origins{
+		Authority: "https://" + at[0], Graph: "https://" + at[1], Vault: "https://" + at[2],
+		Manage: "https://" + at[3], Logs: "https://" + at[4],
+		Identity: "http://" + at[5], Control: "http://" + at[6],
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	e.context, e.stop = ctx, stop
+	for i, a := range e.apis {
+		if a.Name != origin.Identity {
 			listeners[i] = tls.NewListener(listeners[i], &tls.Config{
 				Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12,
 			})
 		}
-		*a.origin = scheme + "://" + listeners[i].Addr().String()
+		e.open(listeners[i], a.Name, e.cloud.Handler(a, o.Latency))
 	}
-	for i, a := range apis {
-		server := &http.Server{
-			Handler:           e.wrap(a.api),
-			BaseContext:       func(net.Listener) context.Context { return ctx },
-			ErrorLog:          slog.NewLogLogger(e.log.With("api", a.api.name).Handler(), slog.LevelDebug),
-			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       30 * time.Second,
-			IdleTimeout:       idleTimeout,
-			MaxHeaderBytes:    64 << 10,
-			// No WriteTimeout: a large blob goes at the reader's pace, and
-			// Close ends it.
-			// HTTP/1.1 only: a fault that breaks a connection must break one
-			// answer, not all that share it.
-			TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
-		}
-		e.servers = append(e.servers, server)
-		e.serving.Go(func() {
-			if err := server.Serve(listeners[i]); !errors.Is(err, http.ErrServerClosed) {
-				e.log.Error("serving stopped", "api", a.api.name, "error", err)
-			}
-		})
+	e.open(listeners[apiCount-1], origin.Control, e.control())
+	if e.proxyURL != "" {
+		e.open(listeners[apiCount], "proxy", newProxy(e.cloud.Hosts, e.cloud.Log, &e.calls))
 	}
 	return nil
 }
 
-// listen opens n listeners on consecutive ports from address on, or on any free
-// ports when its port is 0. It refuses an address that others can reach: what
-// is served here hands out tokens and private keys.
-func listen(address string, n int) ([]net.Listener, error) {
-	if address == "" {
-		address = "127.0.0.1:0"
+// open starts a server.
+func (e *Emulator) open(l net.Listener, name string, h http.Handler) {
+	server := &http.Server{
+		Handler:           e.admit(h),
+		BaseContext:       func(net.Listener) context.Context { return e.context },
+		ErrorLog:          slog.NewLogLogger(e.cloud.Log.With("api", name).Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    64 << 10,
+		// No WriteTimeout: a large blob goes at the reader's pace, and Close
+		// ends it.
+		// HTTP/1.1 only: a fault that breaks a connection must break one
+		// answer, not all that share it.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
-	host, portText, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("reading the address to listen on %q: want IP:port: %w", address, err)
-	}
-	if host != "127.0.0.1" && host != "::1" {
-		return nil, fmt.Errorf("listening on %s: the emulated tenant listens on loopback only; use 127.0.0.1 or [::1]", address)
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil || port+uint64(n)-1 > 65535 {
-		return nil, fmt.Errorf("listening on %s: the port must be a number that leaves room for %d ports", address, n)
-	}
-	var listeners []net.Listener
-	for i := range n {
-		at := portText
-		if port != 0 {
-			at = strconv.FormatUint(port+uint64(i), 10)
+	e.servers = append(e.servers, server)
+	e.serving.Go(func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			e.cloud.Log.Error("serving stopped", "api", name, "error", err)
 		}
-		l, err := net.Listen("tcp", net.JoinHostPort(host, at))
-		if err != nil {
-			closeAll(listeners)
-			return nil, err
-		}
-		listeners = append(listeners, l)
-	}
-	return listeners, nil
-}
-
-func closeAll(listeners []net.Listener) {
-	for _, l := range listeners {
-		l.Close()
-	}
+	})
 }
 
 // Close stops serving, cuts the answers that are under way, and waits for what
@@ -275,7 +334,40 @@ func (e *Emulator) Close() error {
 }
 
 // Origins returns the addresses of the APIs.
-func (e *Emulator) Origins() Origins { return e.origins }
+func (e *Emulator) Origins() Origins { return e.cloud.Hosts.Origins }
+
+// Proxy returns the address of the proxy as a URL, empty when there is none.
+func (e *Emulator) Proxy() string { return e.proxyURL }
+
+// Control returns the secret of the control API, which is at Origins().Control.
+func (e *Emulator) Control() string { return e.kept.ControlToken }
+
+// Operations returns what each API can be asked to do.
+func (e *Emulator) Operations() map[string][]origin.Operation {
+	all := map[string][]origin.Operation{}
+	for _, a := range e.apis {
+		all[a.Name] = a.Operations
+	}
+	return all
+}
+
+// StepClock moves the tenant's clock, back when d is negative.
+func (e *Emulator) StepClock(d time.Duration) { e.cloud.StepClock(d) }
+
+// SetDelays changes how far replicas lag.
+func (e *Emulator) SetDelays(d origin.Delays) { e.cloud.SetDelays(d) }
+
+// Fault is something that goes wrong on purpose.
+type Fault = origin.Fault
+
+// Inject adds a fault. When several match a call the one injected first
+// happens.
+func (e *Emulator) Inject(f Fault) { e.cloud.Faults.Inject(f) }
+
+// Faults returns the faults and how often they happened: first those that
+// happen by themselves unless the emulator is calm, then the injected ones in
+// order.
+func (e *Emulator) Faults() []origin.FaultCount { return e.cloud.Faults.Counts() }
 
 // enter counts a request that is being answered, until leave. It reports false
 // when the emulator is stopping: a connection may have read a request just
@@ -298,56 +390,14 @@ func (e *Emulator) leave() {
 	}
 }
 
-// wrap gives every request to an API what is the same for all: a bounded body,
-// the tenant's time, latency, and the faults that need no knowledge of the API.
-func (e *Emulator) wrap(a api) http.Handler {
+// admit counts the requests that a handler answers, so that Close can wait for
+// them.
+func (e *Emulator) admit(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !e.enter() {
 			panic(http.ErrAbortHandler)
 		}
 		defer e.leave()
-		r.Body = http.MaxBytesReader(w, r.Body, maxRequestBody)
-		w.Header().Set("Date", e.tenant.Now().UTC().Format(http.TimeFormat))
-		if !pause(r.Context(), e.latency) {
-			panic(http.ErrAbortHandler) // Returning would answer 200.
-		}
-		operation := a.operation(r)
-		if operation == "" {
-			e.log.Warn("not emulated", "api", a.name, "request", describe(r))
-			a.refuse(w, r, failure{http.StatusNotImplemented, "The emulated tenant does not know " + describe(r) + "."})
-			return
-		}
-		e.log.Debug("request", "api", a.name, "operation", operation)
-		if f := e.faults.generic(a.name, operation); f != nil {
-			e.log.Debug("fault", "api", a.name, "operation", operation, "kind", f.Kind)
-			f.carryOut(w, r, a)
-			return
-		}
-		a.handler.ServeHTTP(w, r)
+		h.ServeHTTP(w, r)
 	})
-}
-
-// pause waits and reports whether the request is still wanted.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// describe names a request by its method, path and query parameters, without
-// their values, which may be secret.
-func describe(r *http.Request) string {
-	s := r.Method + " " + r.URL.EscapedPath()
-	if names := slices.Sorted(maps.Keys(r.URL.Query())); len(names) > 0 {
-		s += " with query " + strings.Join(names, ", ")
-	}
-	return s
 }

@@ -1,4 +1,4 @@
-package emulator
+package emulator_test
 
 import (
 	"context"
@@ -8,20 +8,29 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 	"github.com/google/uuid"
 
+	"github.com/reeve365/reeve/internal/emulator"
+	"github.com/reeve365/reeve/internal/emulator/emulatortest"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
+	tokens "github.com/reeve365/reeve/internal/emulator/token"
 )
 
 func TestManagedIdentityReadsTheVault(t *testing.T) {
-	e := mustStart(t, time.Now)
-	t.Setenv("IDENTITY_ENDPOINT", e.Origins().Identity+identityPath)
-	t.Setenv("IDENTITY_HEADER", e.identityHeader)
+	e := emulatortest.Start(t, time.Now)
+	t.Setenv("IDENTITY_ENDPOINT", e.Origins().Identity+emulator.IdentityPath)
+	t.Setenv("IDENTITY_HEADER", e.IdentityHeader())
 	credential, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ClientOptions: azureOptions(e)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, secrets := vaultClients(t, e, credential)
+	secrets, err := azsecrets.NewClient(e.Origins().Vault, credential, &azsecrets.ClientOptions{
+		ClientOptions: azureOptions(e), DisableChallengeResourceVerification: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := secrets.GetSecret(context.Background(), tenant.CertificateName, "", nil); err != nil {
 		t.Error(err)
 	}
@@ -29,34 +38,38 @@ func TestManagedIdentityReadsTheVault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sp, _ := e.tenant.ManagedIdentity()
-	claims := claimsOf(t, token.Token)
-	if claims["oid"] != sp.ObjectID || claims["roles"] != nil {
-		t.Errorf("the web app's own token has oid %v and roles %v", claims["oid"], claims["roles"])
+	sp, _ := e.Tenant.ManagedIdentity()
+	jwt, err := tokens.Parse(token.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	oid, err := jwt.Claims.Text("oid")
+	if err != nil || oid != sp.ID || jwt.Claims["roles"] != nil {
+		t.Errorf("the web app's own token has oid %s and roles %s, %v", oid, jwt.Claims["roles"], err)
 	}
 }
 
 func TestIdentityRefusals(t *testing.T) {
-	e := mustStart(t, time.Now)
-	sp, _ := e.tenant.ManagedIdentity()
+	e := emulatortest.Start(t, time.Now)
+	sp, _ := e.Tenant.ManagedIdentity()
 	const good = "?api-version=2019-08-01&resource=https://vault.azure.net"
 	for _, test := range []struct {
 		query, header string
 		status        int
 	}{
-		{good, e.identityHeader, 200},
-		{good + "&client_id=" + sp.ClientID, e.identityHeader, 200},
+		{good, e.IdentityHeader(), 200},
+		{good + "&client_id=" + sp.AppID, e.IdentityHeader(), 200},
 		{good, "", 401},
 		{good, "wrong", 401},
-		{good + "&client_id=" + uuid.NewString(), e.identityHeader, 400},
-		{good + "&mi_res_id=" + url.QueryEscape("/subscriptions/x"), e.identityHeader, 400},
-		{"?resource=https://vault.azure.net", e.identityHeader, 400},
-		{"?api-version=2019-08-01", e.identityHeader, 400},
-		{"?api-version=2019-08-01&resource=https://nobody.example.com", e.identityHeader, 400},
+		{good + "&client_id=" + uuid.NewString(), e.IdentityHeader(), 400},
+		{good + "&mi_res_id=" + url.QueryEscape("/subscriptions/x"), e.IdentityHeader(), 400},
+		{"?resource=https://vault.azure.net", e.IdentityHeader(), 400},
+		{"?api-version=2019-08-01", e.IdentityHeader(), 400},
+		{"?api-version=2019-08-01&resource=https://nobody.example.com", e.IdentityHeader(), 400},
 	} {
-		a := mustDo(t, e, "GET", e.Origins().Identity+identityPath+test.query, "", "X-IDENTITY-HEADER", test.header)
-		if a.status != test.status {
-			t.Errorf("%s: %d %s, want %d", test.query, a.status, a.text, test.status)
+		a := e.Do(t, "GET", e.Origins().Identity+emulator.IdentityPath+test.query, "", "X-IDENTITY-HEADER", test.header)
+		if a.Status != test.status {
+			t.Errorf("%s: %d %s, want %d", test.query, a.Status, a.Text, test.status)
 		}
 	}
 }

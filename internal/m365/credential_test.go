@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/reeve365/reeve/internal/emulator"
+	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/pki"
@@ -135,7 +136,7 @@ func TestSignsInWithTheDomain(t *testing.T) {
 func TestSignsInWithASecret(t *testing.T) {
 	e, tn := start(t, 0)
 	const secret = "a~secret+with/signs="
-	if _, err := tn.AddPassword(tn.Client().ClientID, secret, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)); err != nil {
+	if _, err := tn.Directory.AddPassword(tn.Client().ClientID, secret, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	s := m365.SignIn{Method: m365.MethodSecret, TenantID: tn.ID, ClientID: tn.Client().ClientID, Secret: secret}
@@ -165,7 +166,7 @@ func TestRefusalsAreExplained(t *testing.T) {
 		}, 700027, "does not fit"},
 		{"expired in the directory", 0, func(t *testing.T, tn *tenant.Tenant, s *m365.SignIn) {
 			s.Pair = foreign
-			if _, err := tn.AddKeyCredential(s.ClientID, foreign.Certificate.Raw, time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)); err != nil {
+			if _, err := tn.Directory.AddKeyCredential(s.ClientID, foreign.Certificate.Raw, time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 		}, 700027, "has expired"},
@@ -178,12 +179,24 @@ func TestRefusalsAreExplained(t *testing.T) {
 		}, 90002, "no such tenant"},
 		{"malformed tenant", 0, func(_ *testing.T, _ *tenant.Tenant, s *m365.SignIn) { s.TenantID = "contoso" }, 900023, "malformed"},
 		{"disabled application", 0, func(t *testing.T, tn *tenant.Tenant, s *m365.SignIn) {
-			if err := tn.SetApplicationDisabled(s.ClientID, true); err != nil {
+			err := tn.Directory.ChangeApplication(s.ClientID, func(a *directory.Application) error {
+				a.IsDisabled = true
+				return nil
+			})
+			if err != nil {
 				t.Fatal(err)
 			}
 		}, 7000112, "disabled"},
 		{"no service principal", 0, func(t *testing.T, tn *tenant.Tenant, s *m365.SignIn) {
-			if err := tn.RemoveServicePrincipal(s.ClientID); err != nil {
+			err := tn.Directory.Update(func(u *directory.Update) error {
+				p, ok := u.ServicePrincipalByAppID(s.ClientID)
+				if !ok {
+					return errors.New("the application has none")
+				}
+				u.RemoveServicePrincipal(p.ID)
+				return nil
+			})
+			if err != nil {
 				t.Fatal(err)
 			}
 		}, 7000229, "no service principal"},

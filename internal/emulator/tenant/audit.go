@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -34,7 +31,7 @@ type AuditOptions struct {
 
 	Seed        uint64 // the same seed and start give the same blobs, ids and bytes
 	Users       int    // people; none generate nothing
-	Days        int    // days back from Now at the start, 1 to 7
+	Days        int    // days back from Start, 1 to 7
 	PerUser     int    // mean records per person and working day
 	Total       int    // exactly so many records instead of PerUser, all of them available at the start
 	BlobRecords int    // records per content blob; 0 = varying from 1 to 120
@@ -50,6 +47,10 @@ type AuditOptions struct {
 
 	// Now is the tenant's clock; nil is the machine's.
 	Now func() time.Time
+
+	// Start is when the log began to go on, for one that is made again; zero
+	// is now. What has happened since is there.
+	Start time.Time
 }
 
 // AuditLog is the audit log of the emulated tenant as the Management Activity
@@ -65,12 +66,13 @@ type AuditLog struct {
 	hosts  hosts
 	orgID  string
 
-	mu       sync.Mutex // guards what follows
-	feeds    [numContentTypes]contentFeed
-	listings uint64  // how many listings were begun
-	planned  int64   // first day that is not planned yet, in days since 1970; the largest if none ever will be
-	carry    float64 // what rounding to whole records has left over
-	scale    float64 // records per unit of weight
+	mu        sync.Mutex // guards what follows
+	feeds     [numContentTypes]contentFeed
+	recording spans   // when auditing was turned on
+	listings  uint64  // how many listings were begun
+	planned   int64   // first day that is not planned yet, in days since 1970; the largest if none ever will be
+	carry     float64 // what rounding to whole records has left over
+	scale     float64 // records per unit of weight
 }
 
 // contentFeed is the content of one type.
@@ -140,7 +142,7 @@ func contentTypeIndex(name string) (int, bool) {
 	return 0, false
 }
 
-// NewAuditLog returns a log with content from Days before now until now, and
+// NewAuditLog returns a log with content from Days before Start until now, and
 // further content as the clock goes on (unless Total is set). With seven days
 // the content begins two hours inside them, so that a reader who starts at once
 // can reach all of it. Subscriptions to every type are enabled.
@@ -152,9 +154,11 @@ func NewAuditLog(o AuditOptions) *AuditLog {
 		o.FirstContentDelay = 15 * time.Minute
 	}
 	o.Days = min(max(o.Days, 1), 7)
-	l := &AuditLog{opts: o}
-	now := o.Now()
-	begin := now.Add(-time.Duration(o.Days) * 24 * time.Hour)
+	l := &AuditLog{opts: o, recording: always}
+	if o.Start.IsZero() {
+		o.Start = o.Now()
+	}
+	begin := o.Start.Add(-time.Duration(o.Days) * 24 * time.Hour)
 	if o.Days == 7 {
 		begin = begin.Add(2 * time.Hour)
 	}
@@ -163,12 +167,12 @@ func NewAuditLog(o AuditOptions) *AuditLog {
 	l.hosts = newHosts(o.SharePointHost)
 	l.actors = newActors(o)
 	for i := range l.feeds {
-		l.feeds[i].subscription = subscription{started: true, spans: []span{{math.MinInt64, math.MaxInt64}}}
+		l.feeds[i].subscription = subscription{started: true, spans: always}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.startPlan(now)
-	l.extend(now)
+	l.startPlan(o.Start)
+	l.extend(o.Now())
 	return l
 }
 
@@ -197,7 +201,7 @@ func (l *AuditLog) addBlob(t int, b blob) string {
 	b.shown = l.listings + 1
 	f.blobs = append(f.blobs, b)
 	f.reorder()
-	return contentID(t, &b, len(f.blobs)-1)
+	return l.contentID(t, &b, len(f.blobs)-1)
 }
 
 // reorder brings ordered up to date with blobs. The old order stays as it is,
@@ -213,40 +217,10 @@ func (f *contentFeed) reorder() {
 	})
 }
 
-// idTime is the layout of the time in a content id; the blob's place follows.
-const idTime = "20060102150405"
-
-// contentID returns the id of the blob at a place of its feed, in the form that
-// the service uses today: the time twice, and the type twice.
-func contentID(t int, b *blob, place int) string {
-	at := time.UnixMilli(b.created).UTC()
-	stamp := fmt.Sprintf("%s%03d%06d", at.Format(idTime), b.created%1000, place)
-	return stamp + "$" + stamp + "$" + contentTypes[t].suffix
-}
-
-// find returns the place of the blob with a content id; l.mu is held.
-func (l *AuditLog) find(id string) (t, place int, err error) {
-	stamp, rest, _ := strings.Cut(id, "$")
-	again, suffix, ok := strings.Cut(rest, "$")
-	t = slices.IndexFunc(contentTypes[:], func(c contentType) bool { return c.suffix == suffix })
-	if !ok || t < 0 || again != stamp || len(stamp) < len(idTime)+3+6 || len(stamp) > len(idTime)+3+9 {
-		return 0, 0, ErrBadContentID
-	}
-	n, err := strconv.ParseUint(stamp[len(idTime)+3:], 10, 31)
-	if err != nil {
-		return 0, 0, ErrBadContentID
-	}
-	f := &l.feeds[t]
-	if n >= uint64(len(f.blobs)) || contentID(t, &f.blobs[n], int(n)) != id {
-		return 0, 0, ErrNoContent
-	}
-	return t, int(n), nil
-}
-
-func describe(t int, b *blob, place int) Blob {
+func (l *AuditLog) describe(t int, b *blob, place int) Blob {
 	created := time.UnixMilli(b.created).UTC()
 	return Blob{
-		ID:          contentID(t, b, place),
+		ID:          l.contentID(t, b, place),
 		ContentType: contentTypes[t].name,
 		Created:     created,
 		Expires:     created.Add(Retention),
@@ -271,12 +245,14 @@ func (l *AuditLog) recordsOf(t int, yield func(Record) bool) bool {
 	l.mu.Lock()
 	now := l.Now()
 	l.extend(now)
-	f := l.feeds[t]
+	f, recording := l.feeds[t], l.recording
 	// What is reachable here is never changed in place, but for what listing
 	// and rendering beforehand note in a blob. That is not read below.
 	l.mu.Unlock()
 
-	open := func(b *blob) bool { return f.covers(b.created) && b.created <= now.UnixMilli() }
+	open := func(b *blob) bool {
+		return f.spans.covers(b.created) && recording.covers(b.created) && b.created <= now.UnixMilli()
+	}
 	seen := map[string]bool{} // given ids, and repeats whose first blob is not open
 	for _, place := range f.ordered {
 		b := &f.blobs[place]

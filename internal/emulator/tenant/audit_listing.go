@@ -39,7 +39,7 @@ func (l *AuditLog) List(contentType string, start, end time.Time) Listing {
 	f := &l.feeds[t]
 	for _, place := range f.window(start, end) {
 		b := &f.blobs[place]
-		if b.shown == never && f.open(b, now) {
+		if b.shown == never && l.open(f, b, now) {
 			b.shown = l.listings + 1
 		}
 	}
@@ -64,7 +64,7 @@ func (l *AuditLog) Page(p Listing) ([]Blob, *Listing) {
 	to := min(from+size, len(places))
 	blobs := make([]Blob, 0, to-from)
 	for _, place := range places[from:to] {
-		blobs = append(blobs, describe(t, &f.blobs[place], int(place)))
+		blobs = append(blobs, l.describe(t, &f.blobs[place], int(place)))
 	}
 	if to == len(places) {
 		return blobs, nil
@@ -85,16 +85,17 @@ func (f *contentFeed) window(start, end time.Time) []int32 {
 }
 
 // open reports whether a reader who asks at a time can get a blob.
-func (f *contentFeed) open(b *blob, at time.Time) bool {
+func (l *AuditLog) open(f *contentFeed, b *blob, at time.Time) bool {
 	now := at.UnixMilli()
-	return b.created <= now && b.created > now-Retention.Milliseconds() && f.covers(b.created) && !at.Before(f.quietUntil)
+	return b.created <= now && b.created > now-Retention.Milliseconds() && f.spans.covers(b.created) &&
+		l.recording.covers(b.created) && !at.Before(f.quietUntil)
 }
 
 // arrange returns what a listing shows, in its order.
 func (l *AuditLog) arrange(f *contentFeed, p Listing) []int32 {
 	var places []int32
 	for _, place := range f.window(p.Start, p.End) {
-		if b := &f.blobs[place]; b.shown <= p.Number && f.open(b, p.At) {
+		if b := &f.blobs[place]; b.shown <= p.Number && l.open(f, b, p.At) {
 			places = append(places, place)
 		}
 	}

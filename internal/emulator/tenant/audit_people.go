@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The fictional people and service accounts whose doings the log records.
@@ -75,6 +76,23 @@ var (
 		"Microsoft SkyDriveSync 25.206.1021.0003 ship; Windows NT 10.0 (26200)",
 	}
 )
+
+// People returns the user names of the people whose doings the log records. The
+// service accounts are not among them.
+func (l *AuditLog) People() []string {
+	names := make([]string, len(l.actors.people))
+	for i := range names {
+		names[i] = l.actors.people[i].upn
+	}
+	return names
+}
+
+// SharePointHost returns the host of the sites in the log, such as
+// contoso.sharepoint.com.
+func (l *AuditLog) SharePointHost() string { return l.opts.SharePointHost }
+
+// Begin returns the time before which nothing is in the log.
+func (l *AuditLog) Begin() time.Time { return time.Unix(l.begin, 0).UTC() }
 
 // newActors invents the people of a tenant.
 func newActors(o AuditOptions) actors {

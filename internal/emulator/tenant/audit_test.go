@@ -6,40 +6,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
-// clock is a tenant's clock that tests set.
-type clock struct {
+// testClock is a tenant's clock that tests set.
+type testClock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-func (c *clock) Now() time.Time {
+func (c *testClock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-func (c *clock) add(d time.Duration) {
+func (c *testClock) add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
 
 // newClock starts on a Wednesday afternoon.
-func newClock() *clock {
-	return &clock{now: time.Date(2026, 11, 18, 15, 7, 31, 0, time.UTC)}
+func newClock() *testClock {
+	return &testClock{now: time.Date(2026, 11, 18, 15, 7, 31, 0, time.UTC)}
 }
 
-func testOptions(c *clock) AuditOptions {
+func testOptions(c *testClock) AuditOptions {
 	return AuditOptions{
 		TenantID: "7a3f8b1e-0c5d-4e9a-b1f2-93d0c4a85e61", Domain: "contoso.example", SharePointHost: "contoso.sharepoint.com",
 		Seed: 7, Users: 60, Days: 7, PerUser: 30, Now: c.Now,
@@ -369,70 +365,6 @@ func TestContentIDs(t *testing.T) {
 	}
 }
 
-func TestSubscriptions(t *testing.T) {
-	c := newClock()
-	l := NewAuditLog(testOptions(c))
-	if n := len(l.Subscriptions()); n != numContentTypes {
-		t.Errorf("%d subscriptions at first", n)
-	}
-	l.StopAll()
-	if n := len(l.Subscriptions()); n != 0 {
-		t.Errorf("%d subscriptions after StopAll", n)
-	}
-	for r := range l.Records() {
-		t.Fatalf("record %v without any subscription", r)
-	}
-	const kind = "Audit.SharePoint"
-	start := c.Now()
-	if err := l.StartSubscription(kind); err != nil {
-		t.Fatal(err)
-	}
-	c.add(14 * time.Minute)
-	if err := l.StartSubscription(kind); err != ErrStartedLately {
-		t.Errorf("a start after 14 minutes: %v", err)
-	}
-	if n := len(listAll(t, l, kind, start.Add(-24*time.Hour), c.Now())); n != 0 {
-		t.Errorf("%d blobs within 14 minutes of the first start", n)
-	}
-	c.add(2 * time.Minute)
-	if err := l.StartSubscription(kind); err != ErrAlreadyEnabled {
-		t.Errorf("a start after 16 minutes: %v", err)
-	}
-	c.add(time.Hour)
-	for _, b := range listAll(t, l, kind, start.Add(-24*time.Hour), c.Now()) {
-		if b.Created.Before(start) {
-			t.Errorf("a blob created %v before the start", start.Sub(b.Created))
-		}
-	}
-	if err := l.StopSubscription(kind); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.StopSubscription(kind); err != ErrNotSubscribed {
-		t.Errorf("a second stop: %v", err)
-	}
-	stopped := c.Now()
-	c.add(time.Hour)
-	if err := l.StartSubscription(kind); err != nil {
-		t.Fatal(err)
-	}
-	again := c.Now()
-	c.add(time.Hour)
-	n := 0
-	for _, b := range listAll(t, l, kind, start, c.Now()) {
-		n++
-		if !b.Created.Before(stopped) && b.Created.Before(again) {
-			t.Errorf("a blob was created while the subscription was stopped")
-		}
-	}
-	if n == 0 {
-		t.Error("no content after an hour")
-	}
-	want := []Subscription{{kind, true}}
-	if diff := cmp.Diff(want, l.Subscriptions()); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestConcurrentUse(t *testing.T) {
 	c := newClock()
 	o := testOptions(c)
@@ -471,109 +403,4 @@ func TestPrerenderChangesNothing(t *testing.T) {
 			}
 		}
 	}
-}
-
-// fixtures returns the folder of audit records beside the repository.
-func fixtures(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if found := filepath.Join(dir, "..", "shared", "fixtures", "audit"); isDir(found) {
-			return found
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Skip("there is no shared/fixtures/audit beside the repository")
-		}
-		dir = parent
-	}
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
-func TestUseRecordsIsByteForByte(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(fixtures(t), "*.jsonl"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no fixtures: %v", err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := map[string]int{}
-			for line := range strings.Lines(string(text)) {
-				want[strings.TrimRight(line, "\n")]++
-			}
-			l := NewAuditLog(testOptions(newClock()))
-			if err := l.UseRecords(bytes.NewReader(text)); err != nil {
-				t.Fatal(err)
-			}
-			got := map[string]int{}
-			ids := map[string]bool{}
-			for _, kind := range ContentTypes() {
-				seen := map[string]bool{} // a blob may be listed twice
-				for _, b := range listAll(t, l, kind, l.Now().Add(-24*time.Hour), l.Now()) {
-					if seen[b.ID] {
-						continue
-					}
-					seen[b.ID] = true
-					for _, r := range readBlob(t, l, b.ID) {
-						got[string(r)]++
-						ids[idOf(t, r)] = true
-					}
-				}
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Error(diff)
-			}
-			n := 0
-			for r := range l.Records() {
-				n++
-				if !ids[r.ID] {
-					t.Errorf("Records announces %+v", r)
-				}
-			}
-			if n != len(ids) {
-				t.Errorf("Records announces %d, %d distinct ids were read", n, len(ids))
-			}
-		})
-	}
-}
-
-func TestUseRecordsRefuses(t *testing.T) {
-	for _, test := range []struct{ text, want string }{
-		{"{\"Id\":\"a\"}\n\n[1]\n", "line 3"},
-		{"{\"Id\":\"a\"}\nnonsense", "line 2"},
-		{"{}\n{}\n{\"a\":1} {}", "line 3"},
-		{"null", "line 1"},
-	} {
-		c := newClock()
-		l := NewAuditLog(testOptions(c))
-		err := l.UseRecords(strings.NewReader(test.text))
-		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%q: error %v, want one that names %s", test.text, err, test.want)
-		}
-		if len(listAll(t, l, "Audit.SharePoint", c.Now().Add(-24*time.Hour), c.Now())) == 0 {
-			t.Errorf("%q: the content was replaced all the same", test.text)
-		}
-	}
-}
-
-func FuzzReadRecord(f *testing.F) {
-	f.Add([]byte(`{"Id":"x","RecordType":"6","CreationTime":"2026-01-01T00:00:00","Workload":"OneDrive"}`))
-	f.Add([]byte(`{"Id":1,"RecordType":1e99,"Workload":null}`))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		kind, _, err := readRecord(line)
-		if err == nil && (kind < 0 || kind >= numContentTypes || !json.Valid(line)) {
-			t.Errorf("accepted %q as type %d", line, kind)
-		}
-	})
 }

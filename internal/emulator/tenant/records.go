@@ -159,7 +159,7 @@ func (l *AuditLog) WriteBody(w io.Writer, contentID string) error {
 	f := &l.feeds[t]
 	b := &f.blobs[place]
 	switch {
-	case b.created > now.UnixMilli(), !f.covers(b.created):
+	case b.created > now.UnixMilli(), !f.spans.covers(b.created), !l.recording.covers(b.created):
 		err = ErrNoContent
 	case b.created <= now.Add(-Retention).UnixMilli():
 		err = ErrContentExpired

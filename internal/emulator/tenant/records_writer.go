@@ -306,18 +306,21 @@ func appendGUID(b []byte, n uint64) []byte {
 	high, low := scramble(n^0x5851f42d4c957f2d), scramble(n+0x14057b7ef767814f)
 	high = high&^0xf000 | 0x4000
 	low = low&^(3<<62) | 2<<62
-	for i := range 16 {
-		if i == 8 || i == 12 {
-			b = append(b, '-')
-		}
-		b = append(b, digits[high>>(60-4*i)&15])
+	start := len(b)
+	b = append(b, "00000000-0000-0000-0000-000000000000"...)
+	for i, at := range guidDigits[:16] {
+		b[start+at] = digits[high>>(60-4*i)&15]
 	}
-	b = append(b, '-')
-	for i := range 16 {
-		if i == 4 {
-			b = append(b, '-')
-		}
-		b = append(b, digits[low>>(60-4*i)&15])
+	for i, at := range guidDigits[16:] {
+		b[start+at] = digits[low>>(60-4*i)&15]
 	}
 	return b
 }
+
+// guidDigits are the places of a GUID's digits.
+var guidDigits = func() (places [32]int) {
+	for i := range places {
+		places[i] = i + min(4, max(0, i-4)/4)
+	}
+	return places
+}()

@@ -1,6 +1,6 @@
-// Package tenant is the state of one emulated Microsoft 365 tenant: its
-// directory of applications, its key vault and its audit log, in memory. It
-// knows nothing of HTTP or tokens; package emulator puts it on the network.
+// Package tenant makes an emulated Microsoft 365 tenant as an administrator
+// would have left it, and invents what its people do. Package emulator puts it
+// on the network.
 //
 // Identifiers come from the seed, so that the same seed makes the same tenant.
 // Private keys never do: they are random at every start, so that nothing which
@@ -10,17 +10,18 @@ package tenant
 import (
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
 	"math/big"
 	mathrand "math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/reeve365/reeve/internal/emulator/directory"
+	"github.com/reeve365/reeve/internal/emulator/keyvault"
 )
 
 // Options describe the tenant to make. The zero value is a small tenant named
@@ -32,8 +33,9 @@ type Options struct {
 	// What the audit log holds; see AuditOptions.
 	Users, Days, PerUser, BlobRecords, RecordBytes int
 
-	Now  func() time.Time // the tenant's clock; time.Now when nil
-	Calm bool             // no late, repeated or reordered audit blobs
+	Now   func() time.Time // the tenant's clock, until Step moves it; time.Now when nil
+	Start time.Time        // when the tenant was first made; now when zero
+	Calm  bool             // no late, repeated or reordered audit blobs
 }
 
 // Tenant is one tenant. Its methods may be called from several goroutines.
@@ -42,17 +44,21 @@ type Tenant struct {
 	Domain      string // the initial domain, such as contoso.onmicrosoft.com
 	DisplayName string
 	Now         func() time.Time
+	Directory   *directory.Directory
 	Audit       *AuditLog
-	Vault       *Vault
+	Vault       *keyvault.Vault
 
+	WorkspaceID   string // of the Log Analytics workspace, a GUID
+	AppInsightsID string // application id of the Application Insights resource, a GUID
+
+	options         Options
+	clock           *clock
 	client          Client
 	managedIdentity string // the client ID of the web app's own identity
-
-	mu           sync.RWMutex // guards what follows
-	applications []*Application
-	principals   []*ServicePrincipal
-	grants       []grant
 }
+
+// lookBack is how long the directory remembers what it was.
+const lookBack = 10 * time.Minute
 
 // Client is the registration under which the demo and the tests sign in, with
 // the private key that a tenant's directory never holds.
@@ -82,17 +88,24 @@ func New(o Options) (*Tenant, error) {
 	if host == "" {
 		return nil, fmt.Errorf("naming the tenant %q: the name needs a letter or a digit, from which its domain is made", o.Name)
 	}
+	clock := &clock{base: o.Now}
+	if o.Start.IsZero() {
+		o.Start = clock.Now()
+	}
 	ids := newIdentifiers(o.Seed)
 	t := &Tenant{
+		options: o, clock: clock,
 		ID:          ids.next(),
 		Domain:      host + ".onmicrosoft.com",
 		DisplayName: o.Name,
-		Now:         o.Now,
+		Now:         clock.Now,
 	}
-	now := o.Now()
-	t.addMicrosoftServices(ids, now)
+	now := o.Start
+	// The directory remembers what it was by a clock that is never stepped.
+	t.Directory = directory.New(t.ID, t.Domain, t.DisplayName, o.Now, lookBack)
+	t.Directory.AddMicrosoftServices(ids.next, host+".sharepoint.com", now.AddDate(-2, 0, 0))
 
-	t.Vault = newVault(host+"-vault", o.Now)
+	t.Vault = keyvault.New(host+"-vault", t.Now)
 	old, oldKey, err := newCertificate(now.AddDate(0, -13, 0), now.AddDate(0, -1, 0))
 	if err != nil {
 		return nil, err
@@ -106,17 +119,27 @@ func New(o Options) (*Tenant, error) {
 	}
 	t.client.Certificate, t.client.Key = current, key
 	for _, pair := range []Client{{Certificate: old, Key: oldKey}, t.client} {
-		if _, err := t.Vault.Import(CertificateName, PKCS12, pair.Certificate, pair.Key); err != nil {
+		if _, err := t.Vault.Import(CertificateName, keyvault.PKCS12, pair.Certificate, pair.Key); err != nil {
 			return nil, err
 		}
 	}
-	t.addManagedIdentity(ids, now)
+	if err := t.addManagedIdentity(ids, now); err != nil {
+		return nil, err
+	}
 
+	t.Directory.AddMicrosoftClients(ids.next, now.AddDate(-2, 0, 0))
+	if err := t.addPeople(ids, now); err != nil {
+		return nil, err
+	}
+
+	t.Directory.Settle()
+
+	t.WorkspaceID, t.AppInsightsID = ids.next(), ids.next()
 	t.Audit = NewAuditLog(AuditOptions{
 		TenantID: t.ID, Domain: t.Domain, SharePointHost: host + ".sharepoint.com",
 		Seed: o.Seed, Users: o.Users, Days: o.Days, PerUser: o.PerUser,
 		BlobRecords: o.BlobRecords, RecordBytes: o.RecordBytes,
-		Now: o.Now, Calm: o.Calm,
+		Now: t.Now, Start: o.Start, Calm: o.Calm,
 	})
 	return t, nil
 }
@@ -125,60 +148,80 @@ func New(o Options) (*Tenant, error) {
 func (t *Tenant) Client() Client { return t.client }
 
 // ManagedIdentity returns the service principal of the web app's own identity.
-func (t *Tenant) ManagedIdentity() (ServicePrincipal, bool) {
-	return t.ServicePrincipal(t.managedIdentity)
+func (t *Tenant) ManagedIdentity() (*directory.ServicePrincipal, bool) {
+	return t.Directory.View(0).ServicePrincipalByAppID(t.managedIdentity)
 }
 
 // addClient registers the application of the demo client. The expired
 // certificate stays registered beside its successor, as it does in most real
 // tenants.
 func (t *Tenant) addClient(ids *identifiers, now time.Time, old, current *x509.Certificate) error {
-	app := &Application{
-		ObjectID: ids.next(), ClientID: ids.next(), DisplayName: "reeve",
-		CreatedAt: now.AddDate(0, -13, 0),
-		RequiredResourceAccess: []ResourceAccess{
-			{ResourceClientID: ManagementAPIs, Roles: []string{roleID(ManagementAPIs, "ActivityFeed.Read")}},
-			{ResourceClientID: Graph, Roles: []string{
-				roleID(Graph, "Application.Read.All"), roleID(Graph, "Directory.Read.All"),
-				roleID(Graph, "User.Read.All"), roleID(Graph, "Reports.Read.All"),
-			}},
-		},
+	app := &directory.Application{
+		ID: ids.next(), AppID: ids.next(), DisplayName: "reeve", CreatedDateTime: now.AddDate(0, -13, 0).UTC(),
+		PublisherDomain: t.Domain, SignInAudience: "AzureADMyOrg",
 	}
 	for _, c := range []*x509.Certificate{old, current} {
-		k, err := newKeyCredential(ids.next(), c.Raw, time.Time{}, time.Time{})
+		k, err := directory.NewKeyCredential(ids.next(), c.Raw, time.Time{}, time.Time{})
 		if err != nil {
 			return err
 		}
 		app.KeyCredentials = append(app.KeyCredentials, k)
 	}
-	t.applications = append(t.applications, app)
-	t.client.ClientID = app.ClientID
-	sp := &ServicePrincipal{
-		ObjectID: ids.next(), ClientID: app.ClientID, DisplayName: app.DisplayName,
-		Type: TypeApplication, Names: []string{app.ClientID}, CreatedAt: app.CreatedAt,
+	wanted := []struct {
+		resource string
+		roles    []string
+	}{
+		{directory.ManagementAPIs, []string{"ActivityFeed.Read"}},
+		{directory.Graph, []string{"Application.Read.All", "Directory.Read.All", "User.Read.All", "Reports.Read.All"}},
 	}
-	t.principals = append(t.principals, sp)
-	for _, access := range app.RequiredResourceAccess {
-		resource := t.principal(access.ResourceClientID)
-		for _, role := range access.Roles {
-			t.grants = append(t.grants, grant{principal: sp.ObjectID, resource: resource.ObjectID, role: role})
+	for _, w := range wanted {
+		access := directory.ResourceAccess{ResourceAppID: w.resource}
+		for _, role := range w.roles {
+			id, err := directory.RoleID(w.resource, role)
+			if err != nil {
+				return err
+			}
+			access.Access = append(access.Access, directory.Access{ID: id, Type: "Role"})
+		}
+		app.RequiredResourceAccess = append(app.RequiredResourceAccess, access)
+	}
+	sp := t.Directory.PrincipalFor(app, ids.next())
+	sp.CreatedDateTime = app.CreatedDateTime
+	err := t.Directory.Update(func(u *directory.Update) error {
+		u.PutApplication(app)
+		u.PutServicePrincipal(sp)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, w := range wanted {
+		for _, role := range w.roles {
+			if err := t.Directory.GrantRole(app.AppID, w.resource, role); err != nil {
+				return err
+			}
 		}
 	}
-	t.Vault.Allow(sp.ObjectID, "certificates/get", "certificates/list", "secrets/get")
+	t.client.ClientID = app.AppID
+	t.Vault.Allow(sp.ID, "certificates/get", "certificates/list", "secrets/get")
 	return nil
 }
 
 // addManagedIdentity makes the identity of the web app, which needs no
 // certificate to read the vault where the certificate lies.
-func (t *Tenant) addManagedIdentity(ids *identifiers, now time.Time) {
-	sp := &ServicePrincipal{
-		ObjectID: ids.next(), ClientID: ids.next(), DisplayName: "reeve-web",
-		Type: TypeManagedIdentity, CreatedAt: now.AddDate(0, -13, 0),
+func (t *Tenant) addManagedIdentity(ids *identifiers, now time.Time) error {
+	id, appID := ids.next(), ids.next()
+	sp := &directory.ServicePrincipal{
+		ID: id, AppID: appID, DisplayName: "reeve-web", AccountEnabled: true,
+		ServicePrincipalType: directory.TypeManagedIdentity, CreatedDateTime: now.AddDate(0, -13, 0).UTC(),
+		ServicePrincipalNames: []string{appID},
 	}
-	sp.Names = []string{sp.ClientID}
-	t.managedIdentity = sp.ClientID
-	t.principals = append(t.principals, sp)
-	t.Vault.Allow(sp.ObjectID, "certificates/get", "secrets/get")
+	t.managedIdentity = appID
+	t.Vault.Allow(sp.ID, "certificates/get", "secrets/get")
+	return t.Directory.Update(func(u *directory.Update) error {
+		u.PutServicePrincipal(sp)
+		return nil
+	})
 }
 
 // newCertificate makes a self-signed pair of the kind that administrators
@@ -208,13 +251,6 @@ func newCertificate(notBefore, notAfter time.Time) (*x509.Certificate, *rsa.Priv
 		return nil, nil, fmt.Errorf("making the client's certificate: %w", err)
 	}
 	return c, key, nil
-}
-
-// Thumbprint returns the SHA-1 of a certificate's DER, by which Microsoft's
-// services name certificates. It identifies; it protects nothing.
-func Thumbprint(der []byte) []byte {
-	sum := sha1.Sum(der)
-	return sum[:]
 }
 
 // hostLabel makes the first label of the tenant's domain from its name, as

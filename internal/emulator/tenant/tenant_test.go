@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/reeve365/reeve/internal/emulator/directory"
 )
 
 func mustNew(t *testing.T, o Options) *Tenant {
@@ -20,15 +22,15 @@ func mustNew(t *testing.T, o Options) *Tenant {
 func TestSeedDecidesIdentifiersNotKeys(t *testing.T) {
 	now := func() time.Time { return time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC) }
 	identifiers := func(tn *Tenant) (ids []string) {
-		ids = append(ids, tn.ID, tn.Domain, tn.Client().ClientID)
-		for _, a := range tn.Applications() {
-			ids = append(ids, a.ObjectID)
+		ids = append(ids, tn.ID, tn.Domain, tn.Client().ClientID, tn.WorkspaceID, tn.AppInsightsID)
+		for _, a := range tn.Directory.View(0).Applications() {
+			ids = append(ids, a.ID)
 			for _, k := range a.KeyCredentials {
 				ids = append(ids, k.KeyID)
 			}
 		}
-		for _, p := range tn.ServicePrincipals() {
-			ids = append(ids, p.ObjectID, p.ClientID)
+		for _, p := range tn.Directory.View(0).ServicePrincipals() {
+			ids = append(ids, p.ID, p.AppID)
 		}
 		return ids
 	}
@@ -50,6 +52,41 @@ func TestSeedDecidesIdentifiersNotKeys(t *testing.T) {
 			t.Errorf("%s comes twice", id)
 		}
 		seen[id] = true
+	}
+}
+
+func TestClientAsAnAdministratorLeftIt(t *testing.T) {
+	tn := mustNew(t, Options{})
+	v := tn.Directory.View(0)
+	app, ok := v.ApplicationByAppID(tn.Client().ClientID)
+	if !ok || app.DisplayName != "reeve" || len(app.KeyCredentials) != 2 {
+		t.Fatalf("the client's application: %v %+v", ok, app)
+	}
+	now := time.Now()
+	old, current := app.KeyCredentials[0], app.KeyCredentials[1]
+	if !old.EndDateTime.Before(now) || !current.EndDateTime.After(now) || !current.StartDateTime.Before(old.EndDateTime) {
+		t.Errorf("one key credential ends %s, the next starts %s and ends %s; want expired, overlapping, valid",
+			old.EndDateTime, current.StartDateTime, current.EndDateTime)
+	}
+	sp, ok := v.ServicePrincipalByAppID(app.AppID)
+	if !ok {
+		t.Fatal("the client has no service principal")
+	}
+	roles := map[string][]string{}
+	for _, appID := range []string{directory.ManagementAPIs, directory.Graph, directory.KeyVault} {
+		resource, ok := v.ServicePrincipalByAppID(appID)
+		if !ok {
+			t.Fatalf("%s has no service principal", appID)
+		}
+		roles[resource.DisplayName] = v.Roles(sp.ID, resource.ID)
+	}
+	want := map[string][]string{
+		"Office 365 Management APIs": {"ActivityFeed.Read"},
+		"Microsoft Graph":            {"Application.Read.All", "Directory.Read.All", "User.Read.All", "Reports.Read.All"},
+		"Azure Key Vault":            nil,
+	}
+	if diff := cmp.Diff(want, roles); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -304,7 +304,7 @@ func TestTokenThatIsRefusedInMidPaging(t *testing.T) {
 func TestMissingPermission(t *testing.T) {
 	w := newWorld(t, true)
 	const managementAPIs = "c5393580-f805-4401-95e8-94b7a6ef2fc2"
-	if err := w.tenant.RevokeRole(w.tenant.Client().ClientID, managementAPIs, "ActivityFeed.Read"); err != nil {
+	if err := w.tenant.Directory.RevokeRole(w.tenant.Client().ClientID, managementAPIs, "ActivityFeed.Read"); err != nil {
 		t.Fatal(err)
 	}
 	// The token that is kept still has the role, as with Microsoft; a client that

@@ -1,0 +1,208 @@
+package graph
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/reeve365/reeve/internal/emulator/directory"
+)
+
+// access says who may take a route. The permissions have the same names as
+// roles of an application and as scopes of a person; any one is enough.
+type access struct {
+	permissions []string
+	// owned are permissions that suffice for an object that the caller owns.
+	owned []string
+	// admins are the directory roles of which a person needs one besides the
+	// scope, unless it is something that an owner may do and the person is one.
+	admins []string
+	// anyone who has a token for Graph may; the route looks further itself.
+	anyone bool
+	// person says that only somebody who signed in can.
+	person bool
+}
+
+var (
+	applicationAdmins = []string{directory.GlobalAdministrator, directory.ApplicationAdministrator, directory.CloudApplicationAdministrator}
+	globalAdmins      = []string{directory.GlobalAdministrator}
+)
+
+// The permissions of the pages on each operation.
+var (
+	readApplications = access{
+		permissions: []string{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+		owned:       []string{"Application.ReadWrite.OwnedBy"},
+	}
+	createApplications = access{
+		permissions: []string{"Application.ReadWrite.All", "Directory.ReadWrite.All", "Application.ReadWrite.OwnedBy"},
+		admins:      applicationAdmins,
+	}
+	writeApplications = access{
+		permissions: []string{"Application.ReadWrite.All", "Directory.ReadWrite.All"},
+		owned:       []string{"Application.ReadWrite.OwnedBy"},
+		admins:      applicationAdmins,
+	}
+	// rollKeys lets an application roll its own keys without a permission.
+	rollKeys        = access{anyone: true}
+	readAssignments = access{
+		permissions: []string{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All", "AppRoleAssignment.ReadWrite.All"},
+		owned:       []string{"Application.ReadWrite.OwnedBy"},
+	}
+	writeAssignments = access{permissions: []string{"AppRoleAssignment.ReadWrite.All"}, admins: applicationAdmins}
+	readGrants       = access{permissions: []string{
+		"DelegatedPermissionGrant.Read.All", "DelegatedPermissionGrant.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All",
+	}}
+	writeGrants = access{permissions: []string{"DelegatedPermissionGrant.ReadWrite.All", "Directory.ReadWrite.All"}, admins: applicationAdmins}
+	readRoles   = access{permissions: []string{
+		"RoleManagement.Read.Directory", "RoleManagement.ReadWrite.Directory", "RoleManagement.Read.All", "Directory.Read.All", "Directory.ReadWrite.All",
+	}}
+	writeRoles    = access{permissions: []string{"RoleManagement.ReadWrite.Directory"}, admins: globalAdmins}
+	readPolicies  = access{permissions: []string{"Policy.Read.All", "Policy.Read.ApplicationConfiguration", "Policy.ReadWrite.ApplicationConfiguration"}}
+	writePolicies = access{permissions: []string{"Policy.ReadWrite.ApplicationConfiguration"}, admins: globalAdmins}
+	// Assigning a policy to an application changes the application as well.
+	readAssignedPolicies = access{permissions: append([]string{"Application.Read.All", "Application.ReadWrite.All"}, readPolicies.permissions...)}
+	assignPolicies       = access{permissions: []string{"Policy.ReadWrite.ApplicationConfiguration", "Application.ReadWrite.All"}, admins: applicationAdmins}
+	readOrganization     = access{permissions: []string{"Organization.Read.All", "Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}}
+	readDomains          = access{permissions: []string{"Domain.Read.All", "Domain.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}}
+	readUsers            = access{permissions: []string{
+		"User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All",
+	}}
+	readSelf    = access{permissions: append([]string{"User.Read", "User.ReadWrite"}, readUsers.permissions...), person: true}
+	readProfile = access{permissions: []string{"openid", "profile", "User.Read"}, person: true}
+	readObjects = access{permissions: []string{"Directory.Read.All", "Directory.ReadWrite.All", "Application.Read.All", "Application.ReadWrite.All"}}
+	anyCaller   = access{anyone: true}
+)
+
+// authorize refuses what the caller may not do by any permission. What depends
+// on the object is left to allowed.
+func (q *request) authorize() *graphError {
+	a := q.route.access
+	switch {
+	case a.person && q.caller.App():
+		return badRequest("/me request is only valid with delegated authentication flow.")
+	case a.anyone:
+		return nil
+	case len(a.owned) > 0 && q.caller.May(a.owned...):
+		return nil
+	case !q.caller.May(a.permissions...):
+		return denied()
+	case !q.caller.App() && len(a.admins) > 0 && len(q.keys) == 0 && !q.isAdmin(a.admins):
+		return denied()
+	}
+	return nil
+}
+
+// allowed refuses what the caller may not do to an object with these owners.
+func (q *request) allowed(owners []string) *graphError { return q.permit(q.route.access, owners) }
+
+func (q *request) permit(a access, owners []string) *graphError {
+	owner := len(a.owned) > 0 && slices.Contains(owners, q.caller.ObjectID)
+	switch {
+	case a.anyone:
+		return nil
+	case !q.caller.App() && len(a.admins) > 0 && !owner && !q.isAdmin(a.admins):
+		return denied()
+	case q.caller.May(a.permissions...), owner && q.caller.May(a.owned...):
+		return nil
+	}
+	return denied()
+}
+
+func (q *request) isAdmin(roles []string) bool {
+	return slices.ContainsFunc(q.caller.DirectoryRoles, func(id string) bool { return slices.Contains(roles, id) })
+}
+
+// contend refuses a write that comes too soon after another to the object.
+func (q *request) contend(id string) *graphError {
+	const apart = 5 * time.Second
+	if q.Cloud.Calm || q.Unkindness.Contention <= 0 {
+		return nil
+	}
+	now := q.Cloud.Now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.writes == nil {
+		q.writes = map[string]time.Time{}
+	}
+	before, ok := q.writes[id]
+	if ok && now.Sub(before) < apart && q.Cloud.Chance.Int64N(1000) < int64(q.Unkindness.Contention) {
+		return refusal(http.StatusConflict, "Directory_ConcurrencyViolation",
+			"A conflicting object with one or more of the specified property values is present in the directory. Due to concurrent requests, please retry.")
+	}
+	for other, at := range q.writes {
+		if now.Sub(at) >= apart {
+			delete(q.writes, other)
+		}
+	}
+	q.writes[id] = now
+	return nil
+}
+
+// bucket is what an application has used of its resource units.
+type bucket struct {
+	units int
+	since time.Time
+}
+
+// Resource units of an application in a tenant with fewer than 50 people.
+const (
+	bucketUnits  = 3500
+	bucketPeriod = 10 * time.Second
+)
+
+// cost is how many resource units the request takes, after the table on the
+// page about throttling.
+func (q *request) cost() int {
+	units := 1
+	switch {
+	case q.r.Method != http.MethodGet:
+		return 1
+	case q.route.costly:
+		units = 2
+	}
+	if len(q.query.selected) > 0 {
+		units--
+	}
+	if q.query.expand {
+		units++
+	}
+	if q.query.top > 0 && q.query.top < 20 {
+		units--
+	}
+	return max(units, 1)
+}
+
+func (q *request) throttle(w http.ResponseWriter) *graphError {
+	units := q.cost()
+	w.Header().Set("x-ms-resource-unit", strconv.Itoa(units))
+	if q.Cloud.Calm || !q.Unkindness.Throttle {
+		return nil
+	}
+	now := q.Cloud.Now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.bucket == nil {
+		q.bucket = map[string]*bucket{}
+	}
+	b := q.bucket[q.caller.ClientID]
+	if b == nil || now.Sub(b.since) >= bucketPeriod {
+		b = &bucket{since: now}
+		q.bucket[q.caller.ClientID] = b
+	}
+	b.units += units
+	used := float64(b.units) / bucketUnits
+	if used >= 0.8 {
+		w.Header().Set("x-ms-throttle-limit-percentage", strconv.FormatFloat(min(used, 1.8), 'f', 2, 64))
+	}
+	if b.units <= bucketUnits {
+		return nil
+	}
+	left := b.since.Add(bucketPeriod).Sub(now)
+	w.Header().Set("Retry-After", strconv.Itoa(int((left+time.Second-1)/time.Second)))
+	w.Header().Set("x-ms-throttle-scope", strings.Join([]string{"Tenant_Application", "ReadWrite", q.caller.ClientID, q.Directory.TenantID}, "/"))
+	w.Header().Set("x-ms-throttle-information", "ResourceUnitLimitExceeded")
+	return refusal(http.StatusTooManyRequests, "TooManyRequests", "The application has used up its resource units. Please retry later.")
+}

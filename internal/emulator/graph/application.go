@@ -1,0 +1,286 @@
+package graph
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/reeve365/reeve/internal/emulator/directory"
+)
+
+func applicationID(a *directory.Application) string { return a.ID }
+
+// renderApplication returns an application as Graph writes it; the certificates
+// themselves are there withKey alone.
+func renderApplication(a *directory.Application, withKey bool) entity {
+	e := entity{
+		"addIns": []any{}, "applicationTemplateId": nil, "authenticationBehaviors": nil, "certification": nil,
+		"createdByAppId": nil, "defaultRedirectUri": nil, "groupMembershipClaims": nil,
+		"info":                      map[string]any{"logoUrl": nil, "marketingUrl": nil, "privacyStatementUrl": nil, "supportUrl": nil, "termsOfServiceUrl": nil},
+		"isDeviceOnlyAuthSupported": nil, "managerApplications": []any{}, "nativeAuthenticationApisEnabled": nil,
+		"oauth2RequirePostResponse": false, "optionalClaims": nil,
+		"parentalControlSettings":      map[string]any{"countriesBlockedForMinors": []any{}, "legalAgeGroupRule": "Allow"},
+		"requestSignatureVerification": nil, "samlMetadataUrl": nil, "serviceManagementReference": nil,
+		"servicePrincipalLockConfiguration": nil, "tokenEncryptionKeyId": nil,
+		"verifiedPublisher": map[string]any{"addedDateTime": nil, "displayName": nil, "verifiedPublisherId": nil},
+
+		"id": a.ID, "deletedDateTime": optionalTime(a.DeletedDateTime), "appId": a.AppID,
+		"createdDateTime": edmTime(a.CreatedDateTime), "displayName": a.DisplayName,
+		"description": optional(a.Description), "notes": optional(a.Notes), "uniqueName": optional(a.UniqueName),
+		"publisherDomain": a.PublisherDomain, "signInAudience": a.SignInAudience, "isDisabled": a.IsDisabled,
+		"disabledByMicrosoftStatus": optional(a.DisabledByMicrosoftStatus),
+		"identifierUris":            some(a.IdentifierURIs), "isFallbackPublicClient": optional(a.IsFallbackPublicClient),
+		"tags": some(a.Tags), "appRoles": some(a.AppRoles),
+		"api": map[string]any{
+			"acceptMappedClaims": optional(a.API.AcceptMappedClaims), "knownClientApplications": some(a.API.KnownClientApplications),
+			"oauth2PermissionScopes": some(a.API.OAuth2PermissionScopes), "preAuthorizedApplications": some(a.API.PreAuthorizedApplications),
+			"requestedAccessTokenVersion": optional(a.API.RequestedAccessTokenVersion),
+		},
+		"web": map[string]any{
+			"homePageUrl": optional(a.Web.HomePageURL), "logoutUrl": optional(a.Web.LogoutURL), "redirectUris": some(a.Web.RedirectURIs),
+			"redirectUriSettings": some(a.Web.RedirectURISettings), "implicitGrantSettings": a.Web.ImplicitGrantSettings,
+		},
+		"spa":                    map[string]any{"redirectUris": some(a.SPA.RedirectURIs)},
+		"publicClient":           map[string]any{"redirectUris": some(a.PublicClient.RedirectURIs)},
+		"keyCredentials":         renderKeyCredentials(a.KeyCredentials, withKey),
+		"passwordCredentials":    renderPasswordCredentials(a.PasswordCredentials),
+		"requiredResourceAccess": some(a.RequiredResourceAccess),
+	}
+	keep(e, a.Kept)
+	return e
+}
+
+// keep adds members that the directory only keeps.
+func keep(e entity, kept map[string]json.RawMessage) {
+	for name, raw := range kept {
+		var v any
+		if json.Unmarshal(raw, &v) == nil {
+			e[name] = v
+		}
+	}
+}
+
+// some is a list that is never null.
+func some[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func optional[T any](v *T) any {
+	if v == nil {
+		return nil
+	}
+	return *v
+}
+
+func optionalTime(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return edmTime(*t)
+}
+
+// key is how a path names an object: by its object ID, or by an alternate key.
+type key struct{ name, value string }
+
+// application finds the application that the path names, as the request's
+// replica has it, and refuses a caller who may not.
+func (q *request) application() (*directory.Application, *graphError) {
+	k := q.keys[0]
+	var a *directory.Application
+	ok := false
+	switch k.name {
+	case "id":
+		a, ok = q.view.Application(k.value)
+	case "appId":
+		a, ok = q.view.ApplicationByAppID(k.value)
+	case "uniqueName":
+		a, ok = byUniqueName(q.view, k.value)
+	default:
+		return nil, badRequest("The key property '%s' is not one of applications.", k.name)
+	}
+	if !ok {
+		return nil, notFound(k.value)
+	}
+	return a, q.allowed(a.Owners)
+}
+
+func byUniqueName(v directory.View, name string) (*directory.Application, bool) {
+	for _, a := range v.Applications() {
+		if a.UniqueName != nil && *a.UniqueName == name {
+			return a, true
+		}
+	}
+	return nil, false
+}
+
+func (q *request) listApplications() (answer, *graphError) {
+	all := q.view.Applications()
+	if !q.caller.May(q.route.access.permissions...) {
+		all = slices.DeleteFunc(all, func(a *directory.Application) bool { return !slices.Contains(a.Owners, q.caller.ObjectID) })
+	}
+	return list(q, all, applicationID, func(a *directory.Application) entity {
+		return q.withOwners(renderApplication(a, false), a.Owners)
+	})
+}
+
+func (q *request) getApplication() (answer, *graphError) {
+	a, err := q.application()
+	if err != nil {
+		return answer{}, err
+	}
+	return q.one(http.StatusOK, q.withOwners(renderApplication(a, q.selects("keyCredentials")), a.Owners))
+}
+
+func (q *request) selects(name string) bool { return slices.Contains(q.query.selected, name) }
+
+// property answers with one property of an object, as /applications/{id}/appRoles
+// asks for.
+func (q *request) property(e entity, name string) (answer, *graphError) {
+	v, ok := e[name]
+	if !ok {
+		return answer{}, notEmulated("the property %s", name)
+	}
+	if v == nil {
+		return noContent, nil
+	}
+	return answer{status: http.StatusOK, body: entity{"@odata.context": q.base() + "/$metadata#" + q.route.set + "('" + e["id"].(string) + "')/" + name, "value": v}}, nil
+}
+
+func (q *request) getApplicationProperty() (answer, *graphError) {
+	a, err := q.application()
+	if err != nil {
+		return answer{}, err
+	}
+	return q.property(renderApplication(a, false), q.keys[1].value)
+}
+
+func (q *request) createApplication() (answer, *graphError) {
+	return q.makeApplication(q.body, nil)
+}
+
+// makeApplication creates an application from a body. uniqueName is given when
+// the path names what is to be created.
+func (q *request) makeApplication(body []byte, uniqueName *string) (answer, *graphError) {
+	members, err := applicationType.members(body, true)
+	if err != nil {
+		return answer{}, err
+	}
+	a := &directory.Application{
+		ID: uuid.NewString(), AppID: uuid.NewString(), CreatedDateTime: q.now(),
+		PublisherDomain: q.Directory.Domain, SignInAudience: "AzureADMyOrg", UniqueName: uniqueName,
+	}
+	if q.caller.App() && q.caller.May("Application.ReadWrite.OwnedBy") && !q.caller.May(q.route.access.permissions[:2]...) || !q.caller.App() {
+		a.Owners = []string{q.caller.ObjectID}
+	}
+	a.Kept = map[string]json.RawMessage{}
+	err = q.update(a.ID, func(u *directory.Update) *graphError {
+		if err := q.setApplication(u, nil, a, members); err != nil {
+			return err
+		}
+		u.PutApplication(a)
+		return nil
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return q.one(http.StatusCreated, renderApplication(a, false))
+}
+
+// update writes to the directory: all or nothing.
+func (q *request) update(id string, f func(*directory.Update) *graphError) *graphError {
+	if err := q.contend(id); err != nil {
+		return err
+	}
+	var refused *graphError
+	q.Directory.Update(func(u *directory.Update) error {
+		if refused = f(u); refused != nil {
+			return refused
+		}
+		return nil
+	}) // The error is refused itself.
+	return refused
+}
+
+// changeApplication changes the application of the path in its newest state.
+func (q *request) changeApplication(f func(*directory.Update, *directory.Application) *graphError) *graphError {
+	seen, err := q.application()
+	if err != nil {
+		return err
+	}
+	return q.update(seen.ID, func(u *directory.Update) *graphError {
+		before, ok := u.Application(seen.ID)
+		if !ok {
+			return notFound(seen.ID)
+		}
+		if err := q.allowed(before.Owners); err != nil {
+			return err
+		}
+		a := before.Clone()
+		if err := f(u, a); err != nil {
+			return err
+		}
+		u.PutApplication(a)
+		return nil
+	})
+}
+
+func (q *request) patchApplication() (answer, *graphError) {
+	if q.keys[0].name == "uniqueName" {
+		return q.upsertApplication()
+	}
+	return q.patchExisting()
+}
+
+func (q *request) patchExisting() (answer, *graphError) {
+	members, err := applicationType.members(q.body, false)
+	if err != nil {
+		return answer{}, err
+	}
+	return noContent, q.changeApplication(func(u *directory.Update, a *directory.Application) *graphError {
+		before, _ := u.Application(a.ID)
+		return q.setApplication(u, before, a, members)
+	})
+}
+
+// upsertApplication creates the application with the unique name when the
+// client asks for that and there is none yet.
+func (q *request) upsertApplication() (answer, *graphError) {
+	name := q.keys[0].value
+	_, ok := byUniqueName(q.view, name)
+	if ok || q.r.Header.Get("Prefer") != "create-if-missing" {
+		return q.patchExisting()
+	}
+	if !q.caller.App() && !q.isAdmin(q.route.access.admins) {
+		return answer{}, denied()
+	}
+	return q.makeApplication(q.body, &name)
+}
+
+func (q *request) deleteApplication() (answer, *graphError) {
+	seen, err := q.application()
+	if err != nil {
+		return answer{}, err
+	}
+	now := q.now()
+	return noContent, q.update(seen.ID, func(u *directory.Update) *graphError {
+		before, ok := u.Application(seen.ID)
+		if !ok {
+			return notFound(seen.ID)
+		}
+		a := before.Clone()
+		a.DeletedDateTime = &now
+		u.PutApplication(a)
+		if p, ok := u.ServicePrincipalByAppID(a.AppID); ok {
+			p = p.Clone()
+			p.DeletedDateTime = &now
+			u.PutServicePrincipal(p)
+		}
+		return nil
+	})
+}
