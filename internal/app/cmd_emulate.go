@@ -106,6 +106,7 @@ func (o *emulateOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.how.Proxy, "proxy", "", "IP:port of a proxy that leads from the hosts of Microsoft's cloud to the tenant, and nowhere else")
 	f.BoolVar(&o.how.Expose, "expose-to-network", false, "let --listen and --proxy leave loopback: anybody who gets there gets tokens and private keys")
 	f.StringArrayVar(&o.faults, "fault", nil, "let something go wrong: [API[/OPERATION]:]KIND[,every=N][,times=N][,after=N][,delay=1s]... (repeatable)")
+	f.StringArrayVar(&o.how.Grants, "grant", nil, "give the demo application more: graph/Application.ReadWrite.All, vault/certificates/all (repeatable)")
 	f.StringVar(&o.delays, "delays", "", "how far replicas lag: none, usual, or such as reads=0s-30s,keys=4s-60s,roles=10s-3m,vault=1m-10m")
 	f.BoolVar(&o.how.RefuseReplay, "refuse-replay", false, "refuse a client assertion that was used before")
 	f.BoolVar(&o.verbose, "log-requests", false, "log every request, not only what is not emulated")
@@ -205,6 +206,7 @@ injected, the clock is stepped and calls are listed while it runs:
 		Example: `  reeve emulate --env-file /tmp/tenant.env &
   . /tmp/tenant.env && REEVE_DATABASE_URL=sqlite:/tmp/t.db reeve import run --once
   reeve emulate --state tenant.json --listen 127.0.0.1:9430 --proxy 127.0.0.1:9440
+  reeve emulate --grant graph/Application.ReadWrite.All --grant vault/certificates/all
   reeve emulate --fault graph/addKey:lost-response,every=3 --fault vault:throttle,times=5
   reeve emulate --audit-records export.jsonl --env-file /tmp/tenant.env`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.emulate(cmd, &o) },
@@ -279,7 +281,7 @@ func (p *program) introduce(e *emulator.Emulator, t *tenant.Tenant, o *emulateOp
 	}
 	for _, line := range [][2]string{
 		{"sign-in", at.Authority}, {"Graph", at.Graph}, {"Key Vault", at.Vault}, {"activity", at.Manage},
-		{"logs", at.Logs}, {"identity", at.Identity}, {"control", at.Control}, {"proxy", e.Proxy()},
+		{"logs", at.Logs}, {"identity", at.Identity}, {"resources", at.Resources}, {"control", at.Control}, {"proxy", e.Proxy()},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(p.Err, "  %-10s %s\n", line[0], line[1])

@@ -56,6 +56,7 @@ func (e *Emulator) WriteClient(dir string) ([]string, error) {
 		"VAULT_URL=" + o.Vault,
 		"MANAGE_BASE=" + o.Manage,
 		"LOGS_BASE=" + o.Logs,
+		"RESOURCES_BASE=" + o.Resources,
 		"TENANT_ID=" + e.tenant.ID,
 		"CLIENT_ID=" + client.ClientID,
 		"CERT_PEM=" + pemFile,

@@ -66,7 +66,7 @@ func controlRoutes() []controlRoute {
 		{"POST /clock", `step the tenant's clock: {"step": "-5m"}`, (*Emulator).controlClock},
 		{"GET /delays", "how far the replicas lag", func(e *Emulator, _ *http.Request) (any, error) { return delaysJSON{e.cloud.Delays().String()}, nil }},
 		{"PUT /delays", `change that: {"delays": "reads=0s-30s,keys=4s-60s"}, or none, or usual`, (*Emulator).controlDelays},
-		{"POST /keys/roll", `sign with the next token signing key; {"keep": false} forgets the last one`, (*Emulator).controlRoll},
+		{"POST /keys/roll", `sign tokens with the next key, and forget the last one or keep it: {"keep": false}`, (*Emulator).controlRoll},
 		{"POST /devicecodes/{code}/approve", `what a person does at the page of a device code: {"user": "admin@contoso.onmicrosoft.com"}`, (*Emulator).controlApprove},
 		{"POST /devicecodes/{code}/decline", "the same, declining", func(e *Emulator, r *http.Request) (any, error) {
 			if err := e.entra.DeclineDeviceCode(r.PathValue("code")); err != nil {
@@ -74,6 +74,10 @@ func controlRoutes() []controlRoute {
 			}
 			return nil, nil
 		}},
+		{"POST /applications/{clientId}/grants", `give an application a permission: {"permission": "graph/Application.ReadWrite.All"}, or vault/certificates/all`, (*Emulator).controlGrant},
+		{"PUT /applications/{clientId}/blocked", `let Conditional Access refuse an application: {"blocked": true}`, (*Emulator).controlBlock},
+		{"POST /issuers", `make the issuer of federated credentials known: {"issuer": "https://…", "jwks": {"keys": […]}}`, (*Emulator).controlIssuer},
+		{"PUT /audit", `turn the audit log off or on: {"recording": false}`, (*Emulator).controlRecording},
 		{"GET /calls", "what was asked for, by whom and how often", func(e *Emulator, _ *http.Request) (any, error) {
 			return map[string]any{"calls": e.Calls()}, nil
 		}},

@@ -1,8 +1,9 @@
 // Package emulator puts an emulated Microsoft 365 tenant on the loopback
 // network, speaking HTTPS as Microsoft's services do: one origin for signing in
 // (Entra), one for Microsoft Graph, one for Key Vault, one for the Office 365
-// Management Activity API, one for logs, and an App Service style managed
-// identity endpoint.
+// Management Activity API, one for logs, an App Service style managed identity
+// endpoint, and of Azure Resource Manager as much as the Azure CLI signs in with
+// (resources.go).
 //
 // It is written from Microsoft's documents and shares no code with the clients
 // that it answers, so that it can disagree with them. It is strict: what it does
@@ -66,6 +67,7 @@ type Options struct {
 
 	Delays *origin.Delays // how far replicas lag; when nil as is usual, or not at all when calm
 	Faults []Fault        // injected from the start; checked, unlike those of Inject
+	Grants []string       // permissions that the demo application has besides its own, as Grant takes them
 	Cloud  string         // whose hosts the tenant is in: public, usgov, usgovdod or china; that of State or public when empty
 
 	State     *State // what was saved, of which Tenant was made; nil for a new tenant
@@ -120,7 +122,7 @@ type Emulator struct {
 }
 
 // apiCount is how many origins there are.
-const apiCount = 7
+const apiCount = 8
 
 // Start makes keys and certificates, or takes those of a state, and starts to
 // serve. The error wraps ErrOptions when other options would help.
@@ -180,6 +182,14 @@ func start(o Options) (*Emulator, error) {
 	if err := e.keep(o.State, e.cloud.Hosts.Names, ip); err != nil {
 		return nil, err
 	}
+	for _, permission := range o.Grants {
+		if err := e.Grant(o.Tenant.Client().ClientID, permission); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+		}
+	}
+	if len(o.Grants) > 0 {
+		o.Tenant.Directory.Settle()
+	}
 	audit := e.compose(o)
 	for _, f := range o.Faults {
 		if err := f.Check(e.apis, ownFaults); err != nil {
@@ -227,6 +237,7 @@ func (e *Emulator) compose(o Options) *activity.API {
 			},
 		}).Origin(),
 		e.identity(),
+		resources{e, tokens}.Origin(),
 	}
 	return audit
 }
@@ -265,7 +276,7 @@ func (e *Emulator) serve(o Options, addresses []string) (err error) {
 	e.cloud.Hosts.Origins = Origins{
 		Authority: "https://" + at[0], Graph: "https://" + at[1], Vault: "https://" + at[2],
 		Manage: "https://" + at[3], Logs: "https://" + at[4],
-		Identity: "http://" + at[5], Control: "http://" + at[6],
+		Identity: "http://" + at[5], Resources: "https://" + at[6], Control: "http://" + at[7],
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	e.context, e.stop = ctx, stop

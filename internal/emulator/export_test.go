@@ -28,3 +28,12 @@ var ParseState = parseState
 
 // MostUnknown is how many calls of what is not emulated are told apart.
 const MostUnknown = mostUnknown
+
+// ControlRoutes returns what the control API can be asked, each with what it
+// does.
+func ControlRoutes() (all [][2]string) {
+	for _, r := range controlRoutes() {
+		all = append(all, [2]string{r.request, r.does})
+	}
+	return all
+}

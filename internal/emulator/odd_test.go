@@ -55,11 +55,13 @@ func TestOddRequests(t *testing.T) {
 	resources := map[string]string{
 		origin.Graph: "https://graph.microsoft.com", origin.Vault: "https://vault.azure.net",
 		origin.Manage: "https://manage.office.com", origin.Logs: "https://api.loganalytics.io",
+		origin.Resources: "https://management.azure.com",
 	}
 	at := w.Origins()
 	origins := map[string]string{
 		origin.Authority: at.Authority, origin.Graph: at.Graph, origin.Vault: at.Vault,
 		origin.Manage: at.Manage, origin.Logs: at.Logs, origin.Identity: at.Identity,
+		origin.Resources: at.Resources,
 	}
 	for name, operations := range w.Operations() {
 		t.Run(name, func(t *testing.T) {

@@ -97,7 +97,7 @@ func (p *proxy) target(hostPort string) (address string, ok bool) {
 		}
 	}
 	o := p.hosts.Origins
-	for _, at := range []string{o.Authority, o.Graph, o.Vault, o.Manage, o.Logs, o.Identity, o.Control} {
+	for _, at := range []string{o.Authority, o.Graph, o.Vault, o.Manage, o.Logs, o.Identity, o.Resources, o.Control} {
 		_, at, _ = strings.Cut(at, "://")
 		own, ownPort, err := net.SplitHostPort(at)
 		if err == nil && port == ownPort && (host == own || strings.EqualFold(host, "localhost") && net.ParseIP(own).IsLoopback()) {

@@ -82,7 +82,7 @@ func (k *kept) renew(names origin.CloudNames, ip string) (err error) {
 
 // serverNames are the names that the server's certificate has.
 func serverNames(n origin.CloudNames) []string {
-	return slices.Concat([]string{"localhost"}, n.Authority, n.Graph, []string{"*." + n.VaultDomain}, n.Manage, n.Logs)
+	return slices.Concat([]string{"localhost"}, n.Authority, n.Graph, []string{"*." + n.VaultDomain}, n.Manage, n.Logs, n.Resources)
 }
 
 // unfit says why the server's certificate cannot be used, if it cannot.

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,32 +117,9 @@ type azureCLI struct {
 
 func newAzureCLI(t *testing.T, w *world) azureCLI {
 	t.Helper()
-	// When it signs in the CLI asks Azure Resource Manager, which is not
-	// emulated, for the subscriptions. There are none.
-	manager := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/subscriptions" || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
-			http.Error(rw, "only subscriptions, and only with a token", http.StatusBadRequest)
-			return
-		}
-		rw.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(rw, `{"value": []}`)
-	}))
-	t.Cleanup(manager.Close)
-	dir := t.TempDir()
-	trusted := filepath.Join(dir, "trusted.pem")
-	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: manager.Certificate().Raw})
-	for name, content := range map[string][]byte{
-		trusted: append(w.CA(), authority...),
-		filepath.Join(dir, "clouds.config"): []byte(
-			"[AzureCloud]\nendpoint_resource_manager = " + manager.URL + "/\n"),
-	} {
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return azureCLI{t, w, []string{
-		"AZURE_CONFIG_DIR=" + dir, "AZURE_CORE_COLLECT_TELEMETRY=no", "AZURE_CORE_ONLY_SHOW_ERRORS=yes",
-		"HTTPS_PROXY=" + w.variable(t, "PROXY_URL"), "NO_PROXY=127.0.0.1", "REQUESTS_CA_BUNDLE=" + trusted,
+		"AZURE_CONFIG_DIR=" + t.TempDir(), "AZURE_CORE_COLLECT_TELEMETRY=no", "AZURE_CORE_ONLY_SHOW_ERRORS=yes",
+		"HTTPS_PROXY=" + w.variable(t, "PROXY_URL"),
 	}}
 }
 

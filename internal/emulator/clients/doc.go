@@ -15,18 +15,18 @@
 //
 // # What has to be installed
 //
-// ./test installs what is missing: azure-cli and python3-azure from Debian's
-// archive, and what the package.json files in testdata name from the npm
-// registry. No test installs anything; one whose client is missing is skipped.
-// By hand,
+// ./test installs what is missing: azure-cli, python3-azure and python3-msal
+// from Debian's archive, and what testdata/*/package.json name from the npm
+// registry, exactly as the lock files beside them say. Node.js 20 with npm must
+// be there. No test installs anything; a family whose clients are missing is
+// skipped.
 //
-//	apt-get install azure-cli python3-azure python3-msal
-//	./test -clients
+// The npm packages go to reeve-test/clients-HASH below the user's cache
+// directory, where HASH is the beginning of the SHA-256 of the lock file, so that
+// other versions go to another place. To change a version, change package.json
+// and write the lock file anew:
 //
-// where the second line installs the npm packages, exactly as their lock files
-// say, into reeve-test/clients-HASH below the user's cache directory. HASH is
-// the beginning of the SHA-256 of the lock file, so that another version goes to
-// another place.
+//	npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts
 //
 // # Pointing a client at the emulated tenant
 //
@@ -37,15 +37,15 @@
 //
 // The command lines have Microsoft's hosts built in. They come through the
 // emulator's proxy, which maps those hosts and refuses all others:
-// HTTPS_PROXY=http://127.0.0.1:PORT. Trust is Node's NODE_EXTRA_CA_CERTS and
+// HTTPS_PROXY=http://127.0.0.1:PORT. So can the SDKs, with nothing else told to
+// them; see public_cloud in testdata. Trust is Node's NODE_EXTRA_CA_CERTS and
 // Python's REQUESTS_CA_BUNDLE.
 //
 // # Who exercised what
 //
-// docs/emulator.md has a table of all operations and of the clients that
-// exercised each. TestOperations keeps it true:
+// docs/emulator.md has a table of all operations and of the families of clients
+// that exercised each. The test keeps it true, as far as the families are here.
+// This writes it, and for that all of them must be here:
 //
 //	go test ./internal/emulator/clients -update
-//
-// writes it, and for that all clients must be there.
 package clients

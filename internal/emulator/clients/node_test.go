@@ -22,6 +22,9 @@ func testNode(t *testing.T, w *world) {
 		if err := os.Symlink(filepath.Join(installed, "node_modules"), filepath.Join(c.Dir, "node_modules")); err != nil {
 			t.Fatal(err)
 		}
+		if name == "public_cloud.mjs" {
+			c.Env = append(c.Env, w.publicCloud(t)...)
+		}
 		return run(t, c)
 	}
 	t.Run("sign in", func(t *testing.T) {
@@ -58,4 +61,5 @@ func testNode(t *testing.T, w *world) {
 	t.Run("people", func(t *testing.T) { program(t, "people.mjs") })
 	t.Run("vault", func(t *testing.T) { program(t, "vault.mjs") })
 	t.Run("logs", func(t *testing.T) { program(t, "logs.mjs") })
+	t.Run("public cloud", func(t *testing.T) { program(t, "public_cloud.mjs") })
 }

@@ -90,7 +90,7 @@ func checkOperations(t *testing.T, done exercised) {
 }
 
 // apis are the APIs in the order of the table.
-var apis = []string{origin.Authority, origin.Graph, origin.Vault, origin.Manage, origin.Logs, origin.Identity}
+var apis = []string{origin.Authority, origin.Graph, origin.Vault, origin.Manage, origin.Logs, origin.Identity, origin.Resources}
 
 const tableHead = "| API | operation | request | exercised by | documented |\n|---|---|---|---|---|\n"
 

@@ -4,8 +4,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-
-	"github.com/reeve365/reeve/internal/emulator/tenant"
 )
 
 // python is Debian's own, which alone sees Debian's packages.
@@ -21,7 +19,6 @@ func needsPython(t *testing.T) {
 // testPython puts the Python clients to work: msal, azure.identity,
 // azure.keyvault and azure.monitor.query.
 func testPython(t *testing.T, w *world) {
-	w.env = append(w.env, "CERT_NAME="+tenant.CertificateName)
 	program := func(t *testing.T, name string) map[string]step {
 		t.Parallel()
 		file, err := filepath.Abs(filepath.Join("testdata", "python", name))
@@ -30,7 +27,9 @@ func testPython(t *testing.T, w *world) {
 		}
 		// -B: no cache of compiled files in the repository.
 		c := w.command(t, python, "-B", file)
-		c.Env = append(c.Env, "HTTPS_PROXY="+w.variable(t, "PROXY_URL"), "NO_PROXY=127.0.0.1")
+		if name == "public_cloud.py" {
+			c.Env = append(c.Env, w.publicCloud(t)...)
+		}
 		return run(t, c)
 	}
 	t.Run("sign in", func(t *testing.T) {
@@ -47,5 +46,5 @@ func testPython(t *testing.T, w *world) {
 	})
 	t.Run("people", func(t *testing.T) { program(t, "people.py") })
 	t.Run("vault", func(t *testing.T) { program(t, "vault.py") })
-	t.Run("logs", func(t *testing.T) { program(t, "logs.py") })
+	t.Run("public cloud", func(t *testing.T) { program(t, "public_cloud.py") })
 }

@@ -64,7 +64,9 @@ func newWorld(t *testing.T) *world {
 			}
 		}
 	}
-	w.Tenant.Vault.Allow(w.principal(t, client).ID, vaultPermissions()...)
+	for _, collection := range []string{"certificates", "secrets", "keys"} {
+		w.Tenant.Vault.Allow(w.principal(t, client).ID, collection+"/all", collection+"/purge")
+	}
 	for i := range applications {
 		d.NewApplication(fmt.Sprintf("application %03d", i))
 	}
@@ -87,6 +89,7 @@ func newWorld(t *testing.T) *world {
 	w.env = append(env,
 		"CLIENT_SECRET="+w.secret, "EXPIRED_SECRET="+w.expired, "STRANGER_PEM="+strangerFile,
 		"MANAGED_IDENTITY="+identity.ID,
+		"VAULT_HOST="+w.Tenant.Vault.Name+".vault.azure.net", "CERT_NAME="+tenant.CertificateName,
 		"ADMINISTRATOR=admin@"+w.Tenant.Domain, "GRAPH_COMMAND_LINE="+directory.GraphCommandLine,
 		"LOGS_QUERY=AppPageViews | order by TimeGenerated asc | take 10")
 	return w
@@ -123,19 +126,12 @@ func (w *world) variable(t testing.TB, name string) string {
 	return ""
 }
 
-// vaultPermissions are all that an access policy can hold.
-func vaultPermissions() []string {
-	var all []string
-	for collection, names := range map[string]string{
-		"certificates": "get list update create import delete recover backup restore purge managecontacts getissuers listissuers setissuers deleteissuers manageissuers",
-		"secrets":      "get list set delete recover backup restore purge",
-		"keys":         "get list update create import delete recover backup restore purge encrypt decrypt wrapKey unwrapKey sign verify rotate getrotationpolicy setrotationpolicy",
-	} {
-		for name := range strings.FieldsSeq(names) {
-			all = append(all, collection+"/"+name)
-		}
-	}
-	return all
+// publicCloud returns the variables by which an SDK takes the tenant for one of
+// Microsoft's public cloud. The authority host is its usual one, which the
+// client's variables would otherwise take the place of.
+func (w *world) publicCloud(t testing.TB) []string {
+	t.Helper()
+	return []string{"HTTPS_PROXY=" + w.variable(t, "PROXY_URL"), "AZURE_AUTHORITY_HOST=https://login.microsoftonline.com"}
 }
 
 // programTime is the longest that one program of a client may take.

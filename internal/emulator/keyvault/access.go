@@ -3,6 +3,7 @@ package keyvault
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,15 @@ func (v *Vault) SetNetwork(n Network) {
 // "secrets/get". The second is what the private key takes; the first gives the
 // public part only. "secrets/all" is every permission on secrets but purge.
 func (v *Vault) Allow(objectID string, permissions ...string) { v.set(objectID, true, permissions) }
+
+// IsPermission reports whether an access policy can hold a permission.
+func IsPermission(permission string) bool {
+	collection, name, _ := strings.Cut(permission, "/")
+	return slices.ContainsFunc(operations, func(o operation) bool {
+		group, _, _ := strings.Cut(o.permission, "/")
+		return o.permission == permission || group == collection && (name == "all" || permission == "certificates/manageissuers")
+	})
+}
 
 // Deny takes permissions away.
 func (v *Vault) Deny(objectID string, permissions ...string) { v.set(objectID, false, permissions) }

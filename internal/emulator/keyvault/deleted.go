@@ -14,7 +14,7 @@ type shelf[O any] struct {
 
 	// Recovering says until when a recovery goes on, by name. The object is
 	// live, but cannot be seen yet.
-	Recovering map[string]time.Time `json:"recovering,omitempty"`
+	Recovering map[string]time.Time `json:"recovering"`
 }
 
 // grave is a deleted object.

@@ -256,7 +256,7 @@ func TestSnapshot(t *testing.T) {
 		w.must(t, 200, "DELETE", path, nil)
 	}
 	w.Deny(somebody, "secrets/get")
-	for _, bad := range []string{"", "{}{", `{"retention":3}`, `{"certificates":{"live":{"x":{"versions":[{"key":"AA=="}]}}}}`} {
+	for _, bad := range []string{"", "{}{", `{"retention":3}`, `{"issuers":{"x":{}}}`, `{"secrets":{"live":null}}`, `{"secrets":{"live":{"x":{}}}}`, `{"keys":{"deleted":{"x":{"object":{}}}}}`, `{"certificates":{"live":{"x":{}}}}`, `{"certificates":{"live":{"x":{"versions":[{"key":"AA=="}]}}}}`} {
 		if err := w.Restore([]byte(bad)); err == nil {
 			t.Errorf("the snapshot %q was taken", bad)
 		}

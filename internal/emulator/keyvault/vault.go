@@ -8,7 +8,6 @@ package keyvault
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -39,7 +38,7 @@ type state struct {
 	Secrets      shelf[secret]      `json:"secrets"`
 	Keys         shelf[key]         `json:"keys"`
 
-	Issuers  map[string]*issuer `json:"issuers,omitempty"` // by folded name
+	Issuers  map[string]*issuer `json:"issuers"` // by folded name
 	Contacts []contact          `json:"contacts,omitempty"`
 
 	Retention int    `json:"retention"` // of what is deleted, in days
@@ -73,34 +72,6 @@ func (v *Vault) SoftDelete(days int, protect bool) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.state.Retention, v.state.Protected = days, protect
-	return nil
-}
-
-// Snapshot returns all that the vault holds as JSON: objects, deleted objects,
-// private keys in the clear, and who may do what.
-func (v *Vault) Snapshot() ([]byte, error) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	b, err := json.Marshal(&v.state)
-	if err != nil {
-		return nil, fmt.Errorf("writing the state of vault %s: %w", v.Name, err)
-	}
-	return b, nil
-}
-
-// Restore replaces all that the vault holds by a snapshot. When it fails
-// nothing is changed.
-func (v *Vault) Restore(snapshot []byte) error {
-	next := New(v.Name, v.now).state
-	if err := json.Unmarshal(snapshot, &next); err != nil {
-		return fmt.Errorf("reading the state of vault %s: %w", v.Name, err)
-	}
-	if len(next.Seal) != 32 || next.Retention < leastRetention || next.Retention > mostRetention {
-		return fmt.Errorf("reading the state of vault %s: it is not a vault's snapshot", v.Name)
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.state = next
 	return nil
 }
 

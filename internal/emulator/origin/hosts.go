@@ -9,7 +9,7 @@ import (
 // Origins are the addresses of the APIs on this machine, without a slash at the
 // end, such as https://127.0.0.1:40001. Identity and Control are plain HTTP.
 type Origins struct {
-	Authority, Graph, Vault, Manage, Logs, Identity, Control string
+	Authority, Graph, Vault, Manage, Logs, Identity, Resources, Control string
 }
 
 // Hosts says under which names the APIs are reached: the origins on this
@@ -32,6 +32,7 @@ type CloudNames struct {
 	Vault       []string // of the one vault, such as contoso-vault.vault.azure.net
 	Manage      []string
 	Logs        []string
+	Resources   []string
 	Instance    string // cloud_instance_name of tokens' documents
 	VaultDomain string // such as vault.azure.net
 }
@@ -50,6 +51,7 @@ var Clouds = []CloudNames{
 		Graph:     []string{"graph.microsoft.com"},
 		Manage:    []string{"manage.office.com"},
 		Logs:      []string{"api.loganalytics.azure.com", "api.loganalytics.io", "api.applicationinsights.io"},
+		Resources: []string{"management.azure.com"},
 		Instance:  "microsoftonline.com", VaultDomain: "vault.azure.net",
 	},
 	{
@@ -58,6 +60,7 @@ var Clouds = []CloudNames{
 		Graph:     []string{"graph.microsoft.us"},
 		Manage:    []string{"manage.office365.us"},
 		Logs:      []string{"api.loganalytics.us", "api.applicationinsights.us"},
+		Resources: []string{"management.usgovcloudapi.net"},
 		Instance:  "microsoftonline.us", VaultDomain: "vault.usgovcloudapi.net",
 	},
 	{
@@ -66,6 +69,7 @@ var Clouds = []CloudNames{
 		Graph:     []string{"dod-graph.microsoft.us"},
 		Manage:    []string{"manage.protection.apps.mil"},
 		Logs:      []string{"api.loganalytics.us", "api.applicationinsights.us"},
+		Resources: []string{"management.usgovcloudapi.net"},
 		Instance:  "microsoftonline.us", VaultDomain: "vault.usgovcloudapi.net",
 	},
 	{
@@ -74,6 +78,7 @@ var Clouds = []CloudNames{
 		Graph:     []string{"microsoftgraph.chinacloudapi.cn"},
 		Manage:    []string{"manage.office365.cn"},
 		Logs:      []string{"api.loganalytics.azure.cn", "api.applicationinsights.azure.cn"},
+		Resources: []string{"management.chinacloudapi.cn"},
 		Instance:  "partner.microsoftonline.cn", VaultDomain: "vault.azure.cn",
 	},
 }
@@ -103,6 +108,8 @@ func (h *Hosts) names(api string) []string {
 		return h.Names.Manage
 	case Logs:
 		return h.Names.Logs
+	case Resources:
+		return h.Names.Resources
 	}
 	return nil
 }
@@ -122,6 +129,8 @@ func (h *Hosts) origin(api string) string {
 		return h.Origins.Logs
 	case Identity:
 		return h.Origins.Identity
+	case Resources:
+		return h.Origins.Resources
 	}
 	return h.Origins.Control
 }
@@ -131,7 +140,7 @@ func (h *Hosts) origin(api string) string {
 // the cloud's name of the API.
 func (h *Hosts) Base(r *http.Request, api string) string {
 	host := strings.TrimSuffix(strings.ToLower(r.Host), ":443")
-	for _, of := range []string{Authority, Graph, Vault, Manage, Logs} {
+	for _, of := range []string{Authority, Graph, Vault, Manage, Logs, Resources} {
 		if !slices.Contains(h.names(of), host) {
 			continue
 		}
@@ -157,7 +166,7 @@ func (h *Hosts) Bases(api string) []string {
 // this tenant's cloud.
 func (h *Hosts) API(host string) (api, address string, ok bool) {
 	host = strings.ToLower(host)
-	for _, api := range []string{Authority, Graph, Vault, Manage, Logs} {
+	for _, api := range []string{Authority, Graph, Vault, Manage, Logs, Resources} {
 		if slices.Contains(h.names(api), host) {
 			return api, strings.TrimPrefix(h.origin(api), "https://"), true
 		}

@@ -29,6 +29,7 @@ const (
 	Manage    = "manage"    // Office 365 Management Activity API
 	Logs      = "logs"      // Azure Monitor's queries
 	Identity  = "identity"  // App Service's managed identity endpoint
+	Resources = "resources" // Azure Resource Manager
 	Control   = "control"   // the emulator's own
 )
 

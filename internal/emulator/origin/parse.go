@@ -10,7 +10,7 @@ import (
 )
 
 // APIs are the names of the APIs to which a fault can happen.
-var APIs = []string{Authority, Graph, Vault, Manage, Logs, Identity}
+var APIs = []string{Authority, Graph, Vault, Manage, Logs, Identity, Resources}
 
 // ParseFault reads a fault in the form
 //

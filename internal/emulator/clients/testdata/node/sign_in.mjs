@@ -2,7 +2,7 @@
 import { createPrivateKey, randomUUID, sign } from 'node:crypto';
 import { ConfidentialClientApplication } from '@azure/msal-node';
 import {
-  ClientAssertionCredential, ClientCertificateCredential, ClientSecretCredential, ManagedIdentityCredential,
+  ClientAssertionCredential, ClientCertificateCredential, ClientSecretCredential, EnvironmentCredential, ManagedIdentityCredential,
 } from '@azure/identity';
 import { claims, end, env, must, pair, refused, step } from './step.mjs';
 
@@ -62,6 +62,7 @@ await step('identity certificate with x5c', () =>
   identity(new ClientCertificateCredential(env.TENANT_ID, env.CLIENT_ID, { certificatePath: env.CERT_PEM }, { ...options, sendCertificateChain: true })));
 await step('identity secret', () =>
   identity(new ClientSecretCredential(env.TENANT_ID, env.CLIENT_ID, env.CLIENT_SECRET, options)));
+await step('identity from the environment', () => identity(new EnvironmentCredential({ disableInstanceDiscovery: true })));
 await step('identity assertion of its own', () =>
   identity(new ClientAssertionCredential(env.TENANT_ID, env.CLIENT_ID, async () => {
     const part = (o) => Buffer.from(JSON.stringify(o)).toString('base64url');

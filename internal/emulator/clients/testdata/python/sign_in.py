@@ -4,7 +4,9 @@ import json
 import uuid
 
 import msal
-from azure.identity import CertificateCredential, ClientSecretCredential, ManagedIdentityCredential
+from azure.identity import (
+    CertificateCredential, ClientSecretCredential, EnvironmentCredential, ManagedIdentityCredential,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
@@ -108,6 +110,11 @@ def _():
 def _():
     credential = ClientSecretCredential(TENANT, CLIENT, env["CLIENT_SECRET"], **options)
     return signed_in(credential.get_token(GRAPH).token)
+
+
+@step("identity from the environment")
+def _():
+    return signed_in(EnvironmentCredential(instance_discovery=False).get_token(GRAPH).token)
 
 
 @refused("identity unknown certificate", "AADSTS700027")
