@@ -31,7 +31,7 @@ func needsProgram(t *testing.T, program, debian string) {
 
 // TestClients puts all clients to work, each family with a tenant of its own,
 // and then holds the table of operations in docs/emulator.md against what they
-// did.
+// did. Beside them it runs the programs of that page.
 func TestClients(t *testing.T) {
 	if testing.Short() {
 		t.Skip("clients of others take their time")
@@ -55,6 +55,10 @@ func TestClients(t *testing.T) {
 				f.test(t, w)
 			})
 		}
+		t.Run("page", func(t *testing.T) {
+			t.Parallel()
+			testPage(t)
+		})
 	})
 	t.Run("operations", func(t *testing.T) { checkOperations(t, done) })
 }

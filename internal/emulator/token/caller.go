@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/reeve365/reeve/internal/emulator/origin"
@@ -17,7 +18,20 @@ type Reader struct {
 	Keys     *Keys
 	TenantID string
 	Now      func() time.Time // the tenant's clock
+
+	mu   sync.Mutex        // guards what follows
+	seen map[string]seenAs // tokens whose signature was good; clients send one a thousand times
+	keys []key             // by which they were
 }
+
+// seenAs is what a token says.
+type seenAs struct {
+	Caller
+	from, until int64 // nbf and exp, in seconds
+}
+
+// mostSeen is how many tokens are remembered.
+const mostSeen = 1000
 
 // Caller is who calls an API, as the access token says.
 type Caller struct {
@@ -58,12 +72,49 @@ func (s *Reader) Read(r *http.Request) (Caller, error) {
 	if !strings.EqualFold(scheme, "Bearer") || bearer == "" {
 		return Caller{}, ErrNone
 	}
+	t, err := s.look(bearer)
+	if err != nil {
+		return Caller{}, err
+	}
+	now := s.Now().Unix()
+	if now >= t.until || origin.TokenExpired(r) {
+		return Caller{}, ErrExpired
+	}
+	if now < t.from {
+		return Caller{}, errors.New("the access token is not valid yet")
+	}
+	return t.Caller, nil
+}
+
+// look returns what a token of this tenant says, and remembers it until the
+// keys change.
+func (s *Reader) look(bearer string) (seenAs, error) {
+	keys := s.Keys.current()
+	s.mu.Lock()
+	if len(s.seen) >= mostSeen || !sameKeys(keys, s.keys) {
+		s.seen, s.keys = map[string]seenAs{}, keys
+	}
+	t, ok := s.seen[bearer]
+	s.mu.Unlock()
+	if ok {
+		return t, nil
+	}
+	t, err := s.parse(bearer)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && sameKeys(keys, s.keys) { // or they were rolled meanwhile
+		s.seen[bearer] = t
+	}
+	return t, err
+}
+
+func (s *Reader) parse(bearer string) (seenAs, error) {
 	t, err := Parse(bearer)
 	if err != nil {
-		return Caller{}, fmt.Errorf("the access token is malformed: %w", err)
+		return seenAs{}, fmt.Errorf("the access token is malformed: %w", err)
 	}
 	if err := s.Keys.Verify(t); err != nil {
-		return Caller{}, err
+		return seenAs{}, err
 	}
 	var claims struct {
 		Aud, Iss, Tid, AppID, OID, AppIDACR string
@@ -76,17 +127,10 @@ func (s *Reader) Read(r *http.Request) (Caller, error) {
 		err = json.Unmarshal(payload, &claims)
 	}
 	if err != nil {
-		return Caller{}, errors.New("the access token's claims cannot be read")
+		return seenAs{}, errors.New("the access token's claims cannot be read")
 	}
 	if claims.Iss != Issuer(s.TenantID) {
-		return Caller{}, ErrIssuer
-	}
-	now := s.Now().Unix()
-	if now >= claims.Exp || origin.TokenExpired(r) {
-		return Caller{}, ErrExpired
-	}
-	if now < claims.Nbf {
-		return Caller{}, errors.New("the access token is not valid yet")
+		return seenAs{}, ErrIssuer
 	}
 	c := Caller{
 		TenantID: claims.Tid, ClientID: claims.AppID, ObjectID: claims.OID, Audience: claims.Aud,
@@ -95,5 +139,9 @@ func (s *Reader) Read(r *http.Request) (Caller, error) {
 	if claims.SCP != nil {
 		c.Scopes = append([]string{}, strings.Fields(*claims.SCP)...)
 	}
-	return c, nil
+	return seenAs{c, claims.Nbf, claims.Exp}, nil
+}
+
+func sameKeys(a, b []key) bool {
+	return slices.EqualFunc(a, b, func(x, y key) bool { return x.id == y.id })
 }
