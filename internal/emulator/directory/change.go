@@ -134,17 +134,20 @@ func (d *Directory) RemovePassword(appID, keyID string) error {
 // for an application; both are given by client ID. Granting a role twice
 // changes nothing.
 func (d *Directory) GrantRole(appID, resourceAppID, role string) error {
-	return d.Update(func(u *Update) error {
-		a, err := u.assignment(appID, resourceAppID, role)
-		if err != nil {
-			return fmt.Errorf("granting %s: %w", role, err)
-		}
-		if a.ID == "" {
-			a.ID, a.CreatedDateTime = NewAssignmentID(), d.now().UTC()
-			u.PutAppRoleAssignment(&a)
-		}
-		return nil
-	})
+	return d.Update(func(u *Update) error { return u.GrantRole(appID, resourceAppID, role) })
+}
+
+// GrantRole does what Directory.GrantRole does, as part of a change.
+func (u *Update) GrantRole(appID, resourceAppID, role string) error {
+	a, err := u.assignment(appID, resourceAppID, role)
+	if err != nil {
+		return fmt.Errorf("granting %s: %w", role, err)
+	}
+	if a.ID == "" {
+		a.ID, a.CreatedDateTime = NewAssignmentID(), u.d.now().UTC()
+		u.PutAppRoleAssignment(&a)
+	}
+	return nil
 }
 
 // RevokeRole takes a role back. Tokens that were issued before keep it, as

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/big"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -355,12 +356,128 @@ func TestSnapshotRestoresEverything(t *testing.T) {
 	}
 }
 
+func TestWhatCountsAsARole(t *testing.T) {
+	d, app, _ := mustNew(t)
+	v := d.View(0)
+	sp, _ := v.ServicePrincipalByAppID(app.AppID)
+	service, _ := v.ServicePrincipalByAppID(directory.ManagementAPIs)
+	err := d.ChangeServicePrincipal(directory.ManagementAPIs, func(p *directory.ServicePrincipal) error {
+		for i := range p.AppRoles {
+			p.AppRoles[i].IsEnabled = false
+		}
+		return nil
+	})
+	if roles := d.View(0).Roles(sp.ID, service.ID); err != nil || roles != nil {
+		t.Errorf("of a service whose roles are off: %v, %v", roles, err)
+	}
+	err = d.Update(func(u *directory.Update) error {
+		u.PutRoleAssignment(&directory.RoleAssignment{ID: "one", PrincipalID: sp.ID, RoleDefinitionID: directory.GlobalReader, DirectoryScopeID: "/" + app.ID})
+		u.PutRoleAssignment(&directory.RoleAssignment{ID: "all", PrincipalID: sp.ID, RoleDefinitionID: directory.ReportsReader, DirectoryScopeID: "/"})
+		return nil
+	})
+	if diff := cmp.Diff([]string{directory.ReportsReader}, d.View(0).DirectoryRoles(sp.ID)); err != nil || diff != "" {
+		t.Errorf("roles over the directory: %s %v", diff, err)
+	}
+}
+
+// fill gives every list and map in a struct one element.
+func fill(v reflect.Value) {
+	for _, f := range v.Fields() {
+		switch f.Kind() {
+		case reflect.Struct:
+			if f.Type() != reflect.TypeFor[time.Time]() {
+				fill(f)
+			}
+		case reflect.Slice:
+			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
+		case reflect.Map:
+			f.Set(reflect.MakeMap(f.Type()))
+		}
+	}
+}
+
+// shared returns the lists and maps that two structs have in common.
+func shared(a, b reflect.Value) (names []string) {
+	for field, f := range a.Fields() {
+		g := b.FieldByIndex(field.Index)
+		switch f.Kind() {
+		case reflect.Struct:
+			if f.Type() != reflect.TypeFor[time.Time]() {
+				names = append(names, shared(f, g)...)
+			}
+		case reflect.Slice, reflect.Map:
+			if f.Pointer() == g.Pointer() || g.Len() != f.Len() {
+				names = append(names, field.Name)
+			}
+		}
+	}
+	return names
+}
+
 func TestClonesShareNoLists(t *testing.T) {
-	a := &directory.Application{Tags: []string{"x"}, Owners: []string{"x"}, Kept: map[string]json.RawMessage{"x": nil}}
-	b := a.Clone()
-	b.Tags[0], b.Owners[0] = "y", "y"
-	delete(b.Kept, "x")
-	if a.Tags[0] != "x" || a.Owners[0] != "x" || len(a.Kept) != 1 {
-		t.Errorf("changing a clone changed the application: %+v", a)
+	var a directory.Application
+	var p directory.ServicePrincipal
+	fill(reflect.ValueOf(&a).Elem())
+	fill(reflect.ValueOf(&p).Elem())
+	if names := shared(reflect.ValueOf(a), reflect.ValueOf(*a.Clone())); names != nil {
+		t.Errorf("an application and its clone share %v", names)
+	}
+	if names := shared(reflect.ValueOf(p), reflect.ValueOf(*p.Clone())); names != nil {
+		t.Errorf("a service principal and its clone share %v", names)
+	}
+}
+
+func TestRemovedObjectsAreForgotten(t *testing.T) {
+	d, app, clock := mustNew(t)
+	before := d.Remembered()
+	put := func() *directory.Application { return d.NewApplication("short-lived") }
+	remove := func(a *directory.Application) {
+		err := d.Update(func(u *directory.Update) error {
+			sp, _ := u.ServicePrincipalByAppID(a.AppID)
+			u.RemoveServicePrincipal(sp.ID)
+			u.RemoveApplication(a.ID)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2000 {
+		remove(put())
+		clock.pass(memory / 50)
+	}
+	if after := d.Remembered(); after > before+2*50+1000 {
+		t.Errorf("%d objects are remembered, %d before any was removed", after, before)
+	}
+	// What a replica may still have is not forgotten.
+	last := put()
+	clock.pass(memory / 2)
+	remove(last)
+	clock.pass(memory / 4)
+	for range 1000 {
+		put()
+	}
+	for _, a := range []*directory.Application{app, last} {
+		if _, ok := d.View(memory / 2).Application(a.ID); !ok {
+			t.Errorf("looking back, the application %s is not there", a.DisplayName)
+		}
+	}
+	if _, ok := d.View(0).Application(last.ID); ok {
+		t.Error("a removed application is there")
+	}
+	if _, ok := d.View(0).ApplicationByAppID(app.AppID); !ok {
+		t.Error("an application that was there all the time is not found")
+	}
+}
+
+// BenchmarkChange changes one object again and again within what the directory
+// remembers.
+func BenchmarkChange(b *testing.B) {
+	d := directory.New(uuid.NewString(), "contoso.onmicrosoft.com", "Contoso", time.Now, time.Hour)
+	app := d.NewApplication("reeve")
+	for b.Loop() {
+		if err := d.ChangeApplication(app.AppID, func(*directory.Application) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -270,6 +270,13 @@ func (a *Application) Clone() *Application {
 	c.IdentifierURIs = slices.Clone(a.IdentifierURIs)
 	c.Tags = slices.Clone(a.Tags)
 	c.AppRoles = slices.Clone(a.AppRoles)
+	c.API.OAuth2PermissionScopes = slices.Clone(a.API.OAuth2PermissionScopes)
+	c.API.KnownClientApplications = slices.Clone(a.API.KnownClientApplications)
+	c.API.PreAuthorizedApplications = slices.Clone(a.API.PreAuthorizedApplications)
+	c.Web.RedirectURIs = slices.Clone(a.Web.RedirectURIs)
+	c.Web.RedirectURISettings = slices.Clone(a.Web.RedirectURISettings)
+	c.SPA.RedirectURIs = slices.Clone(a.SPA.RedirectURIs)
+	c.PublicClient.RedirectURIs = slices.Clone(a.PublicClient.RedirectURIs)
 	c.KeyCredentials = slices.Clone(a.KeyCredentials)
 	c.PasswordCredentials = slices.Clone(a.PasswordCredentials)
 	c.RequiredResourceAccess = slices.Clone(a.RequiredResourceAccess)
@@ -277,6 +284,7 @@ func (a *Application) Clone() *Application {
 	c.FederatedCredentials = slices.Clone(a.FederatedCredentials)
 	c.Policies = slices.Clone(a.Policies)
 	c.Kept = maps.Clone(a.Kept)
+	c.TrustedSubjects = slices.Clone(a.TrustedSubjects)
 	return &c
 }
 
@@ -288,6 +296,7 @@ func (p *ServicePrincipal) Clone() *ServicePrincipal {
 	c.ReplyURLs = slices.Clone(p.ReplyURLs)
 	c.Tags = slices.Clone(p.Tags)
 	c.AppRoles = slices.Clone(p.AppRoles)
+	c.OAuth2PermissionScopes = slices.Clone(p.OAuth2PermissionScopes)
 	c.KeyCredentials = slices.Clone(p.KeyCredentials)
 	c.PasswordCredentials = slices.Clone(p.PasswordCredentials)
 	c.Owners = slices.Clone(p.Owners)

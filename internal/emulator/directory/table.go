@@ -14,6 +14,8 @@ type table[T any] struct {
 	ids     []string                    // the same, oldest first
 	byIndex map[string][]string         // ids, by index in lower case
 
+	full int // so many are held that it is time to look for what was removed
+
 	names  func(*T) []string   // in lower case, by which named finds an object; may be nil
 	byName map[string][]string // ids of all that ever had a name
 }
@@ -76,6 +78,9 @@ func put[T any](u *Update, t *table[T], value *T) {
 		t.records, t.byIndex = map[string]*record[T]{}, map[string][]string{}
 	}
 	if t.records[id] == nil {
+		if len(t.ids) >= t.full {
+			t.sweep(u.d.now().Add(-u.d.memory))
+		}
 		t.records[id] = &record[T]{}
 		t.ids = append(t.ids, id)
 		t.byIndex[index] = append(t.byIndex[index], id)
@@ -129,11 +134,33 @@ func (t *table[T]) change(u *Update, id string, value *T) {
 	for len(kept) > 1 && !kept[1].from.After(now.Add(-u.d.memory)) {
 		kept = kept[1:]
 	}
-	r.versions = append(slices.Clone(kept), version[T]{from: now, value: value})
+	r.versions = append(kept, version[T]{from: now, value: value})
 }
 
 func (t *table[T]) forget(id, index string) {
 	delete(t.records, id)
 	t.ids = slices.DeleteFunc(t.ids, func(s string) bool { return s == id })
 	t.byIndex[index] = slices.DeleteFunc(t.byIndex[index], func(s string) bool { return s == id })
+}
+
+// sweep drops the objects that were removed at a time or before.
+func (t *table[T]) sweep(at time.Time) {
+	const least = 256
+	gone := map[string]bool{}
+	for id, r := range t.records {
+		if last := r.versions[len(r.versions)-1]; last.value == nil && !last.from.After(at) {
+			gone[id] = true
+			delete(t.records, id)
+		}
+	}
+	isGone := func(id string) bool { return gone[id] }
+	t.ids = slices.DeleteFunc(t.ids, isGone)
+	for _, index := range []map[string][]string{t.byIndex, t.byName} {
+		for name, ids := range index {
+			if index[name] = slices.DeleteFunc(ids, isGone); len(index[name]) == 0 {
+				delete(index, name)
+			}
+		}
+	}
+	t.full = max(least, 2*len(t.ids))
 }

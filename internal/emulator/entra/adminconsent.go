@@ -33,8 +33,8 @@ func (e *API) serveAdminConsent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	u, err := e.findUser(r.PostForm.Get("user"))
-	if err == nil && !e.isAdministrator(u) {
-		err = refuse(90094, "The grant requires admin permission. %s is not an administrator of %s.", u.UserPrincipalName, e.Directory.DisplayName)
+	if err == nil && !e.mayConsentForAll(u, q.client) {
+		err = refuse(90094, "The grant requires admin permission. %s does not have it in %s.", u.UserPrincipalName, e.Directory.DisplayName)
 	}
 	if err == nil {
 		err = e.consentForAll(q.client)

@@ -56,7 +56,7 @@ func (e *API) checkAssertion(r request, assertion string, c client) error {
 	if err != nil {
 		return malformedAssertion(err)
 	}
-	jti, expires, err := e.checkClaims(t.Claims, c.sp.AppID)
+	jti, expires, err := e.checkClaims(t.Claims, c.sp.AppID, r.PathValue("tenant"))
 	if err != nil {
 		return err
 	}
@@ -74,8 +74,9 @@ func unsupportedAlgorithm(alg string) error {
 	return refuse(5002738, "'%s' is not a supported signature algorithm. Supported algorithms are: 'RS256, PS256'.", origin.Printable(alg))
 }
 
-// checkClaims checks what the assertion says. nbf and iat may be missing.
-func (e *API) checkClaims(claims token.Members, clientID string) (jti string, expires time.Time, err error) {
+// checkClaims checks what the assertion says to the endpoint of a tenant. nbf and
+// iat may be missing.
+func (e *API) checkClaims(claims token.Members, clientID, tenant string) (jti string, expires time.Time, err error) {
 	texts, expires, err := e.checkDated(claims, "iss", "sub", "aud")
 	if err != nil {
 		return "", expires, err
@@ -89,7 +90,7 @@ func (e *API) checkClaims(claims token.Members, clientID string) (jti string, ex
 	if !strings.EqualFold(texts["iss"], clientID) || !strings.EqualFold(texts["sub"], clientID) {
 		return "", expires, refuse(700021, "Client assertion application identifier doesn't match 'client_id' parameter.")
 	}
-	if !e.isOurAudience(texts["aud"]) {
+	if !e.isOurAudience(texts["aud"], tenant) {
 		return "", expires, refuse(700023, "Client assertion audience claim does not match Realm issuer.")
 	}
 	return jti, expires, e.checkDates(claims)
@@ -141,15 +142,16 @@ func (e *API) checkDates(claims token.Members) error {
 // isOurAudience reports whether an assertion is meant for this token service.
 // Microsoft documents the v2 token endpoint; the v1 one and the issuers are
 // taken as well [K], the tenant by GUID or domain, the service under any of its
-// names.
-func (e *API) isOurAudience(aud string) bool {
+// names. An endpoint for people of any tenant takes its own address [K], which is
+// what a client reads in that endpoint's configuration.
+func (e *API) isOurAudience(aud, tenant string) bool {
 	for _, base := range e.Cloud.Hosts.Bases(origin.Authority) {
 		rest, ok := strings.CutPrefix(aud, base+"/")
 		if !ok {
 			continue
 		}
 		name, rest, _ := strings.Cut(rest, "/")
-		if name != e.Directory.TenantID && name != e.Directory.Domain {
+		if name != e.Directory.TenantID && name != e.Directory.Domain && !(namesNoTenant(name) && name == tenant) {
 			continue
 		}
 		switch rest {

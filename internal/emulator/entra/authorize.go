@@ -1,7 +1,7 @@
 package entra
 
 import (
-	"net"
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -23,39 +23,43 @@ const (
 	native
 )
 
-// platformOf returns the platform under which a client has a redirect address.
+// platformOf returns the platform under which a client has a redirect address,
+// to the letter or else but for the port.
 func platformOf(c client, redirect string) platform {
-	if c.app == nil {
-		if directory.IsPublicClient(c.sp.AppID) && slices.ContainsFunc(c.sp.ReplyURLs, func(u string) bool { return sameRedirect(u, redirect, true) }) {
-			return native
-		}
-		return unregistered
-	}
-	for _, of := range []struct {
+	type addresses struct {
 		platform platform
 		uris     []string
-	}{{web, c.app.Web.RedirectURIs}, {singlePage, c.app.SPA.RedirectURIs}, {native, c.app.PublicClient.RedirectURIs}} {
-		if slices.ContainsFunc(of.uris, func(u string) bool { return sameRedirect(u, redirect, of.platform == native) }) {
-			return of.platform
+	}
+	var all []addresses
+	switch {
+	case c.app != nil:
+		all = []addresses{{web, c.app.Web.RedirectURIs}, {singlePage, c.app.SPA.RedirectURIs}, {native, c.app.PublicClient.RedirectURIs}}
+	case directory.IsPublicClient(c.sp.AppID):
+		all = []addresses{{native, c.sp.ReplyURLs}}
+	}
+	toTheLetter := func(registered, asked string) bool { return registered == asked }
+	for _, same := range []func(registered, asked string) bool{toTheLetter, sameOnLoopback} {
+		for _, of := range all {
+			if slices.ContainsFunc(of.uris, func(u string) bool { return same(u, redirect) }) {
+				return of.platform
+			}
 		}
 	}
 	return unregistered
 }
 
-// sameRedirect compares a registered address with the one of a request: they are
-// the same to the letter, but that a program on one's own machine may listen on
-// any port.
-func sameRedirect(registered, asked string, anyPort bool) bool {
-	if registered == asked {
-		return true
-	}
+// sameOnLoopback compares a registered address with the one of a request but for
+// the port, which does not count on one's own machine, whatever the platform
+// (learn.microsoft.com/entra/identity-platform/reply-url). That is so over http;
+// of https the page has no example, and there the port counts. [K]
+func sameOnLoopback(registered, asked string) bool {
 	r, err := url.Parse(registered)
 	a, err2 := url.Parse(asked)
-	if err != nil || err2 != nil || !anyPort || r.Scheme != "http" || a.Scheme != "http" || a.User != nil {
+	if err != nil || err2 != nil || r.Scheme != "http" || a.Scheme != "http" || a.User != nil {
 		return false
 	}
-	local := r.Hostname() == "localhost" || net.ParseIP(r.Hostname()).IsLoopback()
-	return local && r.Hostname() == a.Hostname() && strings.TrimSuffix(r.Path, "/") == strings.TrimSuffix(a.Path, "/") && r.RawQuery == a.RawQuery && a.Fragment == ""
+	local := r.Hostname() == "localhost" || r.Hostname() == "127.0.0.1" // not [::1], says the page
+	return local && r.Hostname() == a.Hostname() && cmp.Or(r.Path, "/") == cmp.Or(a.Path, "/") && r.RawQuery == a.RawQuery && a.Fragment == ""
 }
 
 // question is a request to the authorization endpoint, once it is known to
@@ -115,10 +119,7 @@ func (e *API) readQuestion(r *http.Request, query url.Values) (question, error) 
 	if query.Get("client_id") == "" {
 		return q, missingParameter("client_id")
 	}
-	c, err := e.findClient(e.meet(r).keys, query.Get("client_id"))
-	if err == nil {
-		err = checkAudience(q.tenant, c)
-	}
+	c, err := e.findClientAt(q.tenant, e.meet(r).keys, query.Get("client_id"))
 	if err != nil {
 		return q, err
 	}
@@ -175,7 +176,7 @@ func readWants(q *question, query url.Values, v2 bool) (err error) {
 	if !slices.Contains([]string{"", "none", "login", "consent", "select_account"}, q.prompt) {
 		return refuse(90023, "Unsupported 'prompt' value.")
 	}
-	if len(q.nonce) > mostNonce || len(q.state) > mostNonce {
+	if len(q.nonce) > mostNonce {
 		return refuse(9002313, "Invalid request. Request is malformed or invalid.")
 	}
 	q.challenge = query.Get("code_challenge")
@@ -263,7 +264,9 @@ func (e *API) sendRefusal(w http.ResponseWriter, r *http.Request, q question, er
 	})
 }
 
-// send sends the browser back to the client, the way it asked for.
+// send sends the browser back to the client, the way it asked for. In the query
+// and in the fragment an address without a path gets one
+// (learn.microsoft.com/entra/identity-platform/reply-url).
 func (e *API) send(w http.ResponseWriter, r *http.Request, q question, answer url.Values) {
 	if q.state != "" {
 		answer.Set("state", q.state)
@@ -274,6 +277,10 @@ func (e *API) send(w http.ResponseWriter, r *http.Request, q question, answer ur
 		return
 	}
 	target := q.redirect
+	if u, err := url.Parse(target); err == nil && u.Path == "" && (u.Scheme == "http" || u.Scheme == "https") {
+		u.Path = "/"
+		target = u.String()
+	}
 	switch {
 	case q.mode == "fragment":
 		target += "#" + answer.Encode()

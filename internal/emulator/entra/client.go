@@ -50,7 +50,7 @@ func lower(s string) string { return strings.ToLower(s) }
 var domainName = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}$`)
 
 // checkTenant checks the name of the tenant in a path: its GUID or its domain.
-// People may sign in without naming it; see checkAudience.
+// People may sign in without naming it; see findClientAt.
 func (e *API) checkTenant(name string, people bool) error {
 	switch {
 	case strings.EqualFold(name, e.Directory.TenantID), strings.EqualFold(name, e.Directory.Domain):
@@ -68,15 +68,6 @@ func (e *API) checkTenant(name string, people bool) error {
 }
 
 func namesNoTenant(name string) bool { return name == "common" || name == "organizations" }
-
-// checkAudience checks that a client which leaves open from which tenant people
-// come may do so.
-func checkAudience(tenant string, c client) error {
-	if namesNoTenant(tenant) && c.app != nil && c.app.SignInAudience == "AzureADMyOrg" {
-		return refuse(50194, "Application '%s'(%s) is not configured as a multi-tenant application. Usage of the /%s endpoint is not supported for such apps. Use a tenant-specific endpoint or configure the application to be multi-tenant.", c.app.AppID, c.app.DisplayName, tenant)
-	}
-	return nil
-}
 
 // clientCredentials reads the client ID and a client secret from the body, or
 // from HTTP Basic, whose two halves RFC 6749 wants form-encoded.
@@ -119,6 +110,17 @@ func (e *API) findClient(view directory.View, clientID string) (client, error) {
 	return client{app, sp}, nil
 }
 
+// findClientAt is findClient for signing people in at the endpoint of a tenant,
+// or at one that leaves open from which tenant they come, which not every client
+// may use.
+func (e *API) findClientAt(tenant string, view directory.View, clientID string) (client, error) {
+	c, err := e.findClient(view, clientID)
+	if err == nil && namesNoTenant(tenant) && c.app != nil && c.app.SignInAudience == "AzureADMyOrg" {
+		err = refuse(50194, "Application '%s'(%s) is not configured as a multi-tenant application. Usage of the /%s endpoint is not supported for such apps. Use a tenant-specific endpoint or configure the application to be multi-tenant.", c.app.AppID, c.app.DisplayName, tenant)
+	}
+	return c, err
+}
+
 const jwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // authenticateClient checks that the request comes from the application, and
@@ -157,7 +159,8 @@ func checkPublic(r request) (method string, err error) {
 
 // authenticateOn checks that a request comes from the application where people
 // signed in to it on a platform. Programs and pages have no credential; pages
-// have the address that they were loaded from.
+// have the address that they were loaded from, where they may read the answer,
+// a refusal too. [K]
 func (e *API) authenticateOn(p platform, r request, c client) (method string, err error) {
 	from := r.Header.Get("Origin")
 	switch {
@@ -167,6 +170,8 @@ func (e *API) authenticateOn(p platform, r request, c client) (method string, er
 		return "", refuse(9002326, "Cross-origin token redemption is permitted only for the 'Single-Page Application' client-type. Request origin: '%s'.", origin.Printable(from))
 	case p == web:
 		return e.authenticateClient(r, c)
+	case p == singlePage:
+		r.answer.Set("Access-Control-Allow-Origin", from)
 	}
 	return checkPublic(r)
 }

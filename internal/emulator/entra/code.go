@@ -37,7 +37,7 @@ func (e *API) redeemCode(r request) (issued, error) {
 	if code == "" {
 		return issued{}, missingParameter("code")
 	}
-	c, err := e.findClient(r.keys, r.clientID)
+	c, err := e.findClientAt(r.PathValue("tenant"), r.keys, r.clientID)
 	if err != nil {
 		return issued{}, err
 	}

@@ -33,8 +33,11 @@ func (e *API) permitted(c client, resource *directory.ServicePrincipal, u *direc
 		return nil, refuse(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. Send an interactive authorization request for this user and resource.", c.sp.AppID, c.sp.DisplayName)
 	}
 	// Entra puts all that was consented to into a token, not only what was
-	// asked for.
+	// asked for. Scopes of OpenID Connect are Graph's.
 	scopes := consented(e.Directory.View(0), c, resource, u.ID)
+	if resource.AppID != directory.Graph {
+		return scopes, nil
+	}
 	for _, s := range w.oidc {
 		if s != "offline_access" && !slices.Contains(scopes, s) {
 			scopes = append(scopes, s)
@@ -90,12 +93,27 @@ func required(c client, resource *directory.ServicePrincipal) []string {
 	return values
 }
 
-// isAdministrator reports whether a person may consent to anything, for
-// everybody.
+// isAdministrator reports whether a person may consent for everybody; see
+// mayConsentForAll for what is kept to a Global Administrator.
 func (e *API) isAdministrator(u *directory.User) bool {
 	return slices.ContainsFunc(e.Directory.View(0).DirectoryRoles(u.ID), func(role string) bool {
 		return role == directory.GlobalAdministrator || role == directory.ApplicationAdministrator || role == directory.CloudApplicationAdministrator
 	})
+}
+
+// mayConsentForAll reports whether a person may consent to all that an
+// application's registration asks for. Roles of Graph are a Global
+// Administrator's to give
+// (learn.microsoft.com/entra/identity/enterprise-apps/grant-admin-consent).
+func (e *API) mayConsentForAll(u *directory.User, c client) bool {
+	v := e.Directory.View(0)
+	if slices.Contains(v.DirectoryRoles(u.ID), directory.GlobalAdministrator) {
+		return true
+	}
+	return e.isAdministrator(u) && (c.app == nil || !slices.ContainsFunc(c.app.RequiredResourceAccess, func(r directory.ResourceAccess) bool {
+		return (r.ResourceAppID == directory.Graph || r.ResourceAppID == directory.AADGraph) &&
+			slices.ContainsFunc(r.Access, func(a directory.Access) bool { return a.Type == "Role" })
+	}))
 }
 
 // consent records that a person lets a client have permissions: an administrator
@@ -140,8 +158,7 @@ func (e *API) consentForAll(c client) error {
 	if c.app == nil {
 		return nil
 	}
-	var roles [][2]string
-	err := e.Directory.Update(func(u *directory.Update) error {
+	return e.Directory.Update(func(u *directory.Update) error {
 		for _, r := range c.app.RequiredResourceAccess {
 			resource, ok := u.ServicePrincipalByAppID(r.ResourceAppID)
 			if !ok {
@@ -150,16 +167,12 @@ func (e *API) consentForAll(c client) error {
 			if scopes := required(c, resource); len(scopes) > 0 {
 				putGrant(u, directory.PermissionGrant{ClientID: c.sp.ID, ConsentType: "AllPrincipals", ResourceID: resource.ID}, scopes)
 			}
-			for _, value := range requiredRoles(r, resource) {
-				roles = append(roles, [2]string{resource.AppID, value})
+			for _, role := range requiredRoles(r, resource) {
+				if err := u.GrantRole(c.sp.AppID, resource.AppID, role); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
-	for _, role := range roles {
-		if err == nil {
-			err = e.Directory.GrantRole(c.sp.AppID, role[0], role[1])
-		}
-	}
-	return err
 }

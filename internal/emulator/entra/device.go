@@ -77,10 +77,7 @@ func (e *API) startDevice(w http.ResponseWriter, r *http.Request, v2 bool) (*dev
 		return nil, missingParameter("client_id")
 	}
 	view := e.meet(r).keys
-	c, err := e.findClient(view, clientID)
-	if err == nil {
-		err = checkAudience(tenant, c)
-	}
+	c, err := e.findClientAt(tenant, view, clientID)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +122,7 @@ func (e *API) redeemDevice(r request) (issued, error) {
 	if code == "" {
 		return issued{}, missingParameter("device_code")
 	}
-	c, err := e.findClient(r.keys, r.clientID)
+	c, err := e.findClientAt(r.PathValue("tenant"), r.keys, r.clientID)
 	if err != nil {
 		return issued{}, err
 	}

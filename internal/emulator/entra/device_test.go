@@ -11,11 +11,11 @@ import (
 )
 
 // device starts the device code flow of Azure's command line.
-func (w *world) device(t testing.TB) (userCode string, poll url.Values) {
+func (w *world) device(t testing.TB, set ...string) (userCode string, poll url.Values) {
 	t.Helper()
-	a := w.post(t, "/organizations/oauth2/v2.0/devicecode", url.Values{
+	a := w.post(t, "/organizations/oauth2/v2.0/devicecode", with(url.Values{
 		"client_id": {directory.AzureCLI}, "scope": {"https://graph.microsoft.com//.default openid offline_access profile"},
-	})
+	}, set...))
 	userCode, is := a.Body["user_code"].(string)
 	if !is || !regexp.MustCompile(`^[A-Z0-9]{9}$`).MatchString(userCode) || a.Body["expires_in"] != 900.0 || a.Body["interval"] != 5.0 ||
 		a.Body["verification_uri"] != w.host+"/common/oauth2/deviceauth" || !strings.Contains(a.Body["message"].(string), userCode) {
@@ -48,7 +48,7 @@ func TestDeviceCode(t *testing.T) {
 		"grant_type": {"refresh_token"}, "client_id": {directory.AzureCLI}, "refresh_token": {a.Body["refresh_token"].(string)},
 		"scope": {"https://management.core.windows.net//.default"},
 	})
-	if claims := mustToken(t, other); claims["aud"] != "https://management.core.windows.net/" || claims["scp"] != "user_impersonation openid profile" {
+	if claims := mustToken(t, other); claims["aud"] != "https://management.core.windows.net/" || claims["scp"] != "user_impersonation" {
 		t.Errorf("the claims for another resource are %v", claims)
 	}
 

@@ -206,3 +206,13 @@ func TestOperations(t *testing.T) {
 		}
 	}
 }
+
+func TestScriptsMayReadTheConfiguration(t *testing.T) {
+	w := start(t)
+	tenant := "/" + w.Directory.TenantID
+	for _, path := range []string{tenant + "/v2.0/.well-known/openid-configuration", tenant + "/discovery/v2.0/keys"} {
+		if a := w.get(t, path, "Origin", "https://spa.example.com"); a.Status != 200 || a.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s: %d %v", path, a.Status, a.Header)
+		}
+	}
+}

@@ -150,6 +150,7 @@ func (e *API) meet(r *http.Request) frontEnd {
 // request is a request to the token endpoint, taken apart.
 type request struct {
 	*http.Request
+	answer   http.Header // of the answer
 	form     url.Values
 	v2       bool
 	clientID string
@@ -171,7 +172,7 @@ func (e *API) tokens(v2 bool) http.HandlerFunc {
 			e.refuseAuthority(w, r, origin.Failure{Status: http.StatusNotImplemented, Text: "The emulated tenant does not know the grant type " + grant + "."})
 			return
 		}
-		answer, err := e.answerToken(r, grant, v2)
+		answer, err := e.answerToken(w, r, grant, v2)
 		if err != nil {
 			e.writeRefusal(w, r, err)
 			return
@@ -203,7 +204,7 @@ func readForm(w http.ResponseWriter, r *http.Request) error {
 // answerToken decides about a token. Microsoft documents no order of the
 // checks; this one goes from the form to the client and its credential, and
 // then to the resource.
-func (e *API) answerToken(r *http.Request, grant string, v2 bool) (issued, error) {
+func (e *API) answerToken(w http.ResponseWriter, r *http.Request, grant string, v2 bool) (issued, error) {
 	var carryOut func(request) (issued, error)
 	switch grant {
 	case "client_credentials":
@@ -228,7 +229,7 @@ func (e *API) answerToken(r *http.Request, grant string, v2 bool) (issued, error
 	if err != nil {
 		return issued{}, err
 	}
-	return carryOut(request{Request: r, form: r.PostForm, v2: v2, clientID: clientID, secret: secret, frontEnd: e.meet(r)})
+	return carryOut(request{Request: r, answer: w.Header(), form: r.PostForm, v2: v2, clientID: clientID, secret: secret, frontEnd: e.meet(r)})
 }
 
 // forApplication is the client credentials grant: a token for an application
@@ -250,7 +251,7 @@ func (e *API) forApplication(r request) (issued, error) {
 	if err != nil {
 		return issued{}, err
 	}
-	if resource.AppRoleAssignmentRequired && len(r.roles.Roles(c.sp.ID, resource.ID)) == 0 {
+	if resource.AppRoleAssignmentRequired && !assigned(r.roles, c.sp.ID, resource.ID) {
 		return issued{}, refuse(501051, "Application '%s'(%s) is not assigned to a role for the application '%s'(%s).", c.sp.AppID, c.sp.DisplayName, origin.Printable(name), resource.DisplayName)
 	}
 	if err := e.checkBlocked(c); err != nil {

@@ -279,7 +279,7 @@ func TestTokenAnswers(t *testing.T) {
 		}
 	}
 
-	cae := ask(w.v2("token"), "claims", `{"access_token":{"xms_cc":{"values":["CP1"]}}}`)
+	cae := ask(w.v2("token"), "scope", "https://graph.microsoft.com/.default", "claims", `{"access_token":{"xms_cc":{"values":["CP1"]}}}`)
 	if cae.Body["expires_in"] != 86399.0 || cae.Body["refresh_in"] != 43199.0 {
 		t.Errorf("for a client that understands CAE: %v", cae.Body["expires_in"])
 	}

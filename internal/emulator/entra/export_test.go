@@ -17,7 +17,7 @@ func Refusals() map[int]string {
 }
 
 // Lifetime is how long the next token would live.
-func (e *API) Lifetime(cae bool) time.Duration { return e.lifetime(cae) }
+func (e *API) Lifetime(long bool) time.Duration { return e.lifetime(long) }
 
 // KeyIdentifier and CertificateChain read the header of an assertion.
 func KeyIdentifier(header token.Members) ([]byte, bool, error) { return keyIdentifier(header) }

@@ -68,14 +68,21 @@ func (e *API) checkFederated(r request, t token.JWT, issuer string, c client) er
 	if alg != "RS256" {
 		return unsupportedAlgorithm(alg)
 	}
-	texts, _, err := e.checkDated(t.Claims, "sub", "aud")
+	texts, _, err := e.checkDated(t.Claims, "sub")
 	if err != nil {
 		return err
+	}
+	audiences, err := t.Claims.Texts("aud") // Kubernetes writes a list.
+	if err != nil {
+		return malformedAssertion(err)
+	}
+	if len(audiences) == 0 {
+		return missingClaim("aud")
 	}
 	if err := e.checkDates(t.Claims); err != nil {
 		return err
 	}
-	if err := e.matchFederated(r.keys, issuer, texts["sub"], texts["aud"], c); err != nil {
+	if err := e.matchFederated(r.keys, issuer, texts["sub"], audiences, c); err != nil {
 		return err
 	}
 	return e.checkForeign(r.Context(), t, issuer)
@@ -83,7 +90,7 @@ func (e *API) checkFederated(r request, t token.JWT, issuer string, c client) er
 
 // matchFederated finds the federated credential for a token, or says which of
 // its three names has no match.
-func (e *API) matchFederated(view directory.View, issuer, subject, audience string, c client) error {
+func (e *API) matchFederated(view directory.View, issuer, subject string, audiences []string, c client) error {
 	no := func(code int, what, value string) error {
 		return refuse(code, "No matching federated identity record found for presented assertion %s '%s'. Check your federated identity credential Subject, Audience and Issuer against the presented assertion.", what, origin.Printable(value))
 	}
@@ -103,18 +110,18 @@ func (e *API) matchFederated(view directory.View, issuer, subject, audience stri
 		}
 		return no(700213, "subject", subject)
 	}
-	audiences := []string{audience}
+	accepted := audiences
 	// A token of version 2.0 names its resource by client ID; a credential
 	// names it by its App ID URI. [K]
 	if e.isOwnIssuer(issuer) {
-		if resource, ok := view.Resource(audience); ok {
-			audiences = append(audiences, resource.ServicePrincipalNames...)
+		if resource, ok := view.Resource(audiences[0]); ok {
+			accepted = slices.Concat(audiences, resource.ServicePrincipalNames)
 		}
 	}
 	if !slices.ContainsFunc(same, func(f directory.FederatedCredential) bool {
-		return slices.ContainsFunc(f.Audiences, func(a string) bool { return slices.Contains(audiences, a) })
+		return slices.ContainsFunc(f.Audiences, func(a string) bool { return slices.Contains(accepted, a) })
 	}) {
-		return no(700212, "audience", audience)
+		return no(700212, "audience", strings.Join(audiences, ", "))
 	}
 	return nil
 }

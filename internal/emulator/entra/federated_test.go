@@ -67,6 +67,16 @@ func TestFederatedCredential(t *testing.T) {
 	upper := w.foreign(t)
 	upper.claims["aud"] = "api://azureadtokenexchange"
 	checkRefusal(t, w, ask(upper), 700212)
+	// Kubernetes writes the audience as a list.
+	list := w.foreign(t)
+	list.claims["aud"] = []string{"https://cluster.example.com", exchange}
+	mustToken(t, ask(list))
+	list.claims["aud"] = []string{"https://cluster.example.com"}
+	checkRefusal(t, w, ask(list), 700212)
+	list.claims["aud"] = []string{}
+	checkRefusal(t, w, ask(list), 90014)
+	list.claims["aud"] = []any{exchange, 1}
+	checkRefusal(t, w, ask(list), 50027)
 	hs := w.foreign(t)
 	hs.header["alg"] = "HS256"
 	checkRefusal(t, w, ask(hs), 5002738)

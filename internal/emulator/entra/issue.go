@@ -23,7 +23,7 @@ type access struct {
 	method   string         // how the client proved who it is, as appidacr says it
 	base     string         // the address of the token service as the client has it
 	view     directory.View // of what was granted
-	cae      bool           // the client understands continuous access evaluation
+	cae      bool           // the client says that it understands continuous access evaluation
 
 	user   *directory.User // who signed in; nil for an application by itself
 	scopes []string        // what the client may do for the user
@@ -43,11 +43,12 @@ type issued struct {
 	id      string // ID token
 	refresh string
 	info    string // client_info
-	origin  string // of a single-page application, for CORS
 }
 
 func (e *API) issue(a access) (issued, error) {
-	i := issued{audience: a.audience, at: e.Cloud.Now(), lifetime: e.lifetime(a.cae), cae: a.cae}
+	a.cae = a.cae && evaluates(a.resource.AppID, a.user != nil)
+	long := a.cae || a.client.sp.ServicePrincipalType == directory.TypeManagedIdentity
+	i := issued{audience: a.audience, at: e.Cloud.Now(), lifetime: e.lifetime(long), cae: a.cae}
 	var err error
 	if i.access, err = e.Keys.Sign(e.accessClaims(a, i.at, i.lifetime)); err != nil {
 		return i, fmt.Errorf("signing an access token: %w", err)
@@ -80,18 +81,22 @@ func (e *API) writeToken(w http.ResponseWriter, r *http.Request, i issued, v2 bo
 			}
 		}
 	}
-	if i.origin != "" {
-		w.Header().Set("Access-Control-Allow-Origin", i.origin)
-	}
 	entraHeaders(w)
 	origin.WriteJSON(w, http.StatusOK, body)
 }
 
+// evaluates reports whether a service evaluates access continuously: for people
+// Graph and SharePoint, of those that are here, and for applications Graph alone
+// (learn.microsoft.com/entra/identity/conditional-access/concept-continuous-access-evaluation-workload).
+func evaluates(resourceAppID string, person bool) bool {
+	return resourceAppID == directory.Graph || person && resourceAppID == directory.SharePoint
+}
+
 // lifetime draws how long a token lives: 60 to 90 minutes, or 24 to 28 hours
-// for a client that understands continuous access evaluation.
-func (e *API) lifetime(cae bool) time.Duration {
+// for a managed identity and where access is evaluated continuously.
+func (e *API) lifetime(long bool) time.Duration {
 	shortest, spread := time.Hour, 30*time.Minute
-	if cae {
+	if long {
 		shortest, spread = 24*time.Hour, 4*time.Hour
 	}
 	if e.Cloud.Calm {
@@ -208,7 +213,7 @@ type Issued struct {
 func (e *API) IssueToIdentity(p, resource *directory.ServicePrincipal, audience string) (Issued, error) {
 	i, err := e.issue(access{
 		client: client{sp: p}, resource: resource, audience: audience, method: byCertificate,
-		base: e.Cloud.Hosts.Origins.Authority, view: e.Directory.View(0), cae: true,
+		base: e.Cloud.Hosts.Origins.Authority, view: e.Directory.View(0),
 	})
 	return Issued{Text: i.access, Expires: i.at.Add(i.lifetime)}, err
 }

@@ -172,7 +172,7 @@ func TestCodeOfVersion1(t *testing.T) {
 	if id := claimsOf(t, a.Body["id_token"].(string)); id["ver"] != "1.0" || id["upn"] != w.somebody || id["aud"] != w.app.AppID {
 		t.Errorf("the ID token says %v", id)
 	}
-	if a.Body["resource"] != "https://graph.microsoft.com" || a.Body["refresh_token"] == nil {
+	if a.Body["resource"] != "https://graph.microsoft.com" || a.Body["scope"] != "Mail.Read User.Read openid profile email" || a.Body["refresh_token"] == nil {
 		t.Errorf("the answer is %s", a.Text)
 	}
 }
@@ -301,7 +301,17 @@ func TestRefreshTokens(t *testing.T) {
 	w.pass(23 * time.Hour)
 	next := again(spa).Body["refresh_token"]
 	w.pass(61 * time.Minute)
-	checkRefusal(t, w, again(next), 700084)
+	late := again(next)
+	checkRefusal(t, w, late, 700084)
+	// Its script must be able to read that somebody has to sign in again.
+	if allowed := late.Header.Get("Access-Control-Allow-Origin"); allowed != page[1] {
+		t.Errorf("Access-Control-Allow-Origin of the refusal is %q", allowed)
+	}
+	elsewhere := w.post(t, w.v2("token"), w.code(t, nativeRedirect), page...)
+	checkRefusal(t, w, elsewhere, 9002326)
+	if allowed := elsewhere.Header.Get("Access-Control-Allow-Origin"); allowed != "" {
+		t.Errorf("Access-Control-Allow-Origin for a program's code is %q", allowed)
+	}
 }
 
 func TestAppRolesOfPeople(t *testing.T) {

@@ -34,13 +34,18 @@ func (e *API) findUser(name string) (*directory.User, error) {
 
 // admit checks that a person may use a client at all.
 func (e *API) admit(c client, u *directory.User) error {
-	assigned := slices.ContainsFunc(e.Directory.View(0).AppRoleAssignmentsOf(u.ID), func(a *directory.AppRoleAssignment) bool {
-		return a.ResourceID == c.sp.ID
-	})
-	if c.sp.AppRoleAssignmentRequired && !assigned {
+	if c.sp.AppRoleAssignmentRequired && !assigned(e.Directory.View(0), u.ID, c.sp.ID) {
 		return refuse(50105, "The signed in user '%s' is not assigned to a role for the application '%s'(%s).", u.UserPrincipalName, c.sp.AppID, c.sp.DisplayName)
 	}
 	return e.checkBlocked(c)
+}
+
+// assigned reports whether a principal was assigned to a service, with a role or
+// without one; both are given by object ID.
+func assigned(v directory.View, principalID, resourceID string) bool {
+	return slices.ContainsFunc(v.AppRoleAssignmentsOf(principalID), func(a *directory.AppRoleAssignment) bool {
+		return a.ResourceID == resourceID
+	})
 }
 
 // forPerson issues what a client gets for somebody who signed in: an access
@@ -69,8 +74,11 @@ func (e *API) forPerson(r request, c client, method string, s signIn) (issued, e
 	if err != nil {
 		return issued{}, err
 	}
-	i.person, i.origin = true, r.Header.Get("Origin") // which is a single-page application's
-	i.scope = e.spellScopes(s.wish, scopes)
+	i.person = true
+	i.scope = strings.Join(scopes, " ")
+	if r.v2 {
+		i.scope = spellScopes(s.wish, scopes)
+	}
 	if s.wish.has("openid") {
 		if i.id, err = e.Keys.Sign(e.idClaims(r, c, u, s, base, i.at)); err != nil {
 			return issued{}, err
@@ -89,9 +97,9 @@ func (e *API) forPerson(r request, c client, method string, s signIn) (issued, e
 
 func (e *API) base(r *http.Request) string { return e.Cloud.Hosts.Base(r, origin.Authority) }
 
-// spellScopes names the permissions of a token as the answer does: each with its
-// resource, and then those of OpenID Connect.
-func (e *API) spellScopes(w wish, scopes []string) string {
+// spellScopes names the permissions of a token as the v2 endpoint does: each with
+// its resource, and then those of OpenID Connect.
+func spellScopes(w wish, scopes []string) string {
 	var all []string
 	for _, s := range scopes {
 		if slices.Contains(oidcScopes, s) {

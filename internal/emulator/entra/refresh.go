@@ -37,7 +37,7 @@ func (e *API) redeemRefresh(r request) (issued, error) {
 	if secret == "" {
 		return issued{}, missingParameter("refresh_token")
 	}
-	c, err := e.findClient(r.keys, r.clientID)
+	c, err := e.findClientAt(r.PathValue("tenant"), r.keys, r.clientID)
 	if err != nil {
 		return issued{}, err
 	}

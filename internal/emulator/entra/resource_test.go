@@ -2,6 +2,7 @@ package entra_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -96,6 +97,42 @@ func TestAssignmentIsEnoughWhenRequired(t *testing.T) {
 	mustToken(t, w.post(t, w.v2("token"), form))
 	ok(t, w.Directory.RevokeRole(w.app.AppID, directory.Graph, "User.Read.All"))
 	checkRefusal(t, w, w.post(t, w.v2("token"), form), 501051)
+	// So is one without a role, which Graph calls default access.
+	graph, _ := w.Directory.View(0).ServicePrincipalByAppID(directory.Graph)
+	ok(t, w.Directory.Update(func(u *directory.Update) error {
+		u.PutAppRoleAssignment(&directory.AppRoleAssignment{
+			ID: directory.NewAssignmentID(), AppRoleID: uuid.Nil.String(), PrincipalID: w.sp.ID, PrincipalType: "ServicePrincipal", ResourceID: graph.ID,
+		})
+		return nil
+	}))
+	if roles := mustToken(t, w.post(t, w.v2("token"), form))["roles"]; roles != nil {
+		t.Errorf("the roles are %v", roles)
+	}
+}
+
+func TestWhoseTokensLiveForADay(t *testing.T) {
+	w := start(t)
+	cae := func(scope string) answer {
+		return w.post(t, w.v2("token"), with(w.bySecret(t), "scope", scope, "claims", `{"access_token":{"xms_cc":{"values":["CP1"]}}}`))
+	}
+	for scope, want := range map[string]float64{
+		"https://graph.microsoft.com/.default": 86399, directory.Graph + "/.default": 86399,
+		"https://manage.office.com/.default": 3599, "https://vault.azure.net/.default": 3599,
+	} {
+		a := cae(scope)
+		_, marked := mustToken(t, a)["xms_cc"]
+		if a.Body["expires_in"] != want || marked != (want == 86399) || (a.Body["refresh_in"] != nil) != marked {
+			t.Errorf("%s: %s, marked as understanding continuous access evaluation: %v", scope, a.Text, marked)
+		}
+	}
+	// A managed identity's do without being evaluated.
+	vault, _ := w.Directory.View(0).ServicePrincipalByAppID(directory.KeyVault)
+	identity := &directory.ServicePrincipal{ID: uuid.NewString(), AppID: uuid.NewString(), ServicePrincipalType: directory.TypeManagedIdentity}
+	issued, err := w.IssueToIdentity(identity, vault, "https://vault.azure.net")
+	ok(t, err)
+	if _, marked := claimsOf(t, issued.Text)["xms_cc"]; marked || issued.Expires != w.Now().Add(24*time.Hour) {
+		t.Errorf("until %s, marked as understanding continuous access evaluation: %v", issued.Expires, marked)
+	}
 }
 
 func TestBlockedApplicationIsLetInAgain(t *testing.T) {

@@ -65,6 +65,21 @@ func (m Members) Text(name string) (string, error) {
 	return *s, nil
 }
 
+// Texts returns a member that is a string or a list of strings, as RFC 7519 has
+// aud; none when there is no such member or it is empty.
+func (m Members) Texts(name string) (all []string, err error) {
+	if raw := m[name]; len(raw) > 0 && raw[0] == '[' {
+		if json.Unmarshal(raw, &all) != nil {
+			return nil, fmt.Errorf("its %s is not a list of strings", name)
+		}
+		return all, nil
+	}
+	if s, err := m.Text(name); err != nil || s != "" {
+		return []string{s}, err
+	}
+	return nil, nil
+}
+
 // Date returns a member that is a NumericDate. RFC 7519 allows fractions, and
 // MSAL for Python sends them.
 func (m Members) Date(name string) (_ time.Time, present bool, _ error) {

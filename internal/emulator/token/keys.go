@@ -17,8 +17,9 @@ import (
 	"time"
 )
 
-// Keys are the keys of the token service. The first signs; all are published
-// and believed. Entra always publishes several, and rolls them without notice.
+// Keys are the keys of the token service. The first signs, the second is the
+// next to sign, those after it did; all are published and believed. Entra always
+// publishes several, and rolls them without notice.
 type Keys struct {
 	mu   sync.RWMutex
 	keys []key // never changed in place
@@ -66,8 +67,9 @@ func newKey() (key, error) {
 	return key{id: base64.RawURLEncoding.EncodeToString(sum[:]), cert: der, key: private}, nil
 }
 
-// Roll makes the next key sign, adds another, and forgets the oldest when keep
-// is false, as in an emergency: tokens that it signed are refused from then on.
+// Roll makes the next key sign, adds one to follow it, and forgets the one that
+// signed when keep is false, as in an emergency: its tokens are refused from then
+// on.
 func (k *Keys) Roll(keep bool) error {
 	next, err := newKey()
 	if err != nil {
@@ -75,11 +77,11 @@ func (k *Keys) Roll(keep bool) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	rolled := append(append([]key{}, k.keys[1:]...), next)
+	rolled := []key{k.keys[1], next}
 	if keep {
 		rolled = append(rolled, k.keys[0])
 	}
-	k.keys = rolled
+	k.keys = append(rolled, k.keys[2:]...)
 	return nil
 }
 

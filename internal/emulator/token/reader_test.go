@@ -100,6 +100,41 @@ func TestReader(t *testing.T) {
 	}
 }
 
+func TestReaderForgets(t *testing.T) {
+	now := time.Now()
+	keys := mustKeys(t)
+	reader := &token.Reader{Keys: keys, TenantID: tenantID, Now: func() time.Time { return now }}
+	bearer := func(i int) *http.Request {
+		return request(t, "Bearer "+mustSign(t, keys, map[string]any{"iss": token.Issuer(tenantID), "exp": now.Add(time.Hour).Unix(), "uti": i}))
+	}
+	first := bearer(0)
+	for i, keep := range []bool{true, true, false} {
+		if _, err := reader.Read(first); err != nil {
+			t.Fatalf("after %d rolls: %v", i, err)
+		}
+		if i == 2 {
+			first = bearer(0) // signed by the key that signs now
+			if _, err := reader.Read(first); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := keys.Roll(keep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := reader.Read(first); err == nil {
+		t.Errorf("a token whose key was dropped is remembered as %+v", got)
+	}
+	for i := range token.MostSeen + 1 {
+		if _, err := reader.Read(bearer(i)); err != nil {
+			t.Fatal(err)
+		}
+		if n := reader.Remembered(); n > token.MostSeen {
+			t.Fatalf("%d tokens are remembered", n)
+		}
+	}
+}
+
 func TestRollKeepsAndForgets(t *testing.T) {
 	keys := mustKeys(t)
 	first := mustSign(t, keys, map[string]any{"ver": "1.0"})
@@ -136,6 +171,34 @@ func TestRollKeepsAndForgets(t *testing.T) {
 	}
 	if err := verify(second); err == nil {
 		t.Error("a token of a key that was dropped is believed")
+	}
+}
+
+func TestRetiredKeyNeverSignsAgain(t *testing.T) {
+	keys := mustKeys(t)
+	ids := func() (all []string) {
+		for _, k := range keys.JWKS("issuer", "instance") {
+			all = append(all, k["kid"].(string))
+		}
+		return all
+	}
+	signed := map[string]bool{}
+	for i, keep := range []bool{true, true, false, true} {
+		before := ids()
+		if signed[before[0]] {
+			t.Errorf("after %d rolls a key signs that was retired", i)
+		}
+		signed[before[0]] = true
+		if err := keys.Roll(keep); err != nil {
+			t.Fatal(err)
+		}
+		after := ids()
+		if after[0] != before[1] || slices.Contains(before, after[1]) {
+			t.Errorf("roll %d leads from keys %v to %v", i+1, before, after)
+		}
+		if slices.Contains(after, before[0]) != keep {
+			t.Errorf("roll %d with keep %v leads from keys %v to %v", i+1, keep, before, after)
+		}
 	}
 }
 

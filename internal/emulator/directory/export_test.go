@@ -1,0 +1,9 @@
+package directory
+
+// Remembered returns how many applications and service principals are held,
+// those included that were removed.
+func (d *Directory) Remembered() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return len(d.applications.ids) + len(d.principals.ids)
+}
