@@ -8,13 +8,17 @@ import (
 	"time"
 
 	"github.com/reeve365/reeve/internal/emulator/directory"
+	"github.com/reeve365/reeve/internal/emulator/token"
 )
 
 // access says who may take a route. The permissions have the same names as
 // roles of an application and as scopes of a person; any one is enough.
 type access struct {
 	permissions []string
-	// owned are permissions that suffice for an object that the caller owns.
+	// besides are permissions of which one is needed as well, if there are any.
+	besides []string
+	// owned are permissions that suffice for an object that the caller owns, as
+	// people do themselves.
 	owned []string
 	// admins are the directory roles of which a person needs one besides the
 	// scope, unless it is something that an owner may do and the person is one.
@@ -30,12 +34,18 @@ var (
 	globalAdmins      = []string{directory.GlobalAdministrator}
 )
 
+// fullOrganization are the permissions that show more of the organization than
+// its name.
+var fullOrganization = []string{"Organization.Read.All", "Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}
+
 // The permissions of the pages on each operation.
 var (
 	readApplications = access{
 		permissions: []string{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
 		owned:       []string{"Application.ReadWrite.OwnedBy"},
 	}
+	// createApplications is for administrators: this tenant has switched off
+	// that users register applications, which they may by default.
 	createApplications = access{
 		permissions: []string{"Application.ReadWrite.All", "Directory.ReadWrite.All", "Application.ReadWrite.OwnedBy"},
 		admins:      applicationAdmins,
@@ -51,30 +61,37 @@ var (
 		permissions: []string{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All", "AppRoleAssignment.ReadWrite.All"},
 		owned:       []string{"Application.ReadWrite.OwnedBy"},
 	}
-	writeAssignments = access{permissions: []string{"AppRoleAssignment.ReadWrite.All"}, admins: applicationAdmins}
-	readGrants       = access{permissions: []string{
+	createAssignments = access{permissions: []string{"AppRoleAssignment.ReadWrite.All"}, besides: readApplications.permissions, admins: applicationAdmins}
+	deleteAssignments = access{permissions: []string{"AppRoleAssignment.ReadWrite.All"}, admins: applicationAdmins}
+	readGrants        = access{permissions: []string{
 		"DelegatedPermissionGrant.Read.All", "DelegatedPermissionGrant.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All",
 	}}
 	writeGrants = access{permissions: []string{"DelegatedPermissionGrant.ReadWrite.All", "Directory.ReadWrite.All"}, admins: applicationAdmins}
 	readRoles   = access{permissions: []string{
 		"RoleManagement.Read.Directory", "RoleManagement.ReadWrite.Directory", "RoleManagement.Read.All", "Directory.Read.All", "Directory.ReadWrite.All",
 	}}
-	writeRoles    = access{permissions: []string{"RoleManagement.ReadWrite.Directory"}, admins: globalAdmins}
-	readPolicies  = access{permissions: []string{"Policy.Read.All", "Policy.Read.ApplicationConfiguration", "Policy.ReadWrite.ApplicationConfiguration"}}
-	writePolicies = access{permissions: []string{"Policy.ReadWrite.ApplicationConfiguration"}, admins: globalAdmins}
-	// Assigning a policy to an application changes the application as well.
+	writeRoles           = access{permissions: []string{"RoleManagement.ReadWrite.Directory"}, admins: globalAdmins}
+	readPolicies         = access{permissions: []string{"Policy.Read.All", "Policy.Read.ApplicationConfiguration", "Policy.ReadWrite.ApplicationConfiguration"}}
+	writePolicies        = access{permissions: []string{"Policy.ReadWrite.ApplicationConfiguration"}, admins: globalAdmins}
 	readAssignedPolicies = access{permissions: append([]string{"Application.Read.All", "Application.ReadWrite.All"}, readPolicies.permissions...)}
-	assignPolicies       = access{permissions: []string{"Policy.ReadWrite.ApplicationConfiguration", "Application.ReadWrite.All"}, admins: applicationAdmins}
-	readOrganization     = access{permissions: []string{"Organization.Read.All", "Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}}
+	assignPolicies       = access{permissions: []string{"Policy.ReadWrite.ApplicationConfiguration"}, besides: readApplications.permissions, admins: applicationAdmins}
+	readOrganization     = access{permissions: append([]string{"User.Read"}, fullOrganization...)}
 	readDomains          = access{permissions: []string{"Domain.Read.All", "Domain.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}}
 	readUsers            = access{permissions: []string{
 		"User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All",
 	}}
+	readUser    = access{permissions: readUsers.permissions, owned: []string{"User.Read", "User.ReadWrite"}}
 	readSelf    = access{permissions: append([]string{"User.Read", "User.ReadWrite"}, readUsers.permissions...), person: true}
 	readProfile = access{permissions: []string{"openid", "profile", "User.Read"}, person: true}
 	readObjects = access{permissions: []string{"Directory.Read.All", "Directory.ReadWrite.All", "Application.Read.All", "Application.ReadWrite.All"}}
 	anyCaller   = access{anyone: true}
 )
+
+// granted reports whether the caller's token carries what a asks for, whoever
+// owns the object.
+func (a access) granted(c token.Caller) bool {
+	return c.May(a.permissions...) && (len(a.besides) == 0 || c.May(a.besides...))
+}
 
 // authorize refuses what the caller may not do by any permission. What depends
 // on the object is left to allowed.
@@ -82,12 +99,12 @@ func (q *request) authorize() *graphError {
 	a := q.route.access
 	switch {
 	case a.person && q.caller.App():
-		return badRequest("/me request is only valid with delegated authentication flow.")
+		return refusal(http.StatusBadRequest, "BadRequest", "/me request is only valid with delegated authentication flow.")
 	case a.anyone:
 		return nil
 	case len(a.owned) > 0 && q.caller.May(a.owned...):
 		return nil
-	case !q.caller.May(a.permissions...):
+	case !a.granted(q.caller):
 		return denied()
 	case !q.caller.App() && len(a.admins) > 0 && len(q.keys) == 0 && !q.isAdmin(a.admins):
 		return denied()
@@ -105,10 +122,19 @@ func (q *request) permit(a access, owners []string) *graphError {
 		return nil
 	case !q.caller.App() && len(a.admins) > 0 && !owner && !q.isAdmin(a.admins):
 		return denied()
-	case q.caller.May(a.permissions...), owner && q.caller.May(a.owned...):
+	case a.granted(q.caller), owner && q.caller.May(a.owned...):
 		return nil
 	}
 	return denied()
+}
+
+// readable leaves out what others own when the caller may read only what it
+// owns itself.
+func readable[T any](q *request, all []T, owners func(T) []string) []T {
+	if q.route.access.granted(q.caller) {
+		return all
+	}
+	return slices.DeleteFunc(all, func(o T) bool { return !slices.Contains(owners(o), q.caller.ObjectID) })
 }
 
 func (q *request) isAdmin(roles []string) bool {
@@ -128,12 +154,12 @@ func (q *request) contend(id string) *graphError {
 		q.writes = map[string]time.Time{}
 	}
 	before, ok := q.writes[id]
-	if ok && now.Sub(before) < apart && q.Cloud.Chance.Int64N(1000) < int64(q.Unkindness.Contention) {
+	if ok && now.Sub(before).Abs() < apart && q.Cloud.Chance.Int64N(1000) < int64(q.Unkindness.Contention) {
 		return refusal(http.StatusConflict, "Directory_ConcurrencyViolation",
 			"A conflicting object with one or more of the specified property values is present in the directory. Due to concurrent requests, please retry.")
 	}
 	for other, at := range q.writes {
-		if now.Sub(at) >= apart {
+		if now.Sub(at).Abs() >= apart {
 			delete(q.writes, other)
 		}
 	}
@@ -188,7 +214,7 @@ func (q *request) throttle(w http.ResponseWriter) *graphError {
 		q.bucket = map[string]*bucket{}
 	}
 	b := q.bucket[q.caller.ClientID]
-	if b == nil || now.Sub(b.since) >= bucketPeriod {
+	if b == nil || now.Sub(b.since).Abs() >= bucketPeriod {
 		b = &bucket{since: now}
 		q.bucket[q.caller.ClientID] = b
 	}

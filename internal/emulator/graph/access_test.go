@@ -38,6 +38,12 @@ func TestEveryRouteChecksThePermission(t *testing.T) {
 			body = `{}`
 		}
 		a := w.do(t, powerless, method, path, body)
+		// Applications and service principals have operations of one name.
+		if below, ok := strings.CutPrefix(path, "/applications/"+id); ok && o.Name != "addKey" && o.Name != "removeKey" {
+			if twin := w.do(t, powerless, method, "/servicePrincipals/"+principalID+below, body); twin.status != 403 && twin.status != 501 {
+				t.Errorf("%s of a service principal: %d %s", o.Request, twin.status, twin.text)
+			}
+		}
 		switch {
 		case o.Name == "me" || o.Name == "userinfo":
 			if a.status != 400 {
@@ -92,6 +98,79 @@ func TestOwnedByReachesOnlyWhatIsOwned(t *testing.T) {
 	}
 }
 
+func TestOwnedBySeesInTheBinOnlyWhatIsOwned(t *testing.T) {
+	w := newWorld(t)
+	foreign, _, _ := w.app(t, "foreign")
+	_, appID, principalID := w.app(t, "self")
+	self := caller{oid: principalID, appID: appID, roles: []string{"Application.ReadWrite.OwnedBy"}}
+	mine := w.do(t, self, "POST", "/applications", object{"displayName": "mine"})
+	w.do(t, self, "POST", "/servicePrincipals", object{"appId": mine.body["appId"]})
+	owned := w.do(t, self, "GET", "/servicePrincipals/"+principalID+"/ownedObjects", nil)
+	if owned.status != 200 || len(owned.value()) != 2 {
+		t.Errorf("what it owns: %d %s", owned.status, owned.text)
+	}
+	w.must(t, 204, "DELETE", "/applications/"+foreign, nil)
+	w.must(t, 204, "DELETE", "/applications/"+mine.id(), nil)
+	for _, kind := range []string{"application", "servicePrincipal"} {
+		if l := w.do(t, self, "GET", "/directory/deletedItems/microsoft.graph."+kind, nil); l.status != 200 || len(l.value()) != 1 || l.value()[0]["displayName"] != "mine" {
+			t.Errorf("%s: %d %s", kind, l.status, l.text)
+		}
+	}
+}
+
+func TestSomeOperationsNeedTwoPermissions(t *testing.T) {
+	w := newWorld(t)
+	id, _, client := w.app(t, "one")
+	policy := w.must(t, 201, "POST", "/policies/appManagementPolicies", object{"displayName": "p"}).id()
+	assign := func(c caller) answer {
+		return w.do(t, c, "POST", "/applications/"+id+"/appManagementPolicies/$ref", object{"@odata.id": "https://graph.microsoft.com/v1.0/policies/appManagementPolicies/" + policy})
+	}
+	grant := func(c caller) answer {
+		return w.do(t, c, "POST", "/servicePrincipals/"+client+"/appRoleAssignments", object{"principalId": client, "resourceId": client, "appRoleId": uuid.Nil.String()})
+	}
+	for _, c := range []struct {
+		do    func(caller) answer
+		want  int
+		roles []string
+	}{
+		{assign, 403, []string{"Application.ReadWrite.All"}},
+		{assign, 403, []string{"Policy.ReadWrite.ApplicationConfiguration"}},
+		{assign, 204, []string{"Policy.ReadWrite.ApplicationConfiguration", "Application.Read.All"}},
+		{grant, 403, []string{"AppRoleAssignment.ReadWrite.All"}},
+		{grant, 201, []string{"AppRoleAssignment.ReadWrite.All", "Application.Read.All"}},
+	} {
+		if a := c.do(caller{oid: uuid.NewString(), appID: uuid.NewString(), roles: c.roles}); a.status != c.want {
+			t.Errorf("%v: %d %s, want %d", c.roles, a.status, a.text, c.want)
+		}
+	}
+	reader := caller{oid: uuid.NewString(), appID: uuid.NewString(), roles: []string{"Application.Read.All"}}
+	if a := w.do(t, reader, "GET", "/servicePrincipals/"+client+"/oauth2PermissionGrants", nil); a.status != 403 {
+		t.Errorf("delegated grants by Application.Read.All: %d %s", a.status, a.text)
+	}
+}
+
+func TestApplicationAdministratorDoesNotGrantGraph(t *testing.T) {
+	w := newWorld(t)
+	_, _, client := w.app(t, "one")
+	person := caller{oid: uuid.NewString(), appID: uuid.NewString(), scopes: "AppRoleAssignment.ReadWrite.All Application.Read.All"}
+	grant := func(appID, role, wid string, want int) {
+		t.Helper()
+		resource, _ := w.directory.View(0).ServicePrincipalByAppID(appID)
+		id, err := directory.RoleID(appID, role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		person.wids = []string{wid}
+		body := object{"principalId": client, "resourceId": resource.ID, "appRoleId": id}
+		if a := w.do(t, person, "POST", "/servicePrincipals/"+client+"/appRoleAssignments", body); a.status != want {
+			t.Errorf("%s by %s: %d %s, want %d", role, wid, a.status, a.text, want)
+		}
+	}
+	grant(directory.ManagementAPIs, "ActivityFeed.Read", directory.ApplicationAdministrator, 201)
+	grant(directory.Graph, "User.Read.All", directory.ApplicationAdministrator, 403)
+	grant(directory.Graph, "User.Read.All", directory.GlobalAdministrator, 201)
+}
+
 func TestPersonNeedsADirectoryRoleOrOwnsIt(t *testing.T) {
 	w := newWorld(t)
 	id, _, _ := w.app(t, "one")
@@ -127,10 +206,26 @@ func TestPersonNeedsADirectoryRoleOrOwnsIt(t *testing.T) {
 	if a := w.do(t, person, "GET", "/me", nil); a.status != 200 || a.body["userPrincipalName"] != mail {
 		t.Errorf("/me: %d %s", a.status, a.text)
 	}
+	if a := w.do(t, person, "GET", "/organization/"+theTenant, nil); a.status != 200 || a.body["displayName"] != "Contoso" || a.body["tenantType"] != nil {
+		t.Errorf("the organization by User.Read: %d %s", a.status, a.text)
+	}
+	if a := w.do(t, person, "GET", "/users/"+mail, nil); a.status != 200 || a.id() != anna.ID {
+		t.Errorf("herself by User.Read: %d %s", a.status, a.text)
+	}
+	other := &directory.User{ID: uuid.NewString(), UserPrincipalName: "berta@contoso.onmicrosoft.com", DisplayName: "Berta Alt"}
+	w.directory.Update(func(u *directory.Update) error { u.PutUser(other); return nil })
+	for _, path := range []string{"/users", "/users/" + other.ID, "/users/" + uuid.NewString()} {
+		if a := w.do(t, person, "GET", path, nil); a.status != 403 {
+			t.Errorf("%s by User.Read: %d %s", path, a.status, a.text)
+		}
+	}
+	if a := w.do(t, person, "GET", "/domains", nil); a.status != 403 {
+		t.Errorf("domains by User.Read: %d %s", a.status, a.text)
+	}
 	if a := w.do(t, person, "GET", "/oidc/userinfo", nil); a.status != 200 || a.body["sub"] != anna.ID {
 		t.Errorf("userinfo: %d %s", a.status, a.text)
 	}
-	if a := w.do(t, admin, "GET", "/me", nil); a.status != 400 {
+	if a := w.do(t, admin, "GET", "/me", nil); a.status != 400 || a.code() != "BadRequest" {
 		t.Errorf("/me of an application: %d %s", a.status, a.text)
 	}
 }
@@ -167,6 +262,34 @@ func TestReplicasLagBehind(t *testing.T) {
 	_ = appID
 }
 
+// TestOwnerOfBeforeWritesNothing: what a replica has still shown is no leave to
+// write.
+func TestOwnerOfBeforeWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	id, _, principalID := w.app(t, "one")
+	_, appID, self := w.app(t, "self")
+	owner := caller{oid: self, appID: appID, roles: []string{"Application.ReadWrite.OwnedBy"}}
+	paths := []string{"/applications/" + id, "/servicePrincipals/" + principalID}
+	for _, path := range paths {
+		w.must(t, 204, "POST", path+"/owners/$ref", object{"@odata.id": "https://graph.microsoft.com/v1.0/directoryObjects/" + self})
+	}
+	w.directory.Settle()
+	w.cloud.SetDelays(origin.Delays{Reads: origin.Range{Least: 30 * time.Second, Most: 30 * time.Second}})
+	for _, path := range paths {
+		w.must(t, 204, "DELETE", path+"/owners/"+self+"/$ref", nil)
+	}
+	for _, path := range paths {
+		if a := w.do(t, owner, "GET", path, nil); a.status != 200 {
+			t.Errorf("reading %s: %d %s", path, a.status, a.text)
+		}
+		for method, body := range map[string]any{"PATCH": object{"notes": "n"}, "DELETE": nil} {
+			if a := w.do(t, owner, method, path, body); a.status != 403 {
+				t.Errorf("%s %s: %d %s", method, path, a.status, a.text)
+			}
+		}
+	}
+}
+
 func TestWritesThatComeTooSoon(t *testing.T) {
 	hurried := func(w *world) {
 		w.cloud.Calm = false
@@ -180,6 +303,8 @@ func TestWritesThatComeTooSoon(t *testing.T) {
 	w.refused(t, 409, "Directory_ConcurrencyViolation", "PATCH", "/applications/"+a.id(), object{"notes": "2"})
 	w.pass(1)
 	w.must(t, 204, "PATCH", "/applications/"+a.id(), object{"notes": "3"})
+	w.pass(-time.Hour) // A clock that is set back leaves nothing behind.
+	w.must(t, 204, "PATCH", "/applications/"+a.id(), object{"notes": "4"})
 
 	calm := newWorld(t, hurried, func(w *world) { w.cloud.Calm = true })
 	b := calm.must(t, 201, "POST", "/applications", object{"displayName": "one"})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,6 +13,8 @@ import (
 )
 
 func applicationID(a *directory.Application) string { return a.ID }
+
+func ownersOfApplication(a *directory.Application) []string { return a.Owners }
 
 // renderApplication returns an application as Graph writes it; the certificates
 // themselves are there withKey alone.
@@ -88,6 +91,10 @@ func optionalTime(t *time.Time) any {
 // key is how a path names an object: by its object ID, or by an alternate key.
 type key struct{ name, value string }
 
+// onApplication reports whether the path names an application, and not a service
+// principal, on operations that both have.
+func (q *request) onApplication() bool { return strings.HasPrefix(q.route.path, "/applications") }
+
 // application finds the application that the path names, as the request's
 // replica has it, and refuses a caller who may not.
 func (q *request) application() (*directory.Application, *graphError) {
@@ -120,11 +127,7 @@ func byUniqueName(v directory.View, name string) (*directory.Application, bool) 
 }
 
 func (q *request) listApplications() (answer, *graphError) {
-	all := q.view.Applications()
-	if !q.caller.May(q.route.access.permissions...) {
-		all = slices.DeleteFunc(all, func(a *directory.Application) bool { return !slices.Contains(a.Owners, q.caller.ObjectID) })
-	}
-	return list(q, all, applicationID, func(a *directory.Application) entity {
+	return list(q, readable(q, q.view.Applications(), ownersOfApplication), applicationID, func(a *directory.Application) entity {
 		return q.withOwners(renderApplication(a, false), a.Owners)
 	})
 }
@@ -175,7 +178,7 @@ func (q *request) makeApplication(body []byte, uniqueName *string) (answer, *gra
 		ID: uuid.NewString(), AppID: uuid.NewString(), CreatedDateTime: q.now(),
 		PublisherDomain: q.Directory.Domain, SignInAudience: "AzureADMyOrg", UniqueName: uniqueName,
 	}
-	if q.caller.App() && q.caller.May("Application.ReadWrite.OwnedBy") && !q.caller.May(q.route.access.permissions[:2]...) || !q.caller.App() {
+	if !q.caller.App() || !q.caller.May(writeApplications.permissions...) {
 		a.Owners = []string{q.caller.ObjectID}
 	}
 	a.Kept = map[string]json.RawMessage{}
@@ -263,19 +266,9 @@ func (q *request) upsertApplication() (answer, *graphError) {
 }
 
 func (q *request) deleteApplication() (answer, *graphError) {
-	seen, err := q.application()
-	if err != nil {
-		return answer{}, err
-	}
 	now := q.now()
-	return noContent, q.update(seen.ID, func(u *directory.Update) *graphError {
-		before, ok := u.Application(seen.ID)
-		if !ok {
-			return notFound(seen.ID)
-		}
-		a := before.Clone()
+	return noContent, q.changeApplication(func(u *directory.Update, a *directory.Application) *graphError {
 		a.DeletedDateTime = &now
-		u.PutApplication(a)
 		if p, ok := u.ServicePrincipalByAppID(a.AppID); ok {
 			p = p.Clone()
 			p.DeletedDateTime = &now

@@ -49,7 +49,7 @@ func (q *request) setApplication(u *directory.Update, before, a *directory.Appli
 			return err
 		}
 	}
-	if err := checkApplication(a); err != nil {
+	if err := q.checkApplication(a); err != nil {
 		return err
 	}
 	if err := q.checkTaken(u, a); err != nil {
@@ -61,10 +61,13 @@ func (q *request) setApplication(u *directory.Update, before, a *directory.Appli
 	return nil
 }
 
+// setApplicationMember sets one member. The ids by which others look are kept in
+// lower case.
 func (q *request) setApplicationMember(u *directory.Update, a *directory.Application, name string, raw json.RawMessage) *graphError {
 	var ok bool
 	switch name {
 	case "displayName":
+		a.DisplayName = "" // which null leaves as it is
 		ok = json.Unmarshal(raw, &a.DisplayName) == nil
 	case "description":
 		ok = setOptional(&a.Description, raw)
@@ -87,8 +90,18 @@ func (q *request) setApplicationMember(u *directory.Update, a *directory.Applica
 		ok = setRoles(&a.AppRoles, raw)
 	case "requiredResourceAccess":
 		ok = setList(&a.RequiredResourceAccess, raw)
+		for i := range a.RequiredResourceAccess {
+			r := &a.RequiredResourceAccess[i]
+			r.ResourceAppID = strings.ToLower(r.ResourceAppID)
+			for j := range r.Access {
+				r.Access[j].ID = strings.ToLower(r.Access[j].ID)
+			}
+		}
 	case "api":
 		ok = merge(&a.API, raw)
+		for i := range a.API.OAuth2PermissionScopes {
+			a.API.OAuth2PermissionScopes[i].ID = strings.ToLower(a.API.OAuth2PermissionScopes[i].ID)
+		}
 	case "web":
 		ok = merge(&a.Web, raw)
 	case "spa":
@@ -149,6 +162,7 @@ func setRoles(to *[]directory.AppRole, raw json.RawMessage) bool {
 		if json.Unmarshal(one, &r) != nil {
 			return false
 		}
+		r.ID = strings.ToLower(r.ID)
 		*to = append(*to, r)
 	}
 	return true
@@ -190,7 +204,7 @@ func isPersonal(a *directory.Application) bool {
 }
 
 // checkApplication checks what must hold of an application by itself.
-func checkApplication(a *directory.Application) *graphError {
+func (q *request) checkApplication(a *directory.Application) *graphError {
 	personal := isPersonal(a)
 	longest := maxDisplayName
 	if personal {
@@ -206,6 +220,9 @@ func checkApplication(a *directory.Application) *graphError {
 	case personal && len(a.PasswordCredentials) > maxPersonalSecrets:
 		return badRequest("The application allows personal accounts and can have %d passwordCredentials at most.", maxPersonalSecrets)
 	}
+	if personal && slices.ContainsFunc(a.KeyCredentials, func(k directory.KeyCredential) bool { return k.Type == keySymmetric }) {
+		return badRequest("The application allows personal accounts and can have asymmetric keyCredentials only.")
+	}
 	if v := a.API.RequestedAccessTokenVersion; v != nil && *v != 1 && *v != 2 || personal && (v == nil || *v != 2) {
 		return badValue("api.requestedAccessTokenVersion")
 	}
@@ -215,7 +232,7 @@ func checkApplication(a *directory.Application) *graphError {
 		}
 	}
 	for i, uri := range a.IdentifierURIs {
-		if err := checkIdentifierURI(a, uri); err != nil {
+		if err := checkIdentifierURI(a, q.Directory.TenantID, uri); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(a.IdentifierURIs[:i], func(s string) bool { return strings.EqualFold(s, uri) }) {
@@ -246,10 +263,12 @@ func countItems(a *directory.Application) int {
 	return n
 }
 
-// checkIdentifierURI checks the form of an App ID URI. For applications of one
-// tenant it is api:// with the client ID or the tenant ID, or has a domain that
-// the tenant verified.
-func checkIdentifierURI(a *directory.Application, uri string) *graphError {
+// checkIdentifierURI checks the form of an App ID URI
+// (learn.microsoft.com/entra/identity-platform/identifier-uri-restrictions). One
+// of https has a domain that the tenant verified. So has one of api, unless it
+// contains the client ID or the tenant's; applications of other audiences may
+// have any [K].
+func checkIdentifierURI(a *directory.Application, tenantID, uri string) *graphError {
 	u, err := url.Parse(uri)
 	longest := maxIdentifierURI
 	if isPersonal(a) {
@@ -263,7 +282,11 @@ func checkIdentifierURI(a *directory.Application, uri string) *graphError {
 	default:
 		return badRequest("Invalid value specified for property 'identifierUris' of resource 'Application'.")
 	}
-	if u.Scheme != "https" && u.Scheme != "http" {
+	parts := strings.Split(strings.ToLower(u.Host+u.Path), "/")
+	switch {
+	case u.Scheme == "http" || u.Scheme == "https":
+	case u.Scheme != "api" || a.SignInAudience != "AzureADMyOrg",
+		slices.Contains(parts, strings.ToLower(a.AppID)), slices.Contains(parts, strings.ToLower(tenantID)):
 		return nil
 	}
 	host := strings.ToLower(u.Hostname())
@@ -277,14 +300,15 @@ func checkIdentifierURI(a *directory.Application, uri string) *graphError {
 	return nil
 }
 
-// checkRoles checks ids and values of app roles and delegated permissions, which
-// must be unique over both.
+// checkRoles checks app roles and delegated permissions. Their ids must be
+// unique over both, their values within each: Graph itself has roles and scopes
+// of one value.
 func checkRoles(a *directory.Application) *graphError {
-	ids, values := map[string]bool{}, map[string]bool{}
-	add := func(property, id, value string, enabled bool) *graphError {
+	ids, roles, scopes := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	add := func(property, id, value string, values map[string]bool) *graphError {
 		id, value = strings.ToLower(id), strings.ToLower(value)
 		switch {
-		case !origin.IsGUID(id) || strings.ContainsAny(value, " ") || len(value) > 120:
+		case !origin.IsGUID(id) || !isPermissionValue(value):
 			return badValue(property)
 		case ids[id]:
 			return badRequest("It contains duplicate value. Please Provide unique value. Property '%s' has the id '%s' twice.", property, id)
@@ -295,7 +319,7 @@ func checkRoles(a *directory.Application) *graphError {
 		return nil
 	}
 	for _, r := range a.AppRoles {
-		if err := add("appRoles", r.ID, r.Value, r.IsEnabled); err != nil {
+		if err := add("appRoles", r.ID, r.Value, roles); err != nil {
 			return err
 		}
 		if r.DisplayName == "" || r.Description == "" || len(r.AllowedMemberTypes) == 0 {
@@ -308,8 +332,7 @@ func checkRoles(a *directory.Application) *graphError {
 		}
 	}
 	for _, s := range a.API.OAuth2PermissionScopes {
-		// A role and a scope may share a value, as the ids stay apart.
-		if err := add("api.oauth2PermissionScopes", s.ID, "", s.IsEnabled); err != nil {
+		if err := add("api.oauth2PermissionScopes", s.ID, s.Value, scopes); err != nil {
 			return err
 		}
 		if s.Value == "" || s.Type != "User" && s.Type != "Admin" {
@@ -317,6 +340,13 @@ func checkRoles(a *directory.Application) *graphError {
 		}
 	}
 	return nil
+}
+
+// isPermissionValue reports whether a role or a scope may have the value. Roles
+// may have none.
+func isPermissionValue(s string) bool {
+	return len(s) <= 120 && !strings.HasPrefix(s, ".") &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' })
 }
 
 // checkRemovedRoles refuses that an enabled role goes away.

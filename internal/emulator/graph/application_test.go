@@ -67,6 +67,9 @@ func TestApplicationRules(t *testing.T) {
 	role := func(id, value string) object {
 		return object{"id": id, "value": value, "displayName": "d", "description": "d", "allowedMemberTypes": []string{"Application"}}
 	}
+	scope := func(id, value string) object {
+		return object{"id": id, "value": value, "type": "User", "isEnabled": true}
+	}
 	r1, r2 := uuid.NewString(), uuid.NewString()
 	access := func(n, permissions int) (all []object) {
 		for range n {
@@ -99,13 +102,23 @@ func TestApplicationRules(t *testing.T) {
 		"empty tag":               {object{"displayName": "x", "tags": []string{""}}, false},
 		"long tag":                {object{"displayName": "x", "tags": []string{strings.Repeat("x", 257)}}, false},
 		"relative URI":            {object{"displayName": "x", "identifierUris": []string{"x"}}, false},
-		"api URI":                 {object{"displayName": "x", "identifierUris": []string{"api://" + r1}}, true},
+		"URI of the tenant":       {object{"displayName": "x", "identifierUris": []string{"api://" + theTenant + "/x"}}, true},
+		"api URI of the domain":   {object{"displayName": "x", "identifierUris": []string{"api://x.contoso.onmicrosoft.com/x"}}, true},
+		"api URI of nobody":       {object{"displayName": "x", "identifierUris": []string{"api://orders"}}, false},
+		"api URI of a stranger":   {object{"displayName": "x", "identifierUris": []string{"api://" + r1}}, false},
+		"api URI, many tenants":   {object{"displayName": "x", "identifierUris": []string{"api://many"}, "signInAudience": "AzureADMultipleOrgs"}, true},
 		"URI of another domain":   {object{"displayName": "x", "identifierUris": []string{"https://fabrikam.example"}}, false},
 		"URI of the domain":       {object{"displayName": "x", "identifierUris": []string{"https://a.contoso.onmicrosoft.com/x"}}, true},
 		"long URI":                {object{"displayName": "x", "identifierUris": []string{"api://" + strings.Repeat("x", 250)}}, false},
 		"roles":                   {object{"displayName": "x", "appRoles": []object{role(r1, "a"), role(r2, "b")}}, true},
 		"roles of one id":         {object{"displayName": "x", "appRoles": []object{role(r1, "a"), role(r1, "b")}}, false},
 		"roles of one value":      {object{"displayName": "x", "appRoles": []object{role(r1, "a"), role(r2, "A")}}, false},
+		"role of a dot":           {object{"displayName": "x", "appRoles": []object{role(r1, ".a")}}, false},
+		"role with an umlaut":     {object{"displayName": "x", "appRoles": []object{role(r1, "ä")}}, false},
+		"scopes":                  {object{"displayName": "x", "api": object{"oauth2PermissionScopes": []object{scope(r1, "a"), scope(r2, "b")}}}, true},
+		"scopes of one value":     {object{"displayName": "x", "api": object{"oauth2PermissionScopes": []object{scope(r1, "a"), scope(r2, "a")}}}, false},
+		"scope with a space":      {object{"displayName": "x", "api": object{"oauth2PermissionScopes": []object{scope(r1, "a b")}}}, false},
+		"role and scope of an id": {object{"displayName": "x", "appRoles": []object{role(r1, "a")}, "api": object{"oauth2PermissionScopes": []object{scope(r1, "b")}}}, false},
 		"role without a GUID":     {object{"displayName": "x", "appRoles": []object{role("x", "a")}}, false},
 		"resources":               {object{"displayName": "x", "requiredResourceAccess": access(50, 8)}, true},
 		"too many resources":      {object{"displayName": "x", "requiredResourceAccess": access(51, 1)}, false},
@@ -123,7 +136,44 @@ func TestApplicationRules(t *testing.T) {
 		}
 	}
 	w.refused(t, 400, "Request_BadRequest", "POST", "/applications", `{"displayName":"x"}`, "Content-Type", "text/plain")
-	w.refused(t, 409, "Request_MultipleObjectsWithSameKeyValue", "POST", "/applications", object{"displayName": "y", "identifierUris": []string{"API://" + r1}})
+	w.refused(t, 400, "Request_BadRequest", "POST", "/applications", `{"displayName":"x"}`, "Content-Type", "application/jsonlines")
+	w.must(t, 201, "POST", "/applications", `{"displayName":"x"}`, "Content-Type", "Application/JSON; charset=utf-8")
+	w.refused(t, 409, "Request_MultipleObjectsWithSameKeyValue", "POST", "/applications", object{"displayName": "y", "identifierUris": []string{"API://" + theTenant + "/x"}})
+	a := w.must(t, 201, "POST", "/applications", object{"displayName": "x"})
+	path, appID := "/applications/"+a.id(), a.body["appId"].(string)
+	for _, uri := range []string{"api://" + appID, "api://" + appID + "/x", "api://orders/" + appID} {
+		w.must(t, 204, "PATCH", path, object{"identifierUris": []string{uri}})
+	}
+	if r := w.refused(t, 400, "Request_BadRequest", "PATCH", path, object{"identifierUris": []string{"api://orders"}}); !strings.Contains(r.text, "HostNameNotOnVerifiedDomain") {
+		t.Errorf("details: %s", r.text)
+	}
+	w.refused(t, 400, "Request_BadRequest", "PATCH", path, object{"displayName": nil})
+}
+
+// TestTimesStayWithinFourDigits keeps what JSON cannot hold out of the directory,
+// which could not be written to a file with it.
+func TestTimesStayWithinFourDigits(t *testing.T) {
+	w := newWorld(t)
+	id, _, _ := w.app(t, "one")
+	for _, credential := range []object{
+		{"startDateTime": "9999-06-01T00:00:00Z"},
+		{"endDateTime": "9999-12-31T23:59:59-01:00"},
+		{"startDateTime": "0000-01-01T00:00:00+01:00"},
+	} {
+		w.refused(t, 400, "Request_BadRequest", "POST", "/applications/"+id+"/addPassword", object{"passwordCredential": credential})
+		credential["type"], credential["usage"], credential["key"] = "Symmetric", "Verify", "AAAA"
+		if a := w.do(t, admin, "PATCH", "/applications/"+id, object{"keyCredentials": []object{credential}}); a.status != 400 {
+			t.Errorf("%v: %d %s", credential, a.status, a.text)
+		}
+	}
+	w.must(t, 200, "POST", "/applications/"+id+"/addPassword", object{"passwordCredential": object{"endDateTime": "9999-12-31T23:59:59Z"}})
+}
+
+func TestPersonalApplicationsHaveNoSymmetricKeys(t *testing.T) {
+	w := newWorld(t)
+	key := []object{{"type": "Symmetric", "usage": "Verify", "key": "AAAA"}}
+	w.must(t, 201, "POST", "/applications", object{"displayName": "x", "keyCredentials": key})
+	w.refused(t, 400, "Request_BadRequest", "POST", "/applications", object{"displayName": "x", "keyCredentials": key, "signInAudience": "PersonalMicrosoftAccount"})
 }
 
 func TestSizeOfAnApplication(t *testing.T) {
@@ -182,6 +232,7 @@ func TestServicePrincipalOfAnApplication(t *testing.T) {
 	}
 	w.must(t, 204, "PATCH", "/servicePrincipals/"+id, object{"accountEnabled": false, "tags": []string{"t"}})
 	w.refused(t, 400, "Request_BadRequest", "PATCH", "/servicePrincipals/"+id, object{"appId": uuid.NewString()})
+	w.refused(t, 400, "Request_BadRequest", "PATCH", "/servicePrincipals/"+id, object{"displayName": nil})
 	if a := w.must(t, 200, "GET", "/servicePrincipals/"+id, nil); a.body["accountEnabled"] != false {
 		t.Errorf("after PATCH: %s", a.text)
 	}

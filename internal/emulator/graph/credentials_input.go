@@ -110,18 +110,21 @@ func (in *input) binary(name string) []byte {
 	return b
 }
 
-// date reads a point of time, which must say its offset from UTC.
+const lastYear = 9999
+
+// date reads a point of time, which must say its offset from UTC. In UTC its
+// year has four digits too: nothing else can be written as JSON.
 func (in *input) date(name string) *time.Time {
 	var s string
 	if !in.read(name, &s) {
 		return nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
+	t = t.UTC()
+	if err != nil || t.Year() < 1 || t.Year() > lastYear {
 		in.mistyped(name)
 		return nil
 	}
-	t = t.UTC()
 	return &t
 }
 

@@ -243,7 +243,7 @@ func (w keyInput) describe(k *directory.KeyCredential) *graphError {
 	if w.End != nil {
 		k.EndDateTime = w.End.Truncate(tick)
 	}
-	if !k.EndDateTime.After(k.StartDateTime) {
+	if !k.EndDateTime.After(k.StartDateTime) || k.EndDateTime.Year() > lastYear {
 		return invalidEnd()
 	}
 	return nil

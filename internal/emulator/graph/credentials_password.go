@@ -100,7 +100,7 @@ func newPassword(raw json.RawMessage, now time.Time) (_ directory.PasswordCreden
 	if w.End != nil {
 		p.EndDateTime = w.End.Truncate(tick)
 	}
-	if !p.EndDateTime.After(p.StartDateTime) {
+	if !p.EndDateTime.After(p.StartDateTime) || p.EndDateTime.Year() > lastYear {
 		err := badRequest("Password credential end date is invalid.") // [K]
 		err.Details = []errorDetail{{Code: "InvalidEndDate", Target: "passwordCredentials.endDateTime", Message: err.Message}}
 		return none, "", err

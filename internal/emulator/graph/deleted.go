@@ -25,11 +25,12 @@ func (q *request) deletedPrincipals(v directory.View) []*directory.ServicePrinci
 }
 
 func (q *request) listDeletedApplications() (answer, *graphError) {
-	return list(q, q.deletedApplications(q.view), applicationID, func(a *directory.Application) entity { return renderApplication(a, false) })
+	return list(q, readable(q, q.deletedApplications(q.view), ownersOfApplication), applicationID, func(a *directory.Application) entity { return renderApplication(a, false) })
 }
 
 func (q *request) listDeletedPrincipals() (answer, *graphError) {
-	return list(q, q.deletedPrincipals(q.view), principalID, func(p *directory.ServicePrincipal) entity { return renderPrincipal(p, false) })
+	all := readable(q, q.deletedPrincipals(q.view), func(p *directory.ServicePrincipal) []string { return p.Owners })
+	return list(q, all, principalID, func(p *directory.ServicePrincipal) entity { return renderPrincipal(p, false) })
 }
 
 // findDeleted returns the object of the path that is in the recycle bin: one of

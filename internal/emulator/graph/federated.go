@@ -2,6 +2,7 @@ package graph
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -29,7 +30,7 @@ func renderFederated(c directory.FederatedCredential) entity {
 func federated(all []directory.FederatedCredential, k key) int {
 	return slices.IndexFunc(all, func(c directory.FederatedCredential) bool {
 		// Names tell case apart, ids do not.
-		return k.name != "name" && strings.EqualFold(c.ID, k.value) || k.name != "appId" && c.Name == k.value
+		return k.name == "id" && strings.EqualFold(c.ID, k.value) || (k.name == "id" || k.name == "name") && c.Name == k.value
 	})
 }
 
@@ -117,8 +118,8 @@ func (q *request) deleteFederated() (answer, *graphError) {
 }
 
 func setFederated(c *directory.FederatedCredential, members map[string]json.RawMessage) *graphError {
-	for name, raw := range members {
-		ok := true
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		raw, ok := members[name], true
 		switch name {
 		case "name":
 			ok = json.Unmarshal(raw, &c.Name) == nil

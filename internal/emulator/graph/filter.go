@@ -30,7 +30,7 @@ var filterToken = regexp.MustCompile(`^\s*(?:` +
 	`|([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9]{2}:[0-9]{2})|[0-9]{4}-[0-9]{2}-[0-9]{2})` + // 2 date
 	`|([0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12})` + // 3 guid
 	`|(-?[0-9]+)` + // 4 number
-	`|([A-Za-z_][A-Za-z0-9_./]*)` + // 5 name
+	`|([A-Za-z_][A-Za-z0-9_./$]*)` + // 5 name
 	`|([(),:])` + // 6 sign
 	`)`)
 
@@ -180,7 +180,11 @@ func (p *parser) not() func(entity) bool {
 	if collection, ok := strings.CutSuffix(name, "/any"); ok {
 		return p.any(collection)
 	}
-	if strings.HasSuffix(name, "/$count") || strings.HasSuffix(name, "/all") {
+	if strings.HasSuffix(name, "/$count") {
+		p.fail(notEmulated("$filter by the number of elements"))
+		return never
+	}
+	if strings.HasSuffix(name, "/all") {
 		p.fail(unsupported("Unsupported query."))
 		return never
 	}

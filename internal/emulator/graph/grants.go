@@ -134,6 +134,9 @@ func (q *request) describeAssignment(a *directory.AppRoleAssignment) *graphError
 	if !allowed {
 		return badRequest("Permission being assigned was not found on application")
 	}
+	if ofGraph := resource.AppID == directory.Graph || resource.AppID == directory.AADGraph; ofGraph && a.AppRoleID != defaultRole && !q.caller.App() && !q.isAdmin(globalAdmins) {
+		return denied() // These alone are not the application administrators' to grant.
+	}
 	a.ID, a.CreatedDateTime, a.ResourceDisplayName = directory.NewAssignmentID(), q.now(), resource.DisplayName
 	return nil
 }
@@ -202,6 +205,10 @@ func (q *request) createGrant() (answer, *graphError) {
 	}
 	if raw, ok := members["principalId"]; ok && !setOptional(&g.PrincipalID, raw) {
 		return answer{}, badValue("principalId")
+	}
+	g.ClientID, g.ResourceID = strings.ToLower(g.ClientID), strings.ToLower(g.ResourceID)
+	if g.PrincipalID != nil {
+		*g.PrincipalID = strings.ToLower(*g.PrincipalID)
 	}
 	if (g.ConsentType == "Principal") != (g.PrincipalID != nil) || g.ConsentType != "Principal" && g.ConsentType != "AllPrincipals" {
 		return answer{}, badValue("consentType")

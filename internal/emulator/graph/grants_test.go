@@ -1,6 +1,7 @@
 package graph_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -89,6 +90,40 @@ func TestPermissionGrants(t *testing.T) {
 	w.refused(t, 404, "Request_ResourceNotFound", "GET", set+"/"+a.id(), nil)
 }
 
+func TestIDsTellNoCaseApart(t *testing.T) {
+	w := newWorld(t)
+	id, _, client := w.app(t, "one")
+	graph, _ := w.directory.View(0).ServicePrincipalByAppID(directory.Graph)
+	grant := object{"clientId": strings.ToUpper(client), "consentType": "AllPrincipals", "resourceId": strings.ToUpper(graph.ID), "scope": "User.Read"}
+	if a := w.must(t, 201, "POST", "/oauth2PermissionGrants", grant); a.body["clientId"] != client || a.body["resourceId"] != graph.ID {
+		t.Errorf("a grant: %s", a.text)
+	}
+	role := object{"principalId": strings.ToUpper(client), "roleDefinitionId": strings.ToUpper(directory.ApplicationAdministrator), "directoryScopeId": "/"}
+	w.must(t, 201, "POST", "/roleManagement/directory/roleAssignments", role)
+	if got := w.directory.View(0).DirectoryRoles(client); len(got) != 1 || got[0] != directory.ApplicationAdministrator {
+		t.Errorf("roles: %v", got)
+	}
+	w.must(t, 204, "POST", "/applications/"+id+"/owners/$ref", object{"@odata.id": "https://graph.microsoft.com/v1.0/directoryObjects/" + strings.ToUpper(client)})
+	if a, _ := w.directory.View(0).Application(id); len(a.Owners) != 1 || a.Owners[0] != client {
+		t.Errorf("owners: %v", a.Owners)
+	}
+	roleID, scopeID := uuid.NewString(), uuid.NewString()
+	a := w.must(t, 201, "POST", "/applications", object{
+		"displayName":            "two",
+		"appRoles":               []object{{"id": strings.ToUpper(roleID), "value": "r", "displayName": "R", "description": "d", "allowedMemberTypes": []string{"Application"}}},
+		"api":                    object{"oauth2PermissionScopes": []object{{"id": strings.ToUpper(scopeID), "value": "s", "type": "User", "isEnabled": true}}},
+		"requiredResourceAccess": []object{{"resourceAppId": strings.ToUpper(directory.Graph), "resourceAccess": []object{{"id": strings.ToUpper(scopeID), "type": "Scope"}}}},
+	})
+	for _, id := range []string{roleID, scopeID, directory.Graph} {
+		if !strings.Contains(a.text, id) {
+			t.Errorf("%s is not in %s", id, a.text)
+		}
+	}
+	if strings.Contains(a.text, strings.ToUpper(scopeID)) {
+		t.Errorf("an id as it was sent: %s", a.text)
+	}
+}
+
 func TestDirectoryRoles(t *testing.T) {
 	w := newWorld(t)
 	id, _, client := w.app(t, "one")
@@ -101,7 +136,7 @@ func TestDirectoryRoles(t *testing.T) {
 	if l := w.must(t, 200, "GET", set+"?$filter=principalId eq '"+client+"'", nil); len(l.value()) != 2 {
 		t.Errorf("by principal: %s", l.text)
 	}
-	if got := w.must(t, 200, "GET", set+"/"+a.id(), nil); got.body["principalId"] != client || got.body["directoryScopeId"] != "/" {
+	if got := w.must(t, 200, "GET", set+"/"+a.id(), nil); got.body["principalId"] != client || got.body["directoryScopeId"] != "/" || got.body["principalOrganizationId"] != theTenant {
 		t.Errorf("an assignment: %s", got.text)
 	}
 	if l := w.must(t, 200, "GET", "/directoryRoles", nil); len(l.value()) == 0 {
@@ -124,6 +159,8 @@ func TestDirectoryRoles(t *testing.T) {
 		t.Errorf("definitions: %s", l.text)
 	}
 	w.refused(t, 404, "Request_ResourceNotFound", "POST", set, object{"principalId": client, "roleDefinitionId": uuid.NewString(), "directoryScopeId": "/"})
+	// The id of the application, where that of its service principal belongs.
+	w.refused(t, 404, "Request_ResourceNotFound", "POST", set, object{"principalId": id, "roleDefinitionId": directory.GlobalReader, "directoryScopeId": "/"})
 	w.refused(t, 501, "notImplemented", "POST", set, object{"principalId": client, "roleDefinitionId": directory.GlobalReader, "directoryScopeId": "/administrativeUnits/x"})
 	w.must(t, 204, "DELETE", set+"/"+a.id(), nil)
 	w.refused(t, 404, "Request_ResourceNotFound", "DELETE", set+"/"+a.id(), nil)
@@ -142,6 +179,10 @@ func TestOwnersAndObjects(t *testing.T) {
 	if l := w.must(t, 200, "GET", "/servicePrincipals/"+client+"/ownedObjects", nil); len(l.value()) != 1 || l.value()[0]["@odata.type"] != "#microsoft.graph.application" {
 		t.Errorf("owned: %s", l.text)
 	}
+	if l := w.must(t, 200, "GET", owners+"?$select=displayName,userPrincipalName", nil); len(l.value()) != 1 || l.value()[0]["displayName"] != "one" || len(l.value()[0]) != 2 {
+		t.Errorf("owners, selected: %s", l.text)
+	}
+	w.refused(t, 400, "Request_BadRequest", "GET", owners+"?$select=colour", nil)
 	w.must(t, 204, "DELETE", owners+"/"+client+"/$ref", nil)
 	w.refused(t, 404, "Request_ResourceNotFound", "DELETE", owners+"/"+client+"/$ref", nil)
 
@@ -160,7 +201,7 @@ func TestOrganizationAndUsers(t *testing.T) {
 	w := newWorld(t)
 	u := &directory.User{ID: uuid.NewString(), UserPrincipalName: "anna@contoso.onmicrosoft.com", DisplayName: "Anna Alt", AccountEnabled: true}
 	w.directory.Update(func(up *directory.Update) error { up.PutUser(u); return nil })
-	if a := w.must(t, 200, "GET", "/organization", nil); a.value()[0]["id"] != theTenant {
+	if a := w.must(t, 200, "GET", "/organization", nil); a.value()[0]["id"] != theTenant || a.value()[0]["tenantType"] != "AAD" {
 		t.Errorf("organization: %s", a.text)
 	}
 	w.must(t, 200, "GET", "/organization/"+theTenant, nil)

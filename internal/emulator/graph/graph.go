@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -222,7 +223,8 @@ func (q *request) readBody() *graphError {
 	if err != nil {
 		return refusal(http.StatusRequestEntityTooLarge, "Request_BadRequest", "The request body cannot be read or is too large.")
 	}
-	if len(body) > 0 && q.r.Method != http.MethodGet && !strings.HasPrefix(q.r.Header.Get("Content-Type"), "application/json") {
+	mediaType, _, _ := mime.ParseMediaType(q.r.Header.Get("Content-Type")) // "" when it cannot be read
+	if len(body) > 0 && q.r.Method != http.MethodGet && mediaType != "application/json" {
 		return badRequest("Write requests are only supported with a Content-Type of application/json.")
 	}
 	if q.route.body && len(body) == 0 {
@@ -256,7 +258,8 @@ func (q *request) base() string { return q.Cloud.Hosts.Base(q.r, origin.Graph) +
 // now is the tenant's time, as the directory keeps times.
 func (q *request) now() time.Time { return q.Cloud.Now().UTC().Truncate(time.Millisecond) }
 
-// reference reads the body of a $ref, and returns the id of the object.
+// reference reads the body of a $ref, and returns the id of the object in lower
+// case.
 func (q *request) reference() (string, *graphError) {
 	var body map[string]string
 	if json.Unmarshal(q.body, &body) != nil || len(body) != 1 || body["@odata.id"] == "" {
@@ -279,5 +282,5 @@ func (q *request) reference() (string, *graphError) {
 	if !origin.IsGUID(id) {
 		return "", badRequest("Invalid object identifier '%s'.", origin.Printable(id))
 	}
-	return id, nil
+	return strings.ToLower(id), nil
 }

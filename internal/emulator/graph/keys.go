@@ -21,12 +21,12 @@ type holder struct {
 
 // changeHolder changes the credentials of the object that the path names.
 func (q *request) changeHolder(f func(holder) *graphError) *graphError {
-	if strings.HasPrefix(q.route.path, "/applications") {
+	if q.onApplication() {
 		return q.changeApplication(func(u *directory.Update, a *directory.Application) *graphError {
 			if err := f(holder{a.ID, a.AppID, a.Owners, a.CreatedDateTime, &a.KeyCredentials, &a.PasswordCredentials, applicationRules(u, a)}); err != nil {
 				return err
 			}
-			return checkApplication(a)
+			return q.checkApplication(a)
 		})
 	}
 	return q.changePrincipal(func(u *directory.Update, p *directory.ServicePrincipal) *graphError {

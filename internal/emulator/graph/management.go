@@ -198,7 +198,7 @@ func (q *request) listAppliesTo() (answer, *graphError) {
 
 // policiesOf finds the policies of the path's application or service principal.
 func (q *request) policiesOf() ([]string, *graphError) {
-	if strings.HasPrefix(q.route.path, "/applications") {
+	if q.onApplication() {
 		a, err := q.application()
 		if err != nil {
 			return nil, err
@@ -225,7 +225,7 @@ func (q *request) listPoliciesOf() (answer, *graphError) {
 }
 
 func (q *request) changePolicies(f func([]string) ([]string, *graphError)) *graphError {
-	if strings.HasPrefix(q.route.path, "/applications") {
+	if q.onApplication() {
 		return q.changeApplication(func(_ *directory.Update, a *directory.Application) (err *graphError) {
 			a.Policies, err = f(a.Policies)
 			return err
@@ -242,7 +242,6 @@ func (q *request) assignPolicy() (answer, *graphError) {
 	if err != nil {
 		return answer{}, err
 	}
-	id = strings.ToLower(id)
 	if _, ok := loadPolicy(q.view, id); !ok || id == directory.DefaultPolicyID {
 		return answer{}, notFound(id)
 	}

@@ -9,13 +9,21 @@ import (
 )
 
 func (q *request) organization() entity {
-	return entity{
+	e := entity{
 		"id": q.Directory.TenantID, "displayName": q.Directory.DisplayName, "deletedDateTime": nil,
 		"countryLetterCode": "DE", "createdDateTime": nil, "onPremisesSyncEnabled": nil, "tenantType": "AAD",
 		"verifiedDomains": []map[string]any{
 			{"name": q.Directory.Domain, "isDefault": true, "isInitial": true, "type": "Managed", "capabilities": "Email, OfficeCommunicationsOnline"},
 		},
 	}
+	if !q.caller.May(fullOrganization...) {
+		for name := range e {
+			if name != "id" && name != "displayName" && name != "verifiedDomains" {
+				e[name] = nil
+			}
+		}
+	}
+	return e
 }
 
 func (q *request) listOrganization() (answer, *graphError) {
@@ -82,6 +90,13 @@ func (q *request) listUsers() (answer, *graphError) {
 
 func (q *request) getUser() (answer, *graphError) {
 	u, ok := q.view.User(q.keys[0].value)
+	var owners []string
+	if ok {
+		owners = []string{u.ID}
+	}
+	if err := q.allowed(owners); err != nil {
+		return answer{}, err
+	}
 	if !ok || q.keys[0].name != "id" && q.keys[0].name != "userPrincipalName" {
 		return answer{}, notFound(q.keys[0].value)
 	}

@@ -27,6 +27,16 @@ func (q *request) object(id string) (entity, bool) {
 	return e, true
 }
 
+// isActor reports whether the id is of a person or a service principal: only
+// they own something or hold a directory role.
+func (q *request) isActor(id string) bool {
+	if _, ok := q.view.ServicePrincipal(id); ok {
+		return true
+	}
+	u, ok := q.view.User(id)
+	return ok && strings.EqualFold(u.ID, id)
+}
+
 func entityID(e entity) string {
 	id, _ := e["id"].(string)
 	return id
@@ -55,7 +65,7 @@ func (q *request) withOwners(e entity, owners []string) entity {
 
 // owned finds the owners of the application or service principal of the path.
 func (q *request) owned() ([]string, *graphError) {
-	if strings.HasPrefix(q.route.path, "/applications") {
+	if q.onApplication() {
 		a, err := q.application()
 		if err != nil {
 			return nil, err
@@ -78,7 +88,7 @@ func (q *request) listOwners() (answer, *graphError) {
 }
 
 func (q *request) changeOwners(f func([]string) ([]string, *graphError)) *graphError {
-	if strings.HasPrefix(q.route.path, "/applications") {
+	if q.onApplication() {
 		return q.changeApplication(func(_ *directory.Update, a *directory.Application) (err *graphError) {
 			a.Owners, err = f(a.Owners)
 			return err
@@ -95,9 +105,7 @@ func (q *request) addOwner() (answer, *graphError) {
 	if err != nil {
 		return answer{}, err
 	}
-	_, isPrincipal := q.view.ServicePrincipal(id)
-	_, isUser := q.view.User(id)
-	if !isPrincipal && !isUser {
+	if !q.isActor(id) {
 		return answer{}, notFound(id)
 	}
 	return noContent, q.changeOwners(func(owners []string) ([]string, *graphError) {
@@ -126,10 +134,14 @@ func (q *request) removeOwner() (answer, *graphError) {
 	})
 }
 
-// listOwnedObjects lists what a service principal owns.
+// listOwnedObjects lists what a service principal owns, to itself as well: so
+// an application that may read only what it owns finds out what that is.
 func (q *request) listOwnedObjects() (answer, *graphError) {
-	p, err := q.principal()
+	p, err := q.findPrincipal()
 	if err != nil {
+		return answer{}, err
+	}
+	if err := q.allowed(append(slices.Clone(ownersOf(q.view, p)), p.ID)); err != nil {
 		return answer{}, err
 	}
 	var ids []string

@@ -48,6 +48,15 @@ func renderPrincipal(p *directory.ServicePrincipal, withKey bool) entity {
 // principal finds the service principal that the path names, as application
 // does.
 func (q *request) principal() (*directory.ServicePrincipal, *graphError) {
+	p, err := q.findPrincipal()
+	if err != nil {
+		return nil, err
+	}
+	return p, q.allowed(ownersOf(q.view, p))
+}
+
+// findPrincipal is principal for whoever asks.
+func (q *request) findPrincipal() (*directory.ServicePrincipal, *graphError) {
 	k := q.keys[0]
 	var p *directory.ServicePrincipal
 	ok := false
@@ -62,7 +71,7 @@ func (q *request) principal() (*directory.ServicePrincipal, *graphError) {
 	if !ok {
 		return nil, notFound(k.value)
 	}
-	return p, q.allowed(ownersOf(q.view, p))
+	return p, nil
 }
 
 // ownersOf returns who owns a service principal: its own owners, and those of
@@ -75,12 +84,7 @@ func ownersOf(v directory.View, p *directory.ServicePrincipal) []string {
 }
 
 func (q *request) listPrincipals() (answer, *graphError) {
-	all := q.view.ServicePrincipals()
-	if !q.caller.May(q.route.access.permissions...) {
-		all = slices.DeleteFunc(all, func(p *directory.ServicePrincipal) bool {
-			return !slices.Contains(ownersOf(q.view, p), q.caller.ObjectID)
-		})
-	}
+	all := readable(q, q.view.ServicePrincipals(), func(p *directory.ServicePrincipal) []string { return ownersOf(q.view, p) })
 	return list(q, all, principalID, func(p *directory.ServicePrincipal) entity {
 		return q.withOwners(renderPrincipal(p, false), p.Owners)
 	})
@@ -136,7 +140,7 @@ func (q *request) makePrincipal(appID string) (answer, *graphError) {
 	p := q.Directory.PrincipalFor(a, uuid.NewString())
 	p.CreatedDateTime = q.now()
 	p.Kept = map[string]json.RawMessage{}
-	if q.caller.App() && !q.caller.May(q.route.access.permissions[:2]...) {
+	if q.caller.App() && !q.caller.May(writeApplications.permissions...) {
 		p.Owners = []string{q.caller.ObjectID}
 	}
 	err = q.update(p.ID, func(u *directory.Update) *graphError {
@@ -160,7 +164,7 @@ func (q *request) makePrincipal(appID string) (answer, *graphError) {
 // allowedToCreateFor keeps callers that may only write what they own to
 // applications that they own.
 func (q *request) allowedToCreateFor(a *directory.Application) *graphError {
-	if q.caller.May("Application.ReadWrite.All", "Directory.ReadWrite.All") || slices.Contains(a.Owners, q.caller.ObjectID) {
+	if q.caller.May(writeApplications.permissions...) || slices.Contains(a.Owners, q.caller.ObjectID) {
 		return nil
 	}
 	return denied()
@@ -175,6 +179,9 @@ func (q *request) changePrincipal(f func(*directory.Update, *directory.ServicePr
 		before, ok := u.ServicePrincipal(seen.ID)
 		if !ok {
 			return notFound(seen.ID)
+		}
+		if err := q.allowed(ownersOf(u.View, before)); err != nil {
+			return err
 		}
 		p := before.Clone()
 		if err := f(u, p); err != nil {
@@ -208,6 +215,7 @@ func (q *request) setPrincipal(u *directory.Update, p *directory.ServicePrincipa
 		ok := true
 		switch name {
 		case "displayName":
+			p.DisplayName = "" // which null leaves as it is
 			ok = json.Unmarshal(raw, &p.DisplayName) == nil && p.DisplayName != "" && utf8.RuneCountInString(p.DisplayName) <= 256
 		case "accountEnabled":
 			ok = string(raw) != "null" && json.Unmarshal(raw, &p.AccountEnabled) == nil

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -47,7 +48,8 @@ func parseQuery(raw string, rt *route) (query, *graphError) {
 		return query{}, badRequest("The query string of the request cannot be read.")
 	}
 	var q query
-	for name, all := range values {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		all := values[name]
 		switch {
 		case len(all) > 1 && strings.HasPrefix(name, "$"):
 			return q, badRequest("Query option '%s' was specified more than once, but it must be specified at most once.", origin.Printable(name))
@@ -65,7 +67,7 @@ func parseQuery(raw string, rt *route) (query, *graphError) {
 	if values.Has("$select") {
 		for name := range strings.SplitSeq(values.Get("$select"), ",") {
 			name = strings.TrimSpace(name)
-			if _, ok := rt.typ.properties[name]; !ok && name != "*" {
+			if name != "*" && !rt.typ.selectable(name) {
 				return q, badRequest("Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.%s'.", origin.Printable(name), rt.typ.name)
 			}
 			if name == "*" {
@@ -214,8 +216,7 @@ func list[T any](q *request, objects []T, id func(T) string, render func(T) enti
 			if q.query.filter != nil && !q.query.filter(r.entity) || q.query.search != nil && !q.query.search(r.entity) {
 				continue
 			}
-			s, _ := r.entity[q.query.order].(string)
-			r.key = strings.ToLower(s)
+			r.key = sortKey(r.entity[q.query.order], q.route.typ.properties[q.query.order])
 		}
 		rows = append(rows, r)
 	}
@@ -263,6 +264,16 @@ func list[T any](q *request, objects []T, id func(T) string, render func(T) enti
 	return answer{status: http.StatusOK, body: body}, nil
 }
 
+// sortKey is a text for a property's value that sorts as the value does. Times
+// are written with as many decimals as they need, and do not.
+func sortKey(v any, p property) string {
+	s, _ := v.(string)
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil && p.typ == "date" {
+		return t.Format("2006-01-02T15:04:05.0000000")
+	}
+	return strings.ToLower(s)
+}
+
 // one answers with one object.
 func (q *request) one(status int, e entity) (answer, *graphError) {
 	e = q.pick(e)
@@ -277,7 +288,9 @@ func (q *request) pick(e entity) entity {
 	}
 	picked := entity{}
 	for _, name := range q.query.selected {
-		picked[name] = e[name]
+		if v, ok := e[name]; ok || q.route.typ != directoryObjectType {
+			picked[name] = v
+		}
 	}
 	for _, name := range []string{"@odata.type", "owners"} {
 		if v, ok := e[name]; ok {

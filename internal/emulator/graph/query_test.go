@@ -36,7 +36,7 @@ func TestFilter(t *testing.T) {
 	w := newWorld(t)
 	keyID := uuid.NewString()
 	first := w.must(t, 201, "POST", "/applications", object{
-		"displayName": "Anna's app", "tags": []string{"Red", "blue"}, "identifierUris": []string{"api://anna"},
+		"displayName": "Anna's app", "tags": []string{"Red", "blue"}, "identifierUris": []string{"api://anna.contoso.onmicrosoft.com"},
 		"keyCredentials": []object{{"type": "AsymmetricX509Cert", "usage": "Verify", "key": w.pair(t, time.Hour).base64(), "keyId": keyID}},
 	})
 	w.pass(time.Hour)
@@ -45,25 +45,25 @@ func TestFilter(t *testing.T) {
 	const a, b, c = "Anna's app", "Berta", "anton"
 	eventual := []string{"ConsistencyLevel", "eventual"}
 	for filter, want := range map[string][]string{
-		"displayName eq 'Anna''s app'":                              {a},
-		"displayName eq 'BERTA'":                                    {b},
-		"displayName eq 'nobody'":                                   nil,
-		"startswith(displayName,'an')":                              {a, c},
-		"startsWith(displayName, 'an') eq true":                     {a, c},
-		"displayName in ('Berta','anton','x')":                      {c, b},
-		"displayName eq 'Berta' or displayName eq 'anton'":          {c, b},
-		"startswith(displayName,'an') and displayName eq 'anton'":   {c},
-		"displayName eq 'x' and displayName eq 'y' or id eq '%s'":   {a},
-		"displayName eq 'x' and (displayName eq 'y' or id eq '%s')": nil,
-		"tags/any(t:t eq 'red')":                                    {a},
-		"tags/any(t:startswith(t,'bl'))":                            {a},
-		"identifierUris/any(u:u eq 'api://anna')":                   {a},
-		"keyCredentials/any(k:k/keyId eq " + keyID + ")":            {a},
-		"createdDateTime ge 2026-03-01T10:00:00Z":                   {c, b},
-		"createdDateTime le 2026-03-01T09:30:00Z":                   {a},
-		"signInAudience eq 'AzureADMultipleOrgs'":                   {b},
-		"uniqueName eq null and displayName eq 'Berta'":             {b},
-		"displayName ge 'anz'":                                      {b},
+		"displayName eq 'Anna''s app'":                                    {a},
+		"displayName eq 'BERTA'":                                          {b},
+		"displayName eq 'nobody'":                                         nil,
+		"startswith(displayName,'an')":                                    {a, c},
+		"startsWith(displayName, 'an') eq true":                           {a, c},
+		"displayName in ('Berta','anton','x')":                            {c, b},
+		"displayName eq 'Berta' or displayName eq 'anton'":                {c, b},
+		"startswith(displayName,'an') and displayName eq 'anton'":         {c},
+		"displayName eq 'x' and displayName eq 'y' or id eq '%s'":         {a},
+		"displayName eq 'x' and (displayName eq 'y' or id eq '%s')":       nil,
+		"tags/any(t:t eq 'red')":                                          {a},
+		"tags/any(t:startswith(t,'bl'))":                                  {a},
+		"identifierUris/any(u:u eq 'api://anna.contoso.onmicrosoft.com')": {a},
+		"keyCredentials/any(k:k/keyId eq " + keyID + ")":                  {a},
+		"createdDateTime ge 2026-03-01T10:00:00Z":                         {c, b},
+		"createdDateTime le 2026-03-01T09:30:00Z":                         {a},
+		"signInAudience eq 'AzureADMultipleOrgs'":                         {b},
+		"uniqueName eq null and displayName eq 'Berta'":                   {b},
+		"displayName ge 'anz'":                                            {b},
 	} {
 		filter = strings.ReplaceAll(filter, "%s", first.id())
 		got := w.do(t, admin, "GET", "/applications"+q("$filter", filter, "$orderby", "displayName", "$count", "true"), nil, eventual...)
@@ -83,6 +83,23 @@ func TestFilter(t *testing.T) {
 		}
 		w.refused(t, 400, "Request_UnsupportedQuery", "GET", path, nil)
 		w.refused(t, 400, "Request_UnsupportedQuery", "GET", "/applications"+q("$filter", filter), nil, eventual...)
+	}
+}
+
+func TestOrderOfTimes(t *testing.T) {
+	w := newWorld(t)
+	for i, name := range []string{"a", "b", "c", "d"} {
+		w.must(t, 201, "POST", "/applications", object{"displayName": name})
+		w.pass([]time.Duration{120, 3, 77, 0}[i] * time.Millisecond) // 0, 0.12, 0.123 and 0.2 seconds
+	}
+	var got []string
+	for path := "/applications?$orderby=createdDateTime&$top=1"; path != ""; {
+		a := w.must(t, 200, "GET", path, nil)
+		got = append(got, names(a)...)
+		path, _ = a.body["@odata.nextLink"].(string)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "c", "d"}, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -110,7 +127,6 @@ func TestFilterIsRefused(t *testing.T) {
 		"displayName/any(t:t eq 'x')":           "Request_BadRequest",
 		"tags/any(t:x eq 'x')":                  "Request_BadRequest",
 		"tags/all(t:t eq 'x')":                  "Request_UnsupportedQuery",
-		"owners/$count eq 0":                    "Request_BadRequest",
 		"keyCredentials/any(k:k/colour eq 'x')": "Request_BadRequest",
 		"displayName in (" + strings.Repeat("'x',", 15) + "'x')":                   "Request_BadRequest",
 		"displayName eq 'x'" + strings.Repeat(" or displayName eq 'x'", 15):        "Request_BadRequest",
@@ -128,26 +144,27 @@ func TestOptionsAreRefused(t *testing.T) {
 		status int
 		code   string
 	}{
-		"/applications?$top=0":                         {400, "Request_BadRequest"},
-		"/applications?$top=1000":                      {400, "Request_BadRequest"},
-		"/applications?$top=x":                         {400, "Request_BadRequest"},
-		"/applications?$select=colour":                 {400, "Request_BadRequest"},
-		"/applications?$orderby=colour":                {400, "Request_BadRequest"},
-		"/applications?$orderby=notes":                 {400, "Request_UnsupportedQuery"},
-		"/applications?$count=true":                    {400, "Request_UnsupportedQuery"},
-		"/applications?$search=\"displayName:x\"":      {400, "Request_UnsupportedQuery"},
-		"/applications/$count":                         {400, "Request_UnsupportedQuery"},
-		"/applications?$skip=1":                        {501, "notImplemented"},
-		"/applications?$expand=appManagementPolicies":  {501, "notImplemented"},
-		"/applications?colour=red":                     {501, "notImplemented"},
-		"/applications?$select=id&$select=appId":       {400, "Request_BadRequest"},
-		"/applications/" + id + "?$top=1":              {400, "Request_UnsupportedQuery"},
-		"/applications/" + id + "?$filter=id eq 'x'":   {400, "Request_UnsupportedQuery"},
-		"/applications/delta":                          {501, "notImplemented"},
-		"/applications/" + id + "/extensionProperties": {501, "notImplemented"},
-		"/applications(x='y')":                         {400, "Request_BadRequest"},
-		"/groups":                                      {501, "notImplemented"},
-		"/applications/" + id + "/logo":                {501, "notImplemented"},
+		"/applications?$top=0":                               {400, "Request_BadRequest"},
+		"/applications" + q("$filter", "owners/$count eq 0"): {501, "notImplemented"},
+		"/applications?$top=1000":                            {400, "Request_BadRequest"},
+		"/applications?$top=x":                               {400, "Request_BadRequest"},
+		"/applications?$select=colour":                       {400, "Request_BadRequest"},
+		"/applications?$orderby=colour":                      {400, "Request_BadRequest"},
+		"/applications?$orderby=notes":                       {400, "Request_UnsupportedQuery"},
+		"/applications?$count=true":                          {400, "Request_UnsupportedQuery"},
+		"/applications?$search=\"displayName:x\"":            {400, "Request_UnsupportedQuery"},
+		"/applications/$count":                               {400, "Request_UnsupportedQuery"},
+		"/applications?$skip=1":                              {501, "notImplemented"},
+		"/applications?$expand=appManagementPolicies":        {501, "notImplemented"},
+		"/applications?colour=red":                           {501, "notImplemented"},
+		"/applications?$select=id&$select=appId":             {400, "Request_BadRequest"},
+		"/applications/" + id + "?$top=1":                    {400, "Request_UnsupportedQuery"},
+		"/applications/" + id + "?$filter=id eq 'x'":         {400, "Request_UnsupportedQuery"},
+		"/applications/delta":                                {501, "notImplemented"},
+		"/applications/" + id + "/extensionProperties":       {501, "notImplemented"},
+		"/applications(x='y')":                               {400, "Request_BadRequest"},
+		"/groups":                                            {501, "notImplemented"},
+		"/applications/" + id + "/logo":                      {501, "notImplemented"},
 	} {
 		w.refused(t, want.status, want.code, "GET", path, nil)
 	}

@@ -101,19 +101,15 @@ func (q *request) listMemberOf() (answer, *graphError) {
 
 func roleAssignmentID(a *directory.RoleAssignment) string { return a.ID }
 
-func renderRoleAssignment(a *directory.RoleAssignment) entity {
+func (q *request) renderRoleAssignment(a *directory.RoleAssignment) entity {
 	return entity{
 		"id": a.ID, "principalId": a.PrincipalID, "roleDefinitionId": a.RoleDefinitionID, "directoryScopeId": a.DirectoryScopeID,
-		"appScopeId": nil, "condition": nil, "principalOrganizationId": nil,
+		"appScopeId": nil, "condition": nil, "principalOrganizationId": q.Directory.TenantID,
 	}
 }
 
 func (q *request) listRoleAssignments() (answer, *graphError) {
-	return list(q, q.view.RoleAssignments(), roleAssignmentID, func(a *directory.RoleAssignment) entity {
-		e := renderRoleAssignment(a)
-		e["principalOrganizationId"] = q.Directory.TenantID
-		return e
-	})
+	return list(q, q.view.RoleAssignments(), roleAssignmentID, q.renderRoleAssignment)
 }
 
 func (q *request) findRoleAssignment() (*directory.RoleAssignment, *graphError) {
@@ -129,7 +125,7 @@ func (q *request) getRoleAssignment() (answer, *graphError) {
 	if err != nil {
 		return answer{}, err
 	}
-	return q.one(http.StatusOK, renderRoleAssignment(a))
+	return q.one(http.StatusOK, q.renderRoleAssignment(a))
 }
 
 func (q *request) createRoleAssignment() (answer, *graphError) {
@@ -142,6 +138,7 @@ func (q *request) createRoleAssignment() (answer, *graphError) {
 		if raw, ok := members[name]; !ok || json.Unmarshal(raw, to) != nil || *to == "" {
 			return answer{}, badRequest("A value is required for property '%s' of resource 'UnifiedRoleAssignment'.", name)
 		}
+		*to = strings.ToLower(*to)
 	}
 	if !slices.ContainsFunc(builtInRoles, func(r role) bool { return r.templateID == a.RoleDefinitionID }) {
 		return answer{}, notFound(a.RoleDefinitionID)
@@ -149,8 +146,8 @@ func (q *request) createRoleAssignment() (answer, *graphError) {
 	if err := q.checkRoleScope(a.DirectoryScopeID); err != nil {
 		return answer{}, err
 	}
-	if _, ok := q.object(a.PrincipalID); !ok {
-		return answer{}, notFound(a.PrincipalID)
+	if !q.isActor(a.PrincipalID) {
+		return answer{}, notFound(a.PrincipalID) // [K] for the id of an application
 	}
 	err = q.update(a.PrincipalID, func(u *directory.Update) *graphError {
 		for _, other := range u.RoleAssignments() {
@@ -165,7 +162,7 @@ func (q *request) createRoleAssignment() (answer, *graphError) {
 	if err != nil {
 		return answer{}, err
 	}
-	return q.one(http.StatusCreated, renderRoleAssignment(a))
+	return q.one(http.StatusCreated, q.renderRoleAssignment(a))
 }
 
 // checkRoleScope takes the whole directory, or one application or service

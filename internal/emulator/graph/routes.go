@@ -112,7 +112,7 @@ func principalRoutes() []*route {
 		{name: "memberOf", method: "GET", path: "/servicePrincipals/{id}/memberOf", page: "serviceprincipal-list-memberof", access: readApplications,
 			serve: (*request).listMemberOf, typ: directoryRoleType, set: "directoryObjects", list: true},
 		{name: "servicePrincipalGrants", method: "GET", path: "/servicePrincipals/{id}/oauth2PermissionGrants", page: "serviceprincipal-list-oauth2permissiongrants",
-			access: readAssignments, serve: (*request).listGrantsOf, typ: grantType, set: "oauth2PermissionGrants", list: true, costly: true},
+			access: readGrants, serve: (*request).listGrantsOf, typ: grantType, set: "oauth2PermissionGrants", list: true, costly: true},
 	}
 }
 
@@ -163,11 +163,11 @@ func grantRoutes() []*route {
 		all = append(all,
 			&route{name: end.segment, method: "GET", path: set, page: page("list"), access: readAssignments,
 				serve: (*request).listAssignments, typ: assignmentType, set: "appRoleAssignments", list: true},
-			&route{name: "create" + end.name, method: "POST", path: set, page: page("post"), access: writeAssignments,
+			&route{name: "create" + end.name, method: "POST", path: set, page: page("post"), access: createAssignments,
 				serve: (*request).createAssignment, set: "appRoleAssignments", body: true},
 			&route{name: "get" + end.name, method: "GET", path: set + "/{id}", page: page("list"), access: readAssignments,
 				serve: (*request).getAssignment, typ: assignmentType, set: "appRoleAssignments"},
-			&route{name: "delete" + end.name, method: "DELETE", path: set + "/{id}", page: page("delete"), access: writeAssignments,
+			&route{name: "delete" + end.name, method: "DELETE", path: set + "/{id}", page: page("delete"), access: deleteAssignments,
 				serve: (*request).deleteAssignment},
 		)
 	}
@@ -246,7 +246,7 @@ func organizationRoutes() []*route {
 			serve: (*request).listUsers, typ: userType, set: "users", list: true, costly: true},
 		{name: "usersCount", method: "GET", path: "/users/$count", page: "user-list", access: readUsers,
 			serve: (*request).listUsers, typ: userType, list: true, count: true},
-		{name: "user", method: "GET", path: "/users/{id}", page: "user-get", access: readUsers,
+		{name: "user", method: "GET", path: "/users/{id}", page: "user-get", access: readUser,
 			serve: (*request).getUser, typ: userType, set: "users"},
 		{name: "me", method: "GET", path: "/me", page: "user-get", access: readSelf,
 			serve: (*request).getMe, typ: userType, set: "users"},

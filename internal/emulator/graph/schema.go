@@ -285,6 +285,16 @@ var directoryObjectType = newType("directoryObject", `
 	deletedDateTime date
 `)
 
+// selectable reports whether $select may name a property: in lists of several
+// types, that of any.
+func (t *entityType) selectable(name string) bool {
+	types := []*entityType{t}
+	if t == directoryObjectType {
+		types = append(types, applicationType, servicePrincipalType, userType)
+	}
+	return slices.ContainsFunc(types, func(t *entityType) bool { _, ok := t.properties[name]; return ok })
+}
+
 // complexTypes are the types of members that are objects themselves.
 var complexTypes = map[string]*entityType{}
 

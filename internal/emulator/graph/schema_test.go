@@ -18,13 +18,13 @@ func TestObjectsHaveEveryPropertyOfTheirType(t *testing.T) {
 		without string // a stream, which is no part of the JSON
 	}{
 		{applicationType, renderApplication(&directory.Application{}, false), "logo"},
-		{servicePrincipalType, renderPrincipal(&directory.ServicePrincipal{}, false), "customSecurityAttributes"},
+		{servicePrincipalType, renderPrincipal(&directory.ServicePrincipal{}, false), ""},
 		{userType, q.renderUser(&directory.User{}), ""},
 		{organizationType, q.organization(), ""},
 		{domainType, q.domain(), ""},
 		{assignmentType, renderAssignment(&directory.AppRoleAssignment{}), ""},
 		{grantType, renderGrant(&directory.PermissionGrant{}), ""},
-		{roleAssignmentType, renderRoleAssignment(&directory.RoleAssignment{}), ""},
+		{roleAssignmentType, q.renderRoleAssignment(&directory.RoleAssignment{}), ""},
 		{roleDefinitionType, renderRoleDefinition(role{}), ""},
 		{directoryRoleType, renderDirectoryRole(role{}), ""},
 		{federatedType, renderFederated(directory.FederatedCredential{}), ""},
