@@ -185,3 +185,26 @@ func TestRetryAfterIsSometimesMissing(t *testing.T) {
 		t.Errorf("Retry-After was given: %v, want sometimes", seen)
 	}
 }
+
+func TestNationalClouds(t *testing.T) {
+	for cloud, resource := range map[string]string{
+		"usgov": "https://vault.usgovcloudapi.net", "usgovdod": "https://vault.usgovcloudapi.net", "china": "https://vault.azure.cn",
+	} {
+		names, ok := origin.LookupCloud(cloud)
+		if !ok {
+			t.Fatalf("there is no cloud %s", cloud)
+		}
+		w := start(t, func(c *origin.Cloud) { c.Hosts.Names = names.ForVault("contoso-vault") })
+		a := w.send(t, "GET", "/secrets?api-version=7.6", nil, "")
+		if got := a.header.Get("WWW-Authenticate"); !strings.HasSuffix(got, `resource="`+resource+`"`) {
+			t.Errorf("%s: challenge %s", cloud, got)
+		}
+		if a := w.send(t, "GET", "/secrets?api-version=7.6", nil, w.bearer(t, map[string]any{"aud": resource})); a.status != 200 {
+			t.Errorf("%s: %d %s", cloud, a.status, a.text)
+		}
+		a = w.send(t, "GET", "/secrets?api-version=7.6", nil, w.bearer(t, map[string]any{"aud": "https://vault.azure.net"}))
+		if a.status != 401 || !strings.Contains(a.text, "AKV10022: Invalid audience. Expected "+resource) {
+			t.Errorf("%s, with a token for another cloud: %d %s", cloud, a.status, a.text)
+		}
+	}
+}

@@ -119,11 +119,15 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	origin.WriteJSON(w, result.status, result.body)
 }
 
+// resource is what tokens for the vault are asked for; each of Microsoft's
+// clouds has its own.
+func (a *API) resource() string { return "https://" + a.Cloud.Hosts.Names.VaultDomain }
+
 // caller returns who calls.
 func (a *API) caller(r *http.Request) (token.Caller, error) {
 	c, err := a.Tokens.Read(r)
-	if err == nil && c.Audience != "https://vault.azure.net" && c.Audience != directory.KeyVault {
-		err = fmt.Errorf("AKV10022: Invalid audience. Expected https://vault.azure.net, found: %s", printable(c.Audience))
+	if err == nil && c.Audience != a.resource() && c.Audience != directory.KeyVault {
+		err = fmt.Errorf("AKV10022: Invalid audience. Expected %s, found: %s", a.resource(), printable(c.Audience))
 	}
 	return c, err
 }
@@ -139,7 +143,7 @@ func (a *API) challenge(w http.ResponseWriter, r *http.Request, err error) {
 	case !strings.HasPrefix(text, "AKV"):
 		text = "AKV10001: " + text + "." // The code is [K].
 	}
-	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="%s/%s", resource="https://vault.azure.net"`, a.Cloud.Hosts.Base(r, origin.Authority), a.Tokens.TenantID))
+	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="%s/%s", resource="%s"`, a.Cloud.Hosts.Base(r, origin.Authority), a.Tokens.TenantID, a.resource()))
 	writeRefusal(w, r, refuse(http.StatusUnauthorized, "Unauthorized", "", "%s", text))
 }
 
@@ -209,8 +213,11 @@ func (c *call) read(into any) error {
 	if err != nil {
 		return badParameter("The request body is too long or broke off.")
 	}
-	if len(bytes.TrimSpace(b)) == 0 {
+	switch trimmed := bytes.TrimSpace(b); {
+	case len(trimmed) == 0:
 		return badParameter("The request body is missing.")
+	case trimmed[0] != '{':
+		return badParameter("The request body is not a JSON object.")
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()

@@ -101,14 +101,22 @@ func (c *call) inVersion(keepOrder *bool, p *policy) error {
 	return nil
 }
 
-func listCertificates(c *call) (answer, error) {
-	pending := false
-	switch text := c.query.Get("includePending"); text {
+// pendingToo reports whether a list is to have certificates whose first version
+// is under way, too.
+func (c *call) pendingToo() (bool, error) {
+	switch c.query.Get("includePending") {
 	case "true":
-		pending = true
+		return true, nil
 	case "", "false":
-	default:
-		return answer{}, badParameter("The parameter includePending must be true or false.")
+		return false, nil
+	}
+	return false, badParameter("The parameter includePending must be true or false.")
+}
+
+func listCertificates(c *call) (answer, error) {
+	pending, err := c.pendingToo()
+	if err != nil {
+		return answer{}, err
 	}
 	return page(c, c.vault.certificates(pending), func(v certificateView) any { return c.certificateItem(v, false) })
 }
@@ -158,7 +166,7 @@ func importCertificate(c *call) (answer, error) {
 	return c.certificateAnswer(http.StatusOK, v, err)
 }
 
-// pollAfter is what the answer to a creation tells the client to wait.
+// pollAfter is what a client that waits for a creation is told to wait.
 const pollAfter = 10 * time.Second
 
 func createCertificate(c *call) (answer, error) {
@@ -209,7 +217,11 @@ func (c *call) operationAnswer(op pendingView, err error) (answer, error) {
 }
 
 func getOperation(c *call) (answer, error) {
-	return c.operationAnswer(c.vault.operation(c.name, c.query.Get("request_id")))
+	op, err := c.vault.operation(c.name, c.query.Get("request_id"))
+	if err == nil && op.Status == inProgress {
+		c.retryAfter = pollAfter
+	}
+	return c.operationAnswer(op, err)
 }
 
 func updateOperation(c *call) (answer, error) {
@@ -279,7 +291,11 @@ func getDeletedCertificate(c *call) (answer, error) {
 }
 
 func listDeletedCertificates(c *call) (answer, error) {
-	return page(c, c.vault.deletedCertificates(), func(k kept[certificateView]) any {
+	pending, err := c.pendingToo()
+	if err != nil {
+		return answer{}, err
+	}
+	return page(c, c.vault.deletedCertificates(pending), func(k kept[certificateView]) any {
 		return c.withDates(c.certificateItem(k.view, false), certificateKind, k.view.name, k.deletion)
 	})
 }
@@ -292,7 +308,7 @@ func recoverCertificate(c *call) (answer, error) {
 // purgeOf purges an object of a kind.
 func purgeOf(k kind) func(*call) (answer, error) {
 	return func(c *call) (answer, error) {
-		if err := c.vault.purge(k, c.name); err != nil {
+		if err := c.vault.purge(k, c.name, c.settle()); err != nil {
 			return answer{}, err
 		}
 		return answer{http.StatusNoContent, nil}, nil

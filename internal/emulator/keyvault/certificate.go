@@ -1,6 +1,7 @@
 package keyvault
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -41,9 +42,10 @@ func (c *certificateVersion) leaf() *x509.Certificate {
 // complete policy. Its dates are the certificate's own.
 func newCertificateVersion(head version, all chain, key privateKey, p policy, keepOrder bool) (certificateVersion, error) {
 	ordered := all
-	if !keepOrder {
+	// In PKCS#12 the first certificate is the one that the key goes with.
+	if !keepOrder || p.Secret.ContentType == PKCS12 {
 		var err error
-		if ordered, err = all.leafFirst(key, false); err != nil {
+		if ordered, err = all.leafFirst(key, keepOrder); err != nil {
 			return certificateVersion{}, badParameter("The chain does not fit the private key: %s.", err)
 		}
 	}
@@ -103,6 +105,12 @@ func (s *state) freeForCertificate(name string, now time.Time) error {
 	return s.Keys.free(keyKind, name, now)
 }
 
+func (v *Vault) freeForCertificate(name string) error {
+	now, unlock := v.lock()
+	defer unlock()
+	return v.state.freeForCertificate(name, now)
+}
+
 // importation is what a client asks to import.
 type importation struct {
 	Value      string            `json:"value"`
@@ -121,6 +129,9 @@ type importation struct {
 // becomes the newest. Users report it; which issuer the service puts down for
 // an import without a policy is [K].
 func (v *Vault) importCertificate(name string, in importation) (certificateView, error) {
+	if err := v.freeForCertificate(name); err != nil {
+		return certificateView{}, err
+	}
 	p, err := parsePair(in.Value, in.Password)
 	if err != nil {
 		return certificateView{}, err
@@ -130,13 +141,20 @@ func (v *Vault) importCertificate(name string, in importation) (certificateView,
 		return certificateView{}, badParameter("The chain does not fit the private key: %s.", err)
 	}
 	leaf := ordered[0]
+	// PEM that no policy announces is taken, because the JavaScript SDK sends no
+	// policy; the reference of .NET says that the service takes it for PKCS#12 [K].
 	base := policyOf(leaf, p.contentType)
-	if leaf.CheckSignatureFrom(leaf) == nil || string(leaf.RawIssuer) == string(leaf.RawSubject) {
+	if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
 		base.Issuer.Name = issuerSelf
 	}
 	now := v.now()
 	kept := base.with(in.Policy).complete(now)
 	if in.Policy != nil {
+		// Users report that a policy without it is refused, for PKCS#12 too; in
+		// which cases is [K].
+		if value(in.Policy.Secret).ContentType == "" {
+			return certificateView{}, badParameter("Property policy has invalid value: secret_props.contentType is missing.")
+		}
 		if err := kept.check(); err != nil {
 			return certificateView{}, err
 		}
@@ -165,6 +183,9 @@ func (v *Vault) addVersion(name string, made certificateVersion, kept policy) (c
 	if err := v.state.freeForCertificate(name, now); err != nil {
 		return certificateView{}, err
 	}
+	if err := v.state.knownIssuer(kept); err != nil {
+		return certificateView{}, err
+	}
 	c := v.state.Certificates.Live[fold(name)]
 	if c == nil {
 		c = &certificate{Name: name}
@@ -175,8 +196,9 @@ func (v *Vault) addVersion(name string, made certificateVersion, kept policy) (c
 	return c.view(&c.Versions[len(c.Versions)-1]), nil
 }
 
-// certificateView is a certificate as it was at one moment. The version is
-// empty while the first one is under way.
+// certificateView is a certificate as it was at one moment. While the first
+// version is under way it has the head of that, disabled, with the dates that it
+// will have.
 type certificateView struct {
 	name    string
 	version certificateVersion
@@ -189,8 +211,12 @@ func (c *certificate) view(v *certificateVersion) certificateView {
 	view := certificateView{name: c.Name, policy: c.Policy, pending: c.Pending != nil}
 	if v == nil {
 		view.first = true
-		if c.Pending != nil {
-			view.version.version = c.Pending.Head
+		if op := c.Pending; op != nil {
+			head := op.Head
+			from, to := op.Policy.validity(time.Unix(head.Attributes.Created, 0).UTC())
+			head.Attributes.Enabled = false
+			head.Attributes.NotBefore, head.Attributes.Expires = new(from.Unix()), new(to.Unix())
+			view.version.version = head
 		}
 		return view
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -72,6 +73,30 @@ func ecPolicy(issuer string) object {
 		"key_props": object{"kty": "EC", "crv": "P-256"}, "issuer": object{"name": issuer},
 		"x509_props": object{"subject": "CN=reeve, O=Contoso", "key_usage": []string{"digitalSignature"}},
 	}
+}
+
+// pfxOf returns PKCS#12 without a password as an import takes it.
+func pfxOf(t testing.TB, key crypto.Signer, leaf *x509.Certificate, others ...*x509.Certificate) string {
+	t.Helper()
+	pfx, err := pkcs12.Modern2023.Encode(key, leaf, others, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(pfx)
+}
+
+// pairIn returns the key of a secret and the certificate that goes with it.
+func pairIn(t testing.TB, secret reply) (any, *x509.Certificate) {
+	t.Helper()
+	der, err := base64.StdEncoding.DecodeString(secret.string("value"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, leaf, _, err := pkcs12.DecodeChain(der, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, leaf
 }
 
 func certificateIn(t testing.TB, a reply) *x509.Certificate {
@@ -368,21 +393,34 @@ func TestImport(t *testing.T) {
 	if kept.at("preserveCertOrder") != true || strings.Index(got, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}))) > strings.Index(got, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}))) {
 		t.Error("the order was not kept")
 	}
+	// In PKCS#12 the key goes with the first certificate, whatever the order.
+	wrongFirst, err := pkcs12.LegacyDES.Encode(key, root, []*x509.Certificate{leaf}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, 200, "POST", "/certificates/kept-pfx/import", object{"value": base64.StdEncoding.EncodeToString(wrongFirst), "preserveCertOrder": true})
+	if _, first := pairIn(t, w.must(t, 200, "GET", "/secrets/kept-pfx", nil)); !first.Equal(leaf) {
+		t.Errorf("the key of the secret goes with %s", first.Subject)
+	}
+	pfx := pfxOf(t, key, leaf, root)
 	pkcs1 := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
 	onlyLeaf := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}))
 	for name, in := range map[string]object{
 		"PKCS#1":        {"value": pkcs1 + onlyLeaf, "policy": asPEM},
-		"encrypted":     {"value": strings.ReplaceAll(text, "PRIVATE KEY", "ENCRYPTED PRIVATE KEY")},
-		"no key":        {"value": onlyLeaf},
-		"no leaf":       {"value": pemOf(t, "PRIVATE KEY", key, root)},
+		"encrypted":     {"value": strings.ReplaceAll(text, "PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "policy": asPEM},
+		"no key":        {"value": onlyLeaf, "policy": asPEM},
+		"no leaf":       {"value": pemOf(t, "PRIVATE KEY", key, root), "policy": asPEM},
 		"garbage":       {"value": "bm90IGEgcGZ4"},
 		"not base64":    {"value": "%%%"},
 		"empty":         {},
 		"as PFX":        {"value": text, "policy": object{"secret_props": object{"contentType": keyvault.PKCS12}}},
-		"another key":   {"value": text, "policy": object{"key_props": object{"kty": "EC"}}},
-		"unknown":       {"value": text, "colour": "blue"},
+		"no type":       {"value": text, "policy": object{"issuer": object{"name": "Unknown"}}},
+		"no type of it": {"value": pfx, "policy": object{"issuer": object{"name": "Unknown"}}},
+		"no issuer":     {"value": text, "policy": object{"secret_props": object{"contentType": keyvault.PEM}, "issuer": object{"name": "nobody"}}},
+		"another key":   {"value": text, "policy": object{"secret_props": object{"contentType": keyvault.PEM}, "key_props": object{"kty": "EC"}}},
+		"unknown":       {"value": text, "policy": asPEM, "colour": "blue"},
 		"read wrongly":  {"value": 1},
-		"too many tags": {"value": text, "tags": manyTags(16)},
+		"too many tags": {"value": text, "policy": asPEM, "tags": manyTags(16)},
 	} {
 		a := w.ask(t, "POST", "/certificates/bad/import", in)
 		if a.status != 400 || a.at("error", "code") != "BadParameter" {
@@ -404,9 +442,11 @@ func TestImportWithoutPolicyIsRenewedByTheVault(t *testing.T) {
 	w := start(t)
 	now := w.clock.Now()
 	own := issue(t, "own", rsaKey(), now, now.AddDate(0, 0, 100), nil, nil)
-	text := pemOf(t, "PRIVATE KEY", rsaKey(), own)
-	w.must(t, 200, "POST", "/certificates/own/import", object{"value": text})
-	w.must(t, 200, "POST", "/certificates/told/import", object{"value": text, "policy": object{"issuer": object{"name": "Unknown"}}})
+	pfx := pfxOf(t, rsaKey(), own)
+	w.must(t, 200, "POST", "/certificates/own/import", object{"value": pfx})
+	w.must(t, 200, "POST", "/certificates/told/import", object{"value": pfx, "policy": object{
+		"issuer": object{"name": "Unknown"}, "secret_props": object{"contentType": keyvault.PKCS12},
+	}})
 	w.clock.Add(79 * 24 * time.Hour)
 	if c := certificateIn(t, w.must(t, 200, "GET", "/certificates/own", nil)); !c.Equal(own) {
 		t.Fatal("it was renewed too early")
@@ -451,4 +491,150 @@ func TestKeyOfACertificateSigns(t *testing.T) {
 	version := w.Versions("signer")[0].Version
 	w.refused(t, 403, "Forbidden", "KeyExpired", "POST", "/keys/signer/"+version+"/sign", body)
 	w.must(t, 200, "GET", "/secrets/signer/"+version, nil)
+}
+
+func TestPolicyIsChangedAsAsked(t *testing.T) {
+	w := start(t)
+	w.must(t, 202, "POST", "/certificates/x/create", object{"policy": ecPolicy("Self")})
+	a := w.must(t, 200, "PATCH", "/certificates/x/policy", object{"key_props": object{"crv": "P-384"}})
+	if a.string("key_props", "crv") != "P-384" || a.at("key_props", "key_size") != 384.0 {
+		t.Errorf("the curve: %s", a.text)
+	}
+	const version = "?api-version=2026-04-01"
+	managed := object{"platformManaged": object{}}
+	w.refused(t, 501, "NotImplemented", "", "PATCH", "/certificates/x/policy"+version, managed)
+	w.refused(t, 501, "NotImplemented", "", "PATCH", "/certificates/x"+version, object{"policy": managed})
+	own := issue(t, "own", rsaKey(), w.clock.Now(), w.clock.Now().AddDate(1, 0, 0), nil, nil)
+	managed["secret_props"] = object{"contentType": keyvault.PKCS12}
+	w.refused(t, 501, "NotImplemented", "", "POST", "/certificates/y/import"+version, object{"value": pfxOf(t, rsaKey(), own), "policy": managed})
+}
+
+// What was emptied on purpose must not come back as a default.
+func TestEmptyListsOfAPolicyAreKept(t *testing.T) {
+	w := start(t)
+	w.must(t, 202, "POST", "/certificates/x/create", object{"policy": ecPolicy("Self")})
+	w.must(t, 200, "PATCH", "/certificates/x/policy", object{"lifetime_actions": []object{}, "x509_props": object{"ekus": []string{}, "key_usage": []string{}}})
+	empty := func(when string) {
+		t.Helper()
+		a := w.must(t, 200, "PATCH", "/certificates/x/policy", object{"key_props": object{"reuse_key": true}})
+		for _, list := range []any{a.at("lifetime_actions"), a.at("x509_props", "ekus"), a.at("x509_props", "key_usage")} {
+			if all, ok := list.([]any); !ok || len(all) > 0 {
+				t.Errorf("%s: %s", when, a.text)
+			}
+		}
+	}
+	empty("at first")
+	state, err := w.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Restore(state); err != nil {
+		t.Fatal(err)
+	}
+	empty("after a snapshot")
+	backup := w.must(t, 200, "POST", "/certificates/x/backup", nil).string("value")
+	w.must(t, 200, "DELETE", "/certificates/x", nil)
+	w.must(t, 204, "DELETE", "/deletedcertificates/x", nil)
+	w.must(t, 200, "POST", "/certificates/restore", object{"value": backup})
+	empty("after a backup")
+}
+
+func TestListsShowUnfinishedCertificatesWhenAsked(t *testing.T) {
+	w := start(t)
+	w.must(t, 202, "POST", "/certificates/done/create", object{"policy": ecPolicy("Self")})
+	w.must(t, 202, "POST", "/certificates/waiting/create", object{"policy": ecPolicy("Unknown")})
+	show := func(list string) {
+		t.Helper()
+		for option, want := range map[string]int{"": 1, "?includePending=false": 1, "?includePending=true": 2} {
+			if a := w.must(t, 200, "GET", list+option, nil); len(a.at("value").([]any)) != want {
+				t.Errorf("%s%s: %s, want %d", list, option, a.text, want)
+			}
+		}
+		w.refused(t, 400, "BadParameter", "", "GET", list+"?includePending=yes", nil)
+	}
+	show("/certificates")
+	w.must(t, 200, "DELETE", "/certificates/done", nil)
+	w.must(t, 200, "DELETE", "/certificates/waiting", nil)
+	show("/deletedcertificates")
+}
+
+func TestIssuersKeepTheirNames(t *testing.T) {
+	w := start(t)
+	w.must(t, 200, "PUT", "/certificates/issuers/MyCA", object{"provider": "DigiCert"})
+	want := w.url + "/certificates/issuers/MyCA"
+	list, err := json.Marshal(w.must(t, 200, "GET", "/certificates/issuers", nil).at("value"))
+	if err != nil || !strings.Contains(string(list), `"`+want+`"`) {
+		t.Errorf("list: %s %v", list, err)
+	}
+	for range 2 {
+		if a := w.must(t, 200, "GET", "/certificates/issuers/myca", nil); a.string("id") != want {
+			t.Errorf("issuer: %s", a.text)
+		}
+		state, err := w.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Restore(state); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What is said about a name does not depend on the body, which need not be read
+// to refuse it.
+func TestImportLooksAtTheNameFirst(t *testing.T) {
+	w := start(t)
+	w.must(t, 202, "POST", "/certificates/c/create", object{"policy": ecPolicy("Self")})
+	w.must(t, 200, "DELETE", "/certificates/c", nil)
+	w.refused(t, 409, "Conflict", "ObjectIsDeletedButRecoverable", "POST", "/certificates/c/import", object{"value": "no"})
+}
+
+// As the service answers, by the recordings that the tests of Azure's SDK for
+// JavaScript play back.
+func TestFirstVersionUnderWay(t *testing.T) {
+	w := start(t)
+	now := w.clock.Now()
+	p := ecPolicy("Unknown")
+	p["x509_props"] = object{"subject": "CN=x", "key_usage": []string{"digitalSignature", "keyEncipherment"}}
+	created := w.must(t, 202, "POST", "/certificates/x/create", object{"policy": p})
+	a := w.must(t, 200, "GET", "/certificates/x", nil)
+	if a.at("attributes", "enabled") != false || a.at("attributes", "nbf") != float64(now.Add(-10*time.Minute).Unix()) ||
+		a.at("attributes", "exp") != float64(now.AddDate(0, 12, 0).Unix()) || a.at("cer") != nil {
+		t.Errorf("under way: %s", a.text)
+	}
+	if a := w.must(t, 200, "GET", "/certificates/x/pending", nil); a.header.Get("Retry-After") != "10" {
+		t.Errorf("polling: Retry-After %q", a.header.Get("Retry-After"))
+	}
+	der, err := base64.StdEncoding.DecodeString(created.string("csr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var extensions []string
+	for _, e := range request.Extensions {
+		extensions = append(extensions, fmt.Sprintf("%s %v %x", e.Id, e.Critical, e.Value))
+	}
+	want := []string{"2.5.29.15 true 030205a0", "2.5.29.37 false 301406082b0601050507030106082b06010505070302", "2.5.29.19 false 3000"}
+	if !slices.Equal(extensions, want) {
+		t.Errorf("the request has the extensions %q, want %q", extensions, want)
+	}
+	w.must(t, 200, "PATCH", "/certificates/x/pending", object{"cancellation_requested": true})
+	if a := w.must(t, 200, "GET", "/certificates/x/pending", nil); a.header.Get("Retry-After") != "" {
+		t.Errorf("when it is over: Retry-After %q", a.header.Get("Retry-After"))
+	}
+}
+
+func TestLifetimeActionFollowsTheIssuer(t *testing.T) {
+	w := start(t)
+	w.must(t, 200, "PUT", "/certificates/issuers/ca", object{"provider": "Test"})
+	for issuer, want := range map[string]string{"Self": "AutoRenew", "ca": "AutoRenew", "unknown": "EmailContacts"} {
+		w.must(t, 202, "POST", "/certificates/of-"+issuer+"/create", object{"policy": ecPolicy(issuer)})
+		a := w.must(t, 200, "GET", "/certificates/of-"+issuer+"/policy", nil)
+		if got := fmt.Sprint(a.at("lifetime_actions")); !strings.Contains(got, "action_type:"+want) || !strings.Contains(got, "lifetime_percentage:80") {
+			t.Errorf("%s: %s", issuer, got)
+		}
+	}
 }

@@ -22,7 +22,7 @@ type grave[O any] struct {
 	Object  *O        `json:"object"`
 	Deleted time.Time `json:"deleted"`
 	Gone    time.Time `json:"gone"`  // when its retention ends
-	Ready   time.Time `json:"ready"` // when the deletion is done
+	Ready   time.Time `json:"ready"` // when the deletion is done; Gone, once it is purged
 }
 
 func newShelf[O any]() shelf[O] {
@@ -51,8 +51,12 @@ func (s *shelf[O]) free(k kind, name string, now time.Time) error {
 	return nil
 }
 
-// remove deletes an object, which takes the time settle.
+// remove deletes an object, which takes the time settle. One that is deleted
+// already cannot be found; the code is that of a read [K].
 func (s *shelf[O]) remove(k kind, name string, now time.Time, retention, settle time.Duration) (*grave[O], error) {
+	if g := s.Deleted[fold(name)]; g != nil && !now.Before(g.Ready) {
+		return nil, k.notFound(name)
+	}
 	if err := s.free(k, name, now); err != nil {
 		return nil, err
 	}
@@ -133,15 +137,17 @@ func (s *state) recoveryLevel() string {
 
 func (s *state) retention() time.Duration { return time.Duration(s.Retention) * 24 * time.Hour }
 
-// purge forgets a deleted object, unless the vault is protected from that.
-func purge[O any](s *state, on *shelf[O], k kind, name string, now time.Time) error {
-	if _, err := on.ready(k, name, now); err != nil {
+// purge forgets a deleted object, unless the vault is protected from that. Its
+// name is free only after the time settle, as users report.
+func purge[O any](s *state, on *shelf[O], k kind, name string, now time.Time, settle time.Duration) error {
+	g, err := on.ready(k, name, now)
+	if err != nil {
 		return err
 	}
 	if s.Protected {
 		return forbidden("", "Operation purge is not allowed because purge protection is enabled for this vault.")
 	}
-	delete(on.Deleted, fold(name))
+	g.Ready, g.Gone = now.Add(settle), now.Add(settle)
 	return nil
 }
 
@@ -177,12 +183,12 @@ func (v *Vault) deletedCertificate(name string) (kept[certificateView], error) {
 	return kept[certificateView]{g.Object.view(pick(g.Object.Versions, "")), g.deletion()}, nil
 }
 
-func (v *Vault) deletedCertificates() []kept[certificateView] {
+func (v *Vault) deletedCertificates(pendingToo bool) []kept[certificateView] {
 	now, unlock := v.lock()
 	defer unlock()
 	var all []kept[certificateView]
 	for _, g := range sorted(v.state.Certificates.Deleted) {
-		if !now.Before(g.Ready) {
+		if !now.Before(g.Ready) && (pendingToo || len(g.Object.Versions) > 0) {
 			all = append(all, kept[certificateView]{g.Object.view(pick(g.Object.Versions, "")), g.deletion()})
 		}
 	}
@@ -317,18 +323,18 @@ func (v *Vault) recoverKey(name string, settle time.Duration) (keyView, error) {
 	return keyView{k.Name, *pick(k.Versions, "")}, nil
 }
 
-// purge forgets a deleted object of a kind.
-func (v *Vault) purge(k kind, name string) error {
+// purge forgets a deleted object of a kind, which takes the time settle.
+func (v *Vault) purge(k kind, name string, settle time.Duration) error {
 	now, unlock := v.lock()
 	defer unlock()
 	switch s := &v.state; {
 	case k == certificateKind:
-		return purge(s, &s.Certificates, k, name, now)
+		return purge(s, &s.Certificates, k, name, now, settle)
 	case s.Certificates.Deleted[fold(name)] != nil:
 		return k.managed(name)
 	case k == secretKind:
-		return purge(s, &s.Secrets, k, name, now)
+		return purge(s, &s.Secrets, k, name, now, settle)
 	default:
-		return purge(s, &s.Keys, k, name, now)
+		return purge(s, &s.Keys, k, name, now, settle)
 	}
 }

@@ -3,6 +3,7 @@ package keyvault
 import (
 	"net/http"
 	"regexp"
+	"strings"
 )
 
 // issuer is who signs certificates for the vault, in Key Vault's own names. The
@@ -59,6 +60,17 @@ var providers = regexp.MustCompile(`(?i)^(DigiCert|GlobalSign|OneCert|OneCertV2-
 // mailForm is all that is asked of an address.
 var mailForm = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
 
+// issuer finds an issuer, and the name that it was given first; nil when there
+// is none. Names compare without regard to case.
+func (s *state) issuer(name string) (string, *issuer) {
+	for kept, i := range s.Issuers {
+		if strings.EqualFold(kept, name) {
+			return kept, i
+		}
+	}
+	return name, nil
+}
+
 func noIssuer(name string) *Refusal {
 	return refuse(http.StatusNotFound, "CertificateIssuerNotFound", "", "Issuer not found: %s", name)
 }
@@ -69,7 +81,7 @@ func (s *state) knownIssuer(p policy) error {
 	if p.issuer(issuerSelf) || p.issuer(issuerUnknown) {
 		return nil
 	}
-	i := s.Issuers[fold(p.Issuer.Name)]
+	_, i := s.issuer(p.Issuer.Name)
 	if i == nil {
 		return badParameter("Property policy.issuer.name has invalid value %s; the vault has no such issuer.", printable(p.Issuer.Name))
 	}
@@ -94,11 +106,11 @@ func (v *Vault) issuers() map[string]issuer {
 func (v *Vault) issuer(name string) (issuer, error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	i := v.state.Issuers[fold(name)]
+	kept, i := v.state.issuer(name)
 	if i == nil {
 		return issuer{}, noIssuer(name)
 	}
-	return i.answer(name), nil
+	return i.answer(kept), nil
 }
 
 func (i issuer) answer(name string) issuer {
@@ -115,7 +127,7 @@ func (v *Vault) setIssuer(name string, in issuer, update bool) (issuer, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := v.now()
-	old := v.state.Issuers[fold(name)]
+	name, old := v.state.issuer(name)
 	next := issuer{Provider: in.Provider, Credentials: in.Credentials, Details: in.Details}
 	switch {
 	case fold(name) == "self" || fold(name) == "unknown":
@@ -153,19 +165,19 @@ func (v *Vault) setIssuer(name string, in issuer, update bool) (issuer, error) {
 	if e := value(in.Attributes).Enabled; e != nil {
 		next.Attributes.Enabled = e
 	}
-	v.state.Issuers[fold(name)] = &next
+	v.state.Issuers[name] = &next
 	return next.answer(name), nil
 }
 
 func (v *Vault) deleteIssuer(name string) (issuer, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	i := v.state.Issuers[fold(name)]
+	kept, i := v.state.issuer(name)
 	if i == nil {
 		return issuer{}, noIssuer(name)
 	}
-	delete(v.state.Issuers, fold(name))
-	return i.answer(name), nil
+	delete(v.state.Issuers, kept)
+	return i.answer(kept), nil
 }
 
 // contacts returns who hears of the vault's certificates. That there are none

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"hash"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,14 +83,17 @@ func TestSignAndVerify(t *testing.T) {
 		case "PS":
 			valid = rsa.VerifyPSS(&public, test.hash, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
 		case "ES":
-			number := func(name string) *big.Int {
+			coordinate := func(name string) []byte {
 				b, err := base64.RawURLEncoding.DecodeString(key.string("key", name))
 				if err != nil {
 					t.Fatal(err)
 				}
-				return new(big.Int).SetBytes(b)
+				return b
 			}
-			public := &ecdsa.PublicKey{Curve: curveOf[test.key], X: number("x"), Y: number("y")}
+			public, err := ecdsa.ParseUncompressedPublicKey(curveOf[test.key], slices.Concat([]byte{4}, coordinate("x"), coordinate("y")))
+			if err != nil {
+				t.Fatal(err)
+			}
 			half := len(signature) / 2
 			valid = half == (public.Curve.Params().BitSize+7)/8 && ecdsa.Verify(public, digest, new(big.Int).SetBytes(signature[:half]), new(big.Int).SetBytes(signature[half:]))
 		}

@@ -149,6 +149,7 @@ func encrypt(k privateKey, alg string, plain []byte) ([]byte, error) {
 	}
 	var out []byte
 	if h == nil {
+		//lint:ignore SA1019 RSA1_5 is what the client asked for, and Key Vault offers it.
 		out, err = rsa.EncryptPKCS1v15(rand.Reader, &key.PublicKey, plain)
 	} else {
 		out, err = rsa.EncryptOAEP(h(), rand.Reader, &key.PublicKey, plain, nil)
@@ -167,6 +168,7 @@ func decrypt(k privateKey, alg string, sealed []byte) ([]byte, error) {
 	}
 	var out []byte
 	if h == nil {
+		//lint:ignore SA1019 RSA1_5 is what the client asked for, and Key Vault offers it.
 		out, err = rsa.DecryptPKCS1v15(rand.Reader, key, sealed)
 	} else {
 		out, err = rsa.DecryptOAEP(h(), nil, key, sealed, nil)

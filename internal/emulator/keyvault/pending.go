@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"math/bits"
 	"net/http"
 	"time"
 )
@@ -106,7 +107,6 @@ func (v *Vault) plan(name string, given *policy) (policy, privateKey, error) {
 	switch {
 	case given != nil:
 		p = policy{}.with(given).complete(now)
-		p.PlatformManaged = given.PlatformManaged
 	case c != nil:
 		p = c.Policy
 	default:
@@ -148,19 +148,32 @@ func (p policy) template() (*x509.Certificate, error) {
 	return t, nil
 }
 
-// signingRequest returns a PKCS#10 request, in DER.
+// signingRequest returns a PKCS#10 request, in DER. It asks for the extensions
+// that recorded requests of the service ask for.
 func signingRequest(p policy, key privateKey) ([]byte, error) {
 	t, err := p.template()
 	if err != nil {
 		return nil, err
 	}
 	request := &x509.CertificateRequest{RawSubject: t.RawSubject, ExtraExtensions: t.ExtraExtensions}
-	if len(t.UnknownExtKeyUsage) > 0 {
-		usages, err := asn1.Marshal(t.UnknownExtKeyUsage)
-		if err != nil {
-			return nil, fmt.Errorf("encoding the usages of a request: %w", err)
+	add := func(id int, critical bool, value any) {
+		var der []byte
+		if der, err = asn1.Marshal(value); err == nil {
+			request.ExtraExtensions = append(request.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, id}, Critical: critical, Value: der})
 		}
-		request.ExtraExtensions = append(request.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: usages})
+	}
+	if n := bits.Len(uint(t.KeyUsage)); n > 0 {
+		octets := []byte{bits.Reverse8(byte(t.KeyUsage)), bits.Reverse8(byte(t.KeyUsage >> 8))}
+		add(15, true, asn1.BitString{Bytes: octets[:(n+7)/8], BitLength: n})
+	}
+	if len(t.UnknownExtKeyUsage) > 0 && err == nil {
+		add(37, false, t.UnknownExtKeyUsage)
+	}
+	if err == nil {
+		add(19, false, struct{}{}) // basic constraints: not an authority
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encoding the extensions of a request: %w", err)
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, request, key.Signer)
 	if err != nil {
@@ -169,8 +182,14 @@ func signingRequest(p policy, key privateKey) ([]byte, error) {
 	return der, nil
 }
 
-// backdate is how long before it is made a certificate becomes valid [K].
+// backdate is how long before it is made a certificate becomes valid, by what
+// recorded answers of the service show.
 const backdate = 10 * time.Minute
+
+// validity returns the dates of a certificate that is made now.
+func (p policy) validity(now time.Time) (from, to time.Time) {
+	return now.Add(-backdate), now.AddDate(0, *p.X509.Months, 0)
+}
 
 // sign makes a certificate under a policy. Without an issuer it is self-signed.
 func (p policy) sign(key privateKey, now time.Time, issuer *x509.Certificate, issuerKey privateKey) (*x509.Certificate, error) {
@@ -182,7 +201,7 @@ func (p policy) sign(key privateKey, now time.Time, issuer *x509.Certificate, is
 	rand.Read(serial) // crypto/rand never fails.
 	serial[0] = serial[0]&0x3f | 0x40
 	t.SerialNumber = new(big.Int).SetBytes(serial)
-	t.NotBefore, t.NotAfter = now.Add(-backdate), now.AddDate(0, *p.X509.Months, 0)
+	t.NotBefore, t.NotAfter = p.validity(now)
 	if issuer == nil {
 		issuer, issuerKey = t, key
 	}

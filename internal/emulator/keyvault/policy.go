@@ -26,13 +26,14 @@ const (
 
 // policy says how the next version of a certificate is made, in Key Vault's own
 // names. One that is kept has all members but sans, curve and size as the kind
-// of key has them.
+// of key has them. A list that is empty was emptied by the client, and stays so;
+// one that is missing gets the default.
 type policy struct {
 	ID              string            `json:"id,omitempty"` // of answers
 	Key             *keyProps         `json:"key_props,omitempty"`
 	Secret          *secretProps      `json:"secret_props,omitempty"`
 	X509            *x509Props        `json:"x509_props,omitempty"`
-	Actions         []lifetimeAction  `json:"lifetime_actions,omitempty"`
+	Actions         []lifetimeAction  `json:"lifetime_actions,omitzero"`
 	Issuer          *issuerProps      `json:"issuer,omitempty"`
 	Attributes      *policyAttributes `json:"attributes,omitempty"`
 	PlatformManaged json.RawMessage   `json:"platformManaged,omitempty"`
@@ -53,8 +54,8 @@ type secretProps struct {
 type x509Props struct {
 	Subject string        `json:"subject,omitempty"`
 	Names   *subjectNames `json:"sans,omitempty"`
-	Usages  []string      `json:"ekus,omitempty"` // object identifiers
-	Uses    []string      `json:"key_usage,omitempty"`
+	Usages  []string      `json:"ekus,omitzero"` // object identifiers
+	Uses    []string      `json:"key_usage,omitzero"`
 	Months  *int          `json:"validity_months,omitempty"`
 }
 
@@ -99,14 +100,14 @@ func (p policy) with(change *policy) policy {
 		if c.Type != "" && c.Type != k.Type {
 			k.Type, k.Size, k.Curve = c.Type, 0, ""
 		}
+		if c.Curve != "" && c.Curve != k.Curve {
+			k.Curve, k.Size = c.Curve, 0
+		}
 		if c.Size != 0 {
 			k.Size = c.Size
 		}
 		if c.Reuse != nil {
 			k.Reuse = c.Reuse
-		}
-		if c.Curve != "" {
-			k.Curve = c.Curve
 		}
 		p.Key = &k
 	}
@@ -140,6 +141,9 @@ func (p policy) with(change *policy) policy {
 	}
 	if c := change.Attributes; c != nil && c.Enabled != nil {
 		p.Attributes = &policyAttributes{Enabled: c.Enabled, Created: value(p.Attributes).Created}
+	}
+	if change.PlatformManaged != nil {
+		p.PlatformManaged = change.PlatformManaged
 	}
 	return p
 }
@@ -200,9 +204,9 @@ func (p policy) complete(now time.Time) policy {
 	if p.Actions == nil {
 		action := lifetimeAction{}
 		action.Trigger.Percentage = new(80)
-		action.Action.Type = emailContacts
-		if strings.EqualFold(p.Issuer.Name, issuerSelf) {
-			action.Action.Type = autoRenew
+		action.Action.Type = autoRenew
+		if p.issuer(issuerUnknown) {
+			action.Action.Type = emailContacts
 		}
 		p.Actions = []lifetimeAction{action}
 	}

@@ -137,6 +137,7 @@ func TestDeleteRecoverPurge(t *testing.T) {
 			t.Errorf("%s: %s", live, a.text)
 		}
 		w.refused(t, 404, test.code, "", "GET", live, nil)
+		w.refused(t, 404, test.code, "", "DELETE", live, nil)
 		w.must(t, 200, "GET", gone, nil)
 		if a := w.must(t, 200, "GET", "/deleted"+test.collection, nil); len(a.at("value").([]any)) != 1 {
 			t.Errorf("deleted: %s", a.text)
@@ -170,8 +171,18 @@ func TestDeletionTakesTimeUnlessCalm(t *testing.T) {
 	w.must(t, 200, "POST", "/deletedsecrets/s/recover", nil)
 	w.refused(t, 404, "SecretNotFound", "", "GET", "/secrets/s", nil)
 	w.refused(t, 409, "Conflict", "ObjectIsBeingRecovered", "PUT", "/secrets/s", object{"value": "x"})
+	w.refused(t, 409, "Conflict", "ObjectIsBeingRecovered", "DELETE", "/secrets/s", nil)
 	w.clock.Add(time.Minute)
 	w.must(t, 200, "GET", "/secrets/s", nil)
+	w.must(t, 200, "DELETE", "/secrets/s", nil)
+	w.refused(t, 409, "Conflict", "ObjectIsBeingDeleted", "DELETE", "/secrets/s", nil)
+	w.clock.Add(time.Minute)
+	// A name that was purged is not free at once.
+	w.must(t, 204, "DELETE", "/deletedsecrets/s", nil)
+	w.refused(t, 404, "SecretNotFound", "", "GET", "/deletedsecrets/s", nil)
+	w.refused(t, 409, "Conflict", "ObjectIsBeingDeleted", "PUT", "/secrets/s", object{"value": "x"})
+	w.clock.Add(time.Minute)
+	w.must(t, 200, "PUT", "/secrets/s", object{"value": "x"})
 }
 
 func TestRetentionAndProtection(t *testing.T) {
@@ -283,4 +294,13 @@ func TestContacts(t *testing.T) {
 	w.must(t, 200, "PUT", "/certificates/contacts", object{"contacts": []object{{"email": "a@b.example", "name": "A", "phone": "1"}}})
 	w.must(t, 200, "DELETE", "/certificates/contacts", nil)
 	w.refused(t, 404, "ContactsNotFound", "", "GET", "/certificates/contacts", nil)
+}
+
+func TestBodiesAreObjects(t *testing.T) {
+	w := start(t)
+	w.must(t, 200, "PUT", "/secrets/s", object{"value": "x"})
+	for _, body := range []string{"", " ", "null", "[]", `"x"`, "{", "{}{}", `{"tags":1}`} {
+		w.refused(t, 400, "BadParameter", "", "PATCH", "/secrets/s", body)
+	}
+	w.must(t, 200, "PATCH", "/secrets/s", " {} ")
 }

@@ -38,7 +38,7 @@ type state struct {
 	Secrets      shelf[secret]      `json:"secrets"`
 	Keys         shelf[key]         `json:"keys"`
 
-	Issuers  map[string]*issuer `json:"issuers"` // by folded name
+	Issuers  map[string]*issuer `json:"issuers"` // by the name that each was given first
 	Contacts []contact          `json:"contacts,omitempty"`
 
 	Retention int    `json:"retention"` // of what is deleted, in days

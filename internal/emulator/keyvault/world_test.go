@@ -48,8 +48,12 @@ func start(t testing.TB, change ...func(*origin.Cloud)) *world {
 	w := &world{clock: emulatortest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))}
 	w.Vault = keyvault.New("contoso-vault", w.clock.Now)
 	w.Allow(somebody, "certificates/all", "certificates/purge", "secrets/all", "secrets/purge", "keys/all", "keys/purge")
+	public, ok := origin.LookupCloud("public")
+	if !ok {
+		t.Fatal("there is no public cloud")
+	}
 	w.cloud = &origin.Cloud{
-		Hosts: &origin.Hosts{}, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
+		Hosts: &origin.Hosts{Names: public.ForVault(w.Name)}, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
 		Chance: origin.NewChance(1, 1), Faults: origin.NewFaults(1, true), Calm: true,
 	}
 	for _, f := range change {
