@@ -19,7 +19,7 @@ import (
 // marked [K] no document tells, and the service may do it otherwise.
 
 const (
-	manageAudience = "https://manage.office.com"
+	manageAudience = "https://manage.office.com" // besides the cloud's own hosts; that it is one in every cloud, is [K]
 	readActivity   = "ActivityFeed.Read"
 	// publisher names the vendor of the client, on any call.
 	publisher = "PublisherIdentifier"
@@ -206,10 +206,11 @@ func (e *API) serveActivity(w http.ResponseWriter, r *http.Request, ops []activi
 	if ok, _ := e.requests.Take(c.pool(), e.Cloud.Now()); !ok {
 		return tooManyRequests(c)
 	}
-	c.fault = e.Cloud.Faults.Take(origin.Manage, op.name)
+	can := kinds(op.name)
+	c.fault = e.Cloud.Faults.Take(origin.Manage, op.name, can...)
 	switch {
 	case c.fault == nil:
-	case !suits(c.fault.Kind, op.name):
+	case !slices.Contains(can, c.fault.Kind):
 		return notEmulated("the fault %s of operation %s", c.fault.Kind, op.name)
 	case c.fault.Kind == AF429:
 		return tooManyRequests(c)
@@ -255,7 +256,8 @@ func routeActivity(r *http.Request, ops []activityOp) (*activityCall, activityOp
 // path. That 401 is the status of a missing permission is [K].
 func (e *API) authorizeActivity(w http.ResponseWriter, c *activityCall) error {
 	who, err := e.Tokens.Read(c.Request)
-	if err == nil && strings.TrimSuffix(who.Audience, "/") != manageAudience {
+	audiences := append(e.Cloud.Hosts.Bases(origin.Manage), manageAudience)
+	if err == nil && !slices.Contains(audiences, strings.TrimSuffix(who.Audience, "/")) {
 		err = fmt.Errorf("the token is for %s", who.Audience)
 	}
 	if err != nil {
@@ -276,9 +278,9 @@ func (e *API) authorizeActivity(w http.ResponseWriter, c *activityCall) error {
 		// The service says of a tenant whose auditing is turned off that it
 		// does not exist; with this code is [K].
 		return badActivity("AF20011", "Tenant %s does not exist.", c.tenantID)
-	case !slices.Contains(who.Roles, readActivity): // a person's token has scopes, which do not count
+	case !who.May(readActivity): // which the service publishes for applications and for people
 		return &activityError{http.StatusUnauthorized, "AF10001", fmt.Sprintf(
-			"The permission set (%s) sent in the request does not include the expected permission %s.", strings.Join(who.Roles, ","), readActivity)}
+			"The permission set (%s) sent in the request does not include the expected permission %s.", strings.Join(slices.Concat(who.Roles, who.Scopes), ","), readActivity)}
 	}
 	c.clientID = who.ClientID
 	return nil

@@ -2,6 +2,7 @@ package activity_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -31,7 +32,8 @@ func TestActivityAuthorization(t *testing.T) {
 		{"expired", map[string]any{"exp": c.clock.Now().Unix()}, tenantID, "401"},
 		{"no roles", map[string]any{"roles": nil}, tenantID, "401 AF10001"},
 		{"other role", map[string]any{"roles": []string{"ServiceHealth.Read"}}, tenantID, "401 AF10001"},
-		{"a person with the scope", map[string]any{"roles": nil, "scp": readActivity}, tenantID, "401 AF10001"},
+		{"a person with the scope", map[string]any{"roles": nil, "scp": readActivity}, tenantID, "200"},
+		{"a person with another scope", map[string]any{"roles": nil, "scp": "ServiceHealth.Read"}, tenantID, "401 AF10001"},
 		{"other tenant in the path", nil, other, "400 AF20010"},
 		{"unknown tenant in both", map[string]any{"tid": other}, other, "400 AF20011"},
 		{"domain in the path", nil, "contoso.onmicrosoft.com", "400 AF20013"},
@@ -44,6 +46,26 @@ func TestActivityAuthorization(t *testing.T) {
 	}
 	if a := c.send("GET", c.root+feedPath+"subscriptions/list", ""); a.Status != http.StatusUnauthorized {
 		t.Errorf("without a token: %d", a.Status)
+	}
+}
+
+// Each cloud has hosts of its own, for which tokens are.
+func TestAudienceIsOfTheCloud(t *testing.T) {
+	c := mustStartFeed(t, tenant.AuditOptions{})
+	for _, names := range origin.Clouds {
+		c.cloud.Hosts.Names = names
+		for _, other := range origin.Clouds {
+			for _, host := range other.Manage {
+				want := "401"
+				if other.Cloud == names.Cloud || host == "manage.office.com" {
+					want = "200"
+				}
+				a := c.send("GET", c.root+feedPath+"subscriptions/list", "", "Authorization", "Bearer "+c.token(map[string]any{"aud": "https://" + host}))
+				if a.code() != want {
+					t.Errorf("in the cloud %s a token for %s: %s, want %s", names.Cloud, host, a.code(), want)
+				}
+			}
+		}
 	}
 }
 
@@ -163,8 +185,15 @@ func TestActivityFaults(t *testing.T) {
 	if a := with(activity.Gone, 0, blob); a.code() != "400 AF20051" {
 		t.Errorf("Gone: %s", a.code())
 	}
-	if a := with(activity.Gone, 0, content); a.Status != http.StatusNotImplemented {
+	c.cloud.Faults.Inject(origin.Fault{API: "manage", Operation: "content", Kind: activity.Gone, Times: 1})
+	if a := c.get(content); a.Status != http.StatusNotImplemented {
 		t.Errorf("a fault that does not suit: %s", a.code())
+	}
+	if a := with(activity.Gone, 0, content); a.code() != "200" {
+		t.Errorf("a fault of blobs meets a listing: %s", a.code())
+	}
+	if a := c.get(blob); a.code() != "400 AF20051" {
+		t.Errorf("it does not wait for a blob: %s", a.code())
 	}
 	if a := with(origin.Truncated, 0, blob); a.Status != http.StatusOK || a.Text != `[{"Id":"1"}` {
 		t.Errorf("Truncated: %d %q", a.Status, a.Text)
@@ -205,6 +234,26 @@ func TestActivityFaults(t *testing.T) {
 	}
 	if a := c.get(blob); a.Text != `[{"Id":"1"},{"Id":"2"}]` {
 		t.Errorf("after the faults: %q", a.Text)
+	}
+}
+
+// A blob without end goes on as long as somebody reads.
+func TestEndlessGoesOn(t *testing.T) {
+	c := mustStartFeed(t, tenant.AuditOptions{Calm: true})
+	id := c.audit.AddBlob("DLP.All", c.clock.Now().Add(-time.Hour), []byte(`[]`))
+	c.cloud.Faults.Inject(origin.Fault{API: "manage", Kind: activity.Endless})
+	r, err := http.NewRequestWithContext(t.Context(), "GET", c.root+feedPath+"audit/"+id, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+c.token(nil))
+	resp, err := c.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if n, err := io.CopyN(io.Discard, resp.Body, 16<<20); err != nil {
+		t.Errorf("it ends after %d bytes: %v", n, err)
 	}
 }
 

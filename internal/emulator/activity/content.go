@@ -70,19 +70,12 @@ func describeContent(b tenant.Blob, base, tenantID string) contentBody {
 const foreignOrigin = "https://manage.fabrikam.example"
 
 func (e *API) listContent(w http.ResponseWriter, c *activityCall) error {
-	contentType, err := c.contentType()
+	page, err := e.page(c)
 	if err != nil {
 		return err
-	}
-	page, err := e.page(c, contentType)
-	if err != nil {
-		return err
-	}
-	if !e.Audit.Subscribed(contentType) {
-		return noSubscription()
 	}
 	if page.Number == 0 {
-		page.Listing = e.Audit.List(contentType, page.Start, page.End)
+		page.Listing = e.Audit.List(page.ContentType, page.Start, page.End)
 	}
 	base, repeat, kind := e.Cloud.Hosts.Base(c.Request, origin.Manage), page.Repeat, c.faultKind()
 	if kind == RepeatPage {
@@ -158,14 +151,29 @@ func decodePage(s string) (p pageToken, ok bool) {
 	return p, json.Unmarshal(text, &p) == nil && p.Number > 0
 }
 
-// page returns which page a call asks for: the first of a window, whose Number
-// is zero, or the one that nextPage names. The window may then be left out; if
-// it is there it must be the same.
-func (e *API) page(c *activityCall, contentType string) (pageToken, error) {
-	if !c.query.Has("nextPage") {
-		start, end, err := e.window(c)
-		return pageToken{Listing: tenant.Listing{Start: start, End: end}}, err
+// page returns which page a call asks for, of a content type that is subscribed
+// to: the first of a window, whose Number is zero, or the one that nextPage
+// names.
+func (e *API) page(c *activityCall) (p pageToken, err error) {
+	contentType, err := c.contentType()
+	if err != nil {
+		return p, err
 	}
+	if c.query.Has("nextPage") {
+		p, err = c.nextPage(contentType)
+	} else {
+		p.ContentType = contentType
+		p.Start, p.End, err = e.window(c)
+	}
+	if err == nil && !e.Audit.Subscribed(contentType) {
+		err = noSubscription()
+	}
+	return p, err
+}
+
+// nextPage returns the page that nextPage names. The window may be left out; if
+// it is there it must be the same.
+func (c *activityCall) nextPage(contentType string) (pageToken, error) {
 	p, ok := decodePage(c.query.Get("nextPage"))
 	for name, want := range map[string]time.Time{"startTime": p.Start, "endTime": p.End} {
 		if !c.query.Has(name) {

@@ -1,6 +1,7 @@
 package activity
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 	"strconv"
@@ -14,7 +15,7 @@ const (
 	AF429       origin.FaultKind = "af429"        // any operation: 403 with code AF429 and without Retry-After
 	NotArray    origin.FaultKind = "not-array"    // content, blob: JSON, but an object
 	NotJSON     origin.FaultKind = "not-json"     // content, blob: an HTML page with status 200
-	Endless     origin.FaultKind = "endless"      // blob: a well-formed array of about Bytes bytes
+	Endless     origin.FaultKind = "endless"      // blob: a well-formed array of about Bytes bytes; 0 means a GiB
 	Gone        origin.FaultKind = "gone"         // blob: AF20051, as if the content had expired
 	RepeatPage  origin.FaultKind = "repeat-page"  // content: NextPageUri leads to the same page, and so on forever
 	ForeignLink origin.FaultKind = "foreign-link" // content: NextPageUri and all contentUri lead to another host
@@ -28,19 +29,15 @@ func (c *activityCall) faultKind() origin.FaultKind {
 	return c.fault.Kind
 }
 
-// suits reports whether an operation can carry out a fault of a kind.
-func suits(k origin.FaultKind, operation string) bool {
-	switch k {
-	case AF429:
-		return true
-	case NotArray, NotJSON:
-		return operation == "content" || operation == "blob"
-	case Endless, Gone:
-		return operation == "blob"
-	case RepeatPage, ForeignLink:
-		return operation == "content"
+// kinds are those that an operation can carry out.
+func kinds(operation string) []origin.FaultKind {
+	switch operation {
+	case "content":
+		return []origin.FaultKind{AF429, NotArray, NotJSON, RepeatPage, ForeignLink}
+	case "blob":
+		return []origin.FaultKind{AF429, NotArray, NotJSON, Endless, Gone}
 	}
-	return false
+	return []origin.FaultKind{AF429}
 }
 
 // spoiled says what to answer in place of content.
@@ -56,7 +53,7 @@ var spoiled = map[origin.FaultKind]func(w http.ResponseWriter, f *origin.Fault) 
 	},
 	Endless: func(w http.ResponseWriter, f *origin.Fault) error {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		return writeEndless(w, f.Bytes)
+		return writeEndless(w, cmp.Or(f.Bytes, 1<<30))
 	},
 }
 

@@ -188,23 +188,16 @@ type attemptBody struct {
 // listNotifications lists what was sent in a window. That the window is on when
 // it was sent is [K].
 func (e *API) listNotifications(w http.ResponseWriter, c *activityCall) error {
-	contentType, err := c.contentType()
+	page, err := e.page(c)
 	if err != nil {
 		return err
-	}
-	page, err := e.page(c, contentType)
-	if err != nil {
-		return err
-	}
-	if !e.Audit.Subscribed(contentType) {
-		return noSubscription()
 	}
 	size := notificationPage
 	if !e.Audit.Calm() {
 		size = 7 // as small as the pages of content
 	}
 	base := e.Cloud.Hosts.Base(c.Request, origin.Manage)
-	sent, next := e.attempted(contentType, page.Start, page.End, page.Offset, size)
+	sent, next := e.attempted(page.ContentType, page.Start, page.End, page.Offset, size)
 	list := make([]attemptBody, len(sent))
 	for i, a := range sent {
 		status := "failed"
@@ -214,7 +207,7 @@ func (e *API) listNotifications(w http.ResponseWriter, c *activityCall) error {
 		list[i] = attemptBody{describeContent(a.blob, base, c.tenantID), a.sent.UTC().Format(activityTime), status}
 	}
 	if next > 0 {
-		page.ContentType, page.Number, page.Offset, page.Notifications = contentType, 1, next, true
+		page.Number, page.Offset, page.Notifications = 1, next, true
 		w.Header().Set("NextPageUri", e.nextPageURI(base, c.tenantID, "notifications", page))
 	}
 	origin.WriteJSON(w, http.StatusOK, list)

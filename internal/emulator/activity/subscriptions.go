@@ -83,7 +83,7 @@ func (e *API) startSubscription(w http.ResponseWriter, c *activityCall) error {
 	return nil
 }
 
-func (e *API) stopSubscription(_ http.ResponseWriter, c *activityCall) error {
+func (e *API) stopSubscription(w http.ResponseWriter, c *activityCall) error {
 	contentType, err := c.contentType()
 	if err != nil {
 		return err
@@ -91,7 +91,8 @@ func (e *API) stopSubscription(_ http.ResponseWriter, c *activityCall) error {
 	if err := e.Audit.StopSubscription(contentType); err != nil {
 		return noSubscription()
 	}
-	return nil // 200 with an empty body
+	w.WriteHeader(http.StatusOK) // with an empty body
+	return nil
 }
 
 // listSubscriptions answers with all that were ever started; a stopped one is

@@ -91,7 +91,7 @@ func (e *API) answerOne(r *http.Request, who token.Caller, one batchRequest) (*a
 	if one.Path != "/query" || one.Method != http.MethodPost {
 		return nil, notEmulated("%s %s in a batch", origin.Printable(one.Method), origin.Printable(one.Path))
 	}
-	fault := e.Cloud.Faults.Take(origin.Logs, "batch")
+	fault := e.Cloud.Faults.Take(origin.Logs, "batch", Partial, Timeout)
 	if fault != nil && fault.Kind == Timeout {
 		return nil, timedOut()
 	}

@@ -218,7 +218,7 @@ func (e *API) serveQuery(w http.ResponseWriter, r *http.Request, who token.Calle
 	if err := e.authorize(r, who, kind, id); err != nil {
 		return err
 	}
-	fault := e.Cloud.Faults.Take(origin.Logs, operation(r))
+	fault := e.Cloud.Faults.Take(origin.Logs, operation(r), Partial, Timeout)
 	if fault != nil && fault.Kind == Timeout {
 		return timedOut()
 	}

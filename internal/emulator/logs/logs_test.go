@@ -426,7 +426,7 @@ func TestFaults(t *testing.T) {
 	if a := w.ask("pageViews", "P1D"); a.code() != "503 ServiceUnavailable" {
 		t.Errorf("Unavailable: %s", a.code())
 	}
-	w.api.Cloud.Faults.Inject(origin.Fault{API: origin.Logs, Kind: "unheard-of", Times: 1})
+	w.api.Cloud.Faults.Inject(origin.Fault{API: origin.Logs, Operation: "appQuery", Kind: "unheard-of", Times: 1})
 	if a := w.ask("pageViews", "P1D"); a.code() != "501 NotImplemented" {
 		t.Errorf("a fault that is not known: %s", a.code())
 	}

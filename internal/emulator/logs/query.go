@@ -45,7 +45,8 @@ type Column struct {
 // recognizer is a query and what its texts look like.
 type recognizer struct {
 	Query
-	text *regexp.Regexp
+	text     *regexp.Regexp
+	literals []string // which placeholder each of the text's groups stands for
 }
 
 const (
@@ -53,13 +54,15 @@ const (
 	countLiteral = `([0-9]{1,9})`
 )
 
+var placeholder = regexp.MustCompile(`\{time\}|\{count\}`)
+
 func recognizers(queries []Query) []recognizer {
 	all := make([]recognizer, len(queries))
 	for i, q := range queries {
 		text := regexp.QuoteMeta(normalize(q.Text))
 		text = strings.ReplaceAll(text, regexp.QuoteMeta("{time}"), timeLiteral)
 		text = strings.ReplaceAll(text, regexp.QuoteMeta("{count}"), countLiteral)
-		all[i] = recognizer{q, regexp.MustCompile("^" + text + "$")}
+		all[i] = recognizer{q, regexp.MustCompile("^" + text + "$"), placeholder.FindAllString(q.Text, -1)}
 	}
 	return all
 }
@@ -85,9 +88,9 @@ func (e *API) run(q *request, kind string) (Table, error) {
 			continue
 		}
 		p := Parameters{From: q.from, To: q.to, Traffic: e.Traffic, Now: e.Cloud.Now()}
-		for _, literal := range m[1:] {
-			if n, err := strconv.Atoi(literal); err == nil && strings.Contains(known.Text, "{count}") {
-				p.Count = n
+		for i, literal := range m[1:] {
+			if known.literals[i] == "{count}" {
+				p.Count, _ = strconv.Atoi(literal) // up to nine digits
 				continue
 			}
 			at, ok := parseTime(literal)
@@ -192,7 +195,7 @@ func inNoOrder(t Table, p Parameters) Table {
 		return t
 	}
 	const machines = 3
-	var rows [][]any
+	rows := make([][]any, 0, len(t.Rows)) // never nil, which would be null
 	for i := range machines {
 		for j := machines - 1 - i; j < len(t.Rows); j += machines {
 			rows = append(rows, t.Rows[j])

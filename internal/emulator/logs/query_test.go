@@ -218,6 +218,32 @@ func TestUnkindTraffic(t *testing.T) {
 	}
 }
 
+// An answer without rows has an empty list of them, in whatever order they were
+// to come.
+func TestNoRowsAreAnEmptyList(t *testing.T) {
+	for _, calm := range []bool{true, false} {
+		w := start(t, func(a *logs.API) { a.Traffic = traffic(calm) })
+		for _, query := range []string{"pageViews", "pageViews | take 3", "pageViews | order by timestamp desc", "traces"} {
+			if a := w.ask(query, "2020-01-01/P1D"); a.code() != "200" || !strings.Contains(a.Text, `"rows":[]`) {
+				t.Errorf("calm %t, %s: %s %.300s", calm, query, a.code(), a.Text)
+			}
+		}
+	}
+}
+
+// A time is a time and a count a count, also where both are digits alone.
+func TestDigitsAloneAreNoTime(t *testing.T) {
+	w := start(t)
+	for _, query := range []string{
+		"pageViews | where timestamp >= datetime(2026) | order by timestamp asc | take 5",
+		"pageViews | where timestamp >= datetime(2026-11-11) and timestamp < datetime(20261118) | take 5",
+	} {
+		if a := w.ask(query, "P1D"); a.code() != "400 BadArgumentError SyntaxError" {
+			t.Errorf("%s: %s %.300s", query, a.code(), a.Text)
+		}
+	}
+}
+
 // Nothing is older than the tracker, nor than 90 days.
 func TestTrafficIsKept(t *testing.T) {
 	w := start(t)

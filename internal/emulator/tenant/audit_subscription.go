@@ -3,6 +3,7 @@ package tenant
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -74,14 +75,27 @@ func (s spans) covers(ms int64) bool {
 	return false
 }
 
+// begin and end turn it on or off from a time on. What the clock said later
+// than that, before it was set back, is forgotten.
 func (s spans) begin(now time.Time) spans {
-	return append(s[:len(s):len(s)], span{now.UnixMilli(), math.MaxInt64})
+	from := now.UnixMilli()
+	for len(s) > 0 && s[len(s)-1].to >= from {
+		from = min(from, s[len(s)-1].from)
+		s = s[:len(s)-1]
+	}
+	return append(s[:len(s):len(s)], span{from, math.MaxInt64})
 }
 
 func (s spans) end(now time.Time) spans {
-	ended := append(spans(nil), s...)
-	ended[len(ended)-1].to = now.UnixMilli()
-	return ended
+	to := now.UnixMilli()
+	for len(s) > 0 && s[len(s)-1].from >= to {
+		s = s[:len(s)-1]
+	}
+	s = slices.Clone(s)
+	if last := len(s) - 1; last >= 0 {
+		s[last].to = min(s[last].to, to)
+	}
+	return s
 }
 
 // Subscriptions returns the subscriptions that were ever started.
@@ -143,8 +157,8 @@ func (l *AuditLog) mayStart(contentType string, webhook *Webhook) (*subscription
 		return nil, ErrNotSubscribed
 	}
 	s, now := &l.feeds[t].subscription, l.Now()
-	switch {
-	case !s.lastStart.IsZero() && now.Sub(s.lastStart) < startInterval:
+	switch since := now.Sub(s.lastStart); {
+	case since >= 0 && since < startInterval: // below 0 the clock was set back
 		return nil, ErrStartedLately
 	case s.spans.on() && s.webhook.same(webhook, now):
 		return nil, ErrAlreadyEnabled

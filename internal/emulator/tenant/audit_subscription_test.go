@@ -285,3 +285,64 @@ func TestSnapshotAndRestore(t *testing.T) {
 		t.Errorf("a bad snapshot left its mark: %v %s", err, again)
 	}
 }
+
+// What is started and stopped while the clock is set back can be kept, and
+// content belongs to the reader as the last of it says.
+func TestSubscriptionsOfASteppedClock(t *testing.T) {
+	c := newClock()
+	o := testOptions(c)
+	o.Calm = true
+	l := NewAuditLog(o)
+	const kind = "Audit.General"
+	shown := func(at time.Time) bool {
+		t.Helper()
+		l.AddBlob(kind, at, []byte("[]"))
+		now := c.Now()
+		c.add(at.Add(time.Hour).Sub(now))
+		defer func() { c.add(now.Sub(c.Now())) }()
+		return len(listAll(t, l, kind, at, at.Add(time.Second))) > 0
+	}
+	kept := func() {
+		t.Helper()
+		saved, err := l.Snapshot()
+		if err == nil {
+			err = NewAuditLog(o).Restore(saved)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	begun := c.Now()
+	if err := l.StopSubscription(kind); err != nil {
+		t.Fatal(err)
+	}
+	l.Record(false)
+	c.add(-2 * time.Hour)
+	if err := l.StartSubscription(kind, nil); err != nil {
+		t.Fatal(err)
+	}
+	l.Record(true)
+	kept()
+	for _, after := range []time.Duration{-3 * time.Hour, -time.Hour, time.Hour} {
+		if !shown(begun.Add(after)) {
+			t.Errorf("started: content of %s is not listed", after)
+		}
+	}
+	c.add(-4 * time.Hour)
+	if err := l.StopSubscription(kind); err != nil {
+		t.Fatal(err)
+	}
+	kept()
+	if shown(begun.Add(-time.Hour + time.Second)) {
+		t.Error("stopped: content of later is listed")
+	}
+	if err := l.StartSubscription(kind, nil); err != nil {
+		t.Errorf("starting four hours before the last start: %v", err)
+	}
+	c.add(-2 * time.Hour)
+	l.Record(false)
+	if l.Recording() {
+		t.Error("auditing is on")
+	}
+	kept()
+}

@@ -103,3 +103,10 @@ func TestName(t *testing.T) {
 		t.Error("a name without a letter makes a domain")
 	}
 }
+
+func TestNoReplicaLagsBehindANewTenant(t *testing.T) {
+	tn := mustNew(t, Options{})
+	if _, ok := tn.Directory.View(lookBack).ApplicationByAppID(tn.Client().ClientID); !ok {
+		t.Error("a replica that lags does not know the client")
+	}
+}
