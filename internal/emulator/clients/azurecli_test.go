@@ -30,6 +30,11 @@ func testAzureCLI(t *testing.T, w *world) {
 	if len(organization.Value) != 1 || organization.Value[0].ID != w.Tenant.ID {
 		t.Errorf("the organization is %+v", organization)
 	}
+	var tenants struct{ Value []struct{ TenantID string } }
+	az.answer(&tenants, "rest", "--url", "https://management.azure.com/tenants?api-version=2020-01-01")
+	if len(tenants.Value) != 1 || tenants.Value[0].TenantID != w.Tenant.ID {
+		t.Errorf("the tenants are %+v", tenants)
+	}
 	var names []string
 	az.answer(&names, "ad", "app", "list", "--all", "--query", "[].displayName")
 	if n := len(w.Tenant.Directory.View(0).Applications()); len(names) != n {

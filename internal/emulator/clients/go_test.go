@@ -13,6 +13,7 @@ import (
 	"errors"
 	"math/big"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -311,7 +312,10 @@ func azkeysSigns(t *testing.T, w *world) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public := &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(key.Key.X), Y: new(big.Int).SetBytes(key.Key.Y)}
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, key.Key.X, key.Key.Y))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(raw.Result) != 64 || !ecdsa.Verify(public, digest[:], new(big.Int).SetBytes(raw.Result[:32]), new(big.Int).SetBytes(raw.Result[32:])) {
 		t.Error("the signature of the elliptic-curve key is wrong")
 	}

@@ -258,6 +258,7 @@ func azcoreKeepsRelations(t *testing.T, w *world) {
 	if got := s.do(get, "/servicePrincipals(appId='"+app.AppID+"')", nil); got.ID != sp.ID {
 		t.Errorf("the service principal is %s, want %s", got.ID, sp.ID)
 	}
+	s.do(get, spAt+"/displayName", nil)
 	if got := s.do(get, "/directoryObjects/"+sp.ID, nil); got.ID != sp.ID {
 		t.Errorf("the object is %s, want %s", got.ID, sp.ID)
 	}
