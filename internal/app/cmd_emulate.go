@@ -252,13 +252,13 @@ func (p *program) emulate(cmd *cobra.Command, o *emulateOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	p.introduce(e, t, o)
 	text := emulator.ShellExports(variables)
 	if o.envFile == "" {
 		fmt.Fprint(p.Out, text)
-	} else if err := writeWhole(o.envFile, text); err != nil {
-		return err
+	} else if err := emulator.WritePrivate(o.envFile, []byte(text)); err != nil {
+		return failWith(exitUsage, "--env-file: %w", err)
 	}
+	p.introduce(e, t, o) // which says that the file is there
 	<-cmd.Context().Done()
 	for _, f := range e.Faults() {
 		if f.Happened > 0 {
@@ -300,14 +300,4 @@ func (p *program) introduce(e *emulator.Emulator, t *tenant.Tenant, o *emulateOp
 	if e.Proxy() != "" {
 		fmt.Fprintf(p.Err, "Or lead one through the proxy, which trusts the CA:  HTTPS_PROXY=%s SSL_CERT_FILE=%s client\n", e.Proxy(), filepath.Join(o.dir, "ca.pem"))
 	}
-}
-
-// writeWhole writes a file that others may be waiting for: it appears complete.
-// It can be read by its owner only, since the variables name a password.
-func writeWhole(path, text string) error {
-	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
-	if err := os.WriteFile(tmp, []byte(text), fs.FileMode(0o600)); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }

@@ -45,7 +45,7 @@ func (e *Emulator) WriteClient(dir string) ([]string, error) {
 		name    string
 		content []byte
 	}{{caFile, e.CA()}, {pemFile, pair}, {pfxFile, pfx}} {
-		if err := writePrivate(f.name, f.content); err != nil {
+		if err := WritePrivate(f.name, f.content); err != nil {
 			return nil, fmt.Errorf("writing the client's files: %w", err)
 		}
 	}
@@ -104,9 +104,9 @@ func ShellExports(variables []string) string {
 	return b.String()
 }
 
-// writePrivate writes a file that its owner alone can read, whole or not at
-// all.
-func writePrivate(name string, content []byte) (err error) {
+// WritePrivate writes a file that its owner alone can read, whole or not at
+// all: who waits for it finds it complete.
+func WritePrivate(name string, content []byte) (err error) {
 	// CreateTemp makes the file with mode 0600.
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {

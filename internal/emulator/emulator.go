@@ -27,6 +27,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -402,13 +403,22 @@ func (e *Emulator) leave() {
 }
 
 // admit counts the requests that a handler answers, so that Close can wait for
-// them.
+// them, and logs it when one panics: a client sees no more than the connection's
+// end.
 func (e *Emulator) admit(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !e.enter() {
 			panic(http.ErrAbortHandler)
 		}
 		defer e.leave()
+		defer func() {
+			if p := recover(); p != nil {
+				if p != http.ErrAbortHandler {
+					e.cloud.Log.Error("panic, which is a mistake of the emulator's", "request", origin.Describe(r), "panic", p, "stack", string(debug.Stack()))
+				}
+				panic(p)
+			}
+		}()
 		h.ServeHTTP(w, r)
 	})
 }

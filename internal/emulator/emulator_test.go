@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,29 @@ func TestCloseTwiceAndDuringAnAnswer(t *testing.T) {
 	}
 	if err := <-failed; err == nil {
 		t.Error("the answer under way was not cut")
+	}
+}
+
+// A mistake of the emulator's is seen by who runs it, and an answer that is cut
+// on purpose is none.
+func TestPanicsAreLogged(t *testing.T) {
+	var log strings.Builder
+	e := emulatortest.Start(t, nil, func(o *emulator.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	for _, test := range []struct {
+		value any
+		want  bool
+	}{{"odd", true}, {http.ErrAbortHandler, false}} {
+		log.Reset()
+		h := e.Admit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(test.value) }))
+		got := func() (p any) {
+			defer func() { p = recover() }()
+			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/path?code=secret", nil))
+			return nil
+		}()
+		logged := strings.Contains(log.String(), "level=ERROR") && strings.Contains(log.String(), "GET /path with query code") && strings.Contains(log.String(), "TestPanicsAreLogged")
+		if got != test.value || logged != test.want || strings.Contains(log.String(), "secret") {
+			t.Errorf("%v: panics with %v, and logs %q", test.value, got, log.String())
+		}
 	}
 }
 

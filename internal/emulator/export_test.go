@@ -37,3 +37,6 @@ func ControlRoutes() (all [][2]string) {
 	}
 	return all
 }
+
+// Admit returns a handler as the emulator serves it.
+func (e *Emulator) Admit(h http.Handler) http.Handler { return e.admit(h) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,6 +109,9 @@ func parseState(text []byte) (*State, error) {
 			return nil, fmt.Errorf("it is damaged: %s is missing", name)
 		}
 	}
+	if !x509.NewCertPool().AppendCertsFromPEM([]byte(k.CA)) {
+		return nil, errors.New("it is damaged: the certificate of the authority cannot be read")
+	}
 	if _, err := k.pair(); err != nil {
 		return nil, errors.New("it is damaged: the server's certificate and key cannot be read")
 	}
@@ -164,7 +168,7 @@ func (e *Emulator) Save() error {
 	}
 	text, err := json.MarshalIndent(s, "", "\t")
 	if err == nil {
-		err = writePrivate(e.stateFile, append(text, '\n'))
+		err = WritePrivate(e.stateFile, append(text, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("saving the state: %w", err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,7 @@ func TestStateThatCannotBeRead(t *testing.T) {
 		"unknown":    strings.Replace(string(good), `"version": 1`, `"version": 1, "colour": "blue"`, 1),
 		"no tenant":  `{"format":"reeve emulated tenant","version":1}`,
 		"no key":     strings.Replace(string(good), "BEGIN PRIVATE KEY", "BEGIN NOTHING", 1),
+		"no CA":      regexp.MustCompile(`"ca": "[^"]*"`).ReplaceAllString(string(good), `"ca": ""`),
 		"no address": strings.Replace(string(good), `"addresses": [`, `"addresses": [], "x": [`, 1),
 	} {
 		other := filepath.Join(dir, "other.json")

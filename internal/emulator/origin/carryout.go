@@ -48,7 +48,7 @@ func (f *Fault) carryOut(w http.ResponseWriter, r *http.Request, a API, c *Cloud
 		a.Handler.ServeHTTP(held, r)
 		held.finish()
 	case Slow:
-		if !pause(r.Context(), f.Delay) {
+		if !pause(w, r, f.Delay) {
 			panic(http.ErrAbortHandler) // Returning would answer 200.
 		}
 		a.Handler.ServeHTTP(w, r)

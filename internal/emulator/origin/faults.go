@@ -37,8 +37,8 @@ var Kinds = []FaultKind{
 
 // Fault is something that goes wrong on purpose, on the calls that it matches.
 type Fault struct {
-	API       string // authority, graph, vault, manage, logs or identity; any when empty
-	Operation string // such as token, certificate, secret, content, blob; any when empty
+	API       string // one of APIs; any when empty
+	Operation string // such as token, certificate, secret, content, blob; any that can meet the kind when empty
 	Kind      FaultKind
 
 	After int // so many matching calls are spared first
@@ -136,12 +136,15 @@ func (f *Faults) Counts() []FaultCount {
 	return all
 }
 
-// Take returns the fault that is due for an operation of an API, among those of
-// kinds that only the API itself can carry out, or nil.
-func (f *Faults) Take(api, operation string) *Fault {
+// Take returns the fault that is due for an operation of an API, or nil, among
+// those of kinds that no other API knows. The kinds are those that the operation
+// can carry out; one that cannot, and that the fault names, has to say so.
+func (f *Faults) Take(api, operation string, kinds ...FaultKind) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.take(api, operation, false)
+	return f.take(api, operation, func(fault *Fault) bool {
+		return !slices.Contains(Kinds, fault.Kind) && (slices.Contains(kinds, fault.Kind) || fault.Operation != "")
+	})
 }
 
 // Generic returns the fault due for a call among the kinds that any API can
@@ -149,7 +152,7 @@ func (f *Faults) Take(api, operation string) *Fault {
 func (f *Faults) Generic(api, operation string) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if fault := f.take(api, operation, true); fault != nil {
+	if fault := f.take(api, operation, func(fault *Fault) bool { return slices.Contains(Kinds, fault.Kind) }); fault != nil {
 		return fault
 	}
 	var due *Fault
@@ -174,9 +177,9 @@ func (f *Faults) Generic(api, operation string) *Fault {
 }
 
 // take is called with the mutex held.
-func (f *Faults) take(api, operation string, generic bool) *Fault {
+func (f *Faults) take(api, operation string, wanted func(*Fault) bool) *Fault {
 	for _, i := range f.injects {
-		if slices.Contains(Kinds, i.Fault.Kind) != generic || !i.Fault.matches(api, operation) {
+		if !wanted(&i.Fault) || !i.Fault.matches(api, operation) {
 			continue
 		}
 		if fault := i.due(); fault != nil {

@@ -74,17 +74,38 @@ func TestTakeLeavesGenericKinds(t *testing.T) {
 	f := origin.NewFaults(1, true)
 	f.Inject(origin.Fault{API: origin.Manage, Operation: "content", Kind: origin.Throttle})
 	f.Inject(origin.Fault{API: origin.Manage, Operation: "content", Kind: "repeat-page", Times: 1, Bytes: 9})
-	if got := f.Take(origin.Manage, "blob"); got != nil {
+	if got := f.Take(origin.Manage, "blob", "repeat-page"); got != nil {
 		t.Errorf("for another operation: %+v", got)
 	}
-	if got := f.Take(origin.Manage, "content"); got == nil || got.Kind != "repeat-page" || got.Bytes != 9 {
+	if got := f.Take(origin.Manage, "content", "repeat-page"); got == nil || got.Kind != "repeat-page" || got.Bytes != 9 {
 		t.Errorf("the API's own fault: %+v", got)
 	}
-	if got := f.Take(origin.Manage, "content"); got != nil {
+	if got := f.Take(origin.Manage, "content", "repeat-page"); got != nil {
 		t.Errorf("after its only time: %+v", got)
 	}
 	if got := f.Generic(origin.Manage, "content"); got == nil || got.Kind != origin.Throttle {
 		t.Errorf("the generic fault: %+v", got)
+	}
+}
+
+// A fault that names no operation, or no API, happens where it can. Where one
+// that is named cannot carry it out, that is for the API to say.
+func TestTakeSparesWhatCannotCarryItOut(t *testing.T) {
+	f := origin.NewFaults(1, true)
+	f.Inject(origin.Fault{Kind: "gone", Times: 1})
+	for _, spared := range []*origin.Fault{
+		f.Take(origin.Logs, "query", "partial"), f.Take(origin.Manage, "content", "not-json"), f.Take(origin.Manage, "list"),
+	} {
+		if spared != nil {
+			t.Errorf("it happens to an operation that cannot carry it out: %+v", spared)
+		}
+	}
+	if got := f.Take(origin.Manage, "blob", "not-json", "gone"); got == nil || got.Kind != "gone" {
+		t.Errorf("it does not happen: %+v", got)
+	}
+	f.Inject(origin.Fault{API: origin.Manage, Operation: "content", Kind: "gone"})
+	if got := f.Take(origin.Manage, "content", "not-json"); got == nil || got.Kind != "gone" {
+		t.Errorf("of a named operation: %+v", got)
 	}
 }
 

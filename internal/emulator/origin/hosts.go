@@ -49,7 +49,7 @@ var Clouds = []CloudNames{
 		Cloud:     "public",
 		Authority: []string{"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"},
 		Graph:     []string{"graph.microsoft.com"},
-		Manage:    []string{"manage.office.com"},
+		Manage:    []string{"manage.office.com", "manage-gcc.office.com"},
 		Logs:      []string{"api.loganalytics.azure.com", "api.loganalytics.io", "api.applicationinsights.io"},
 		Resources: []string{"management.azure.com"},
 		Instance:  "microsoftonline.com", VaultDomain: "vault.azure.net",

@@ -5,7 +5,6 @@
 package origin
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
@@ -84,7 +83,7 @@ func (c *Cloud) Handler(a API, latency time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxRequestBody)
 		w.Header().Set("Date", c.Now().UTC().Format(http.TimeFormat))
-		if !pause(r.Context(), latency) {
+		if !pause(w, r, latency) {
 			panic(http.ErrAbortHandler) // Returning would answer 200.
 		}
 		operation := a.Operation(r)
@@ -131,10 +130,20 @@ func (s *statusWriter) Write(p []byte) (int, error) {
 // Unwrap lets a fault take the connection.
 func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// pause waits and reports whether the request is still wanted.
-func pause(ctx context.Context, d time.Duration) bool {
+// bodyWait is how long a client may take to send the rest of a request after a
+// pause.
+const bodyWait = 30 * time.Second
+
+// pause waits and reports whether the request is still wanted. The server's
+// deadline for reading a body, which would cut it meanwhile, is put off.
+func pause(w http.ResponseWriter, r *http.Request, d time.Duration) bool {
+	ctx := r.Context()
 	if d <= 0 {
 		return ctx.Err() == nil
+	}
+	if r.ContentLength != 0 {
+		// Not supported without a connection, and then there is no deadline.
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(d + bodyWait))
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()

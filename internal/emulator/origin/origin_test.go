@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,35 @@ func TestHandler(t *testing.T) {
 	want := []called{{"graph", "length", 200}, {"graph", "length", 413}, {"graph", "", 501}}
 	if diff := cmp.Diff(want, calls); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What is made slow on purpose is answered, even when it takes longer than a
+// server waits for a request.
+func TestLatencyOutlastsTheServersPatience(t *testing.T) {
+	c := &origin.Cloud{Now: time.Now, Log: slog.New(slog.DiscardHandler), Faults: origin.NewFaults(1, true)}
+	c.Faults.Inject(origin.Fault{Kind: origin.Slow, Delay: 150 * time.Millisecond})
+	for _, latency := range []time.Duration{0, 150 * time.Millisecond} {
+		server := httptest.NewUnstartedServer(c.Handler(length(), latency))
+		server.Config.ReadTimeout = 50 * time.Millisecond
+		server.Start()
+		defer server.Close()
+		for method, body := range map[string]string{http.MethodGet: "", http.MethodPost: strings.Repeat("x", 100_000)} {
+			r, err := http.NewRequestWithContext(t.Context(), method, server.URL+"/length", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := server.Client().Do(r)
+			if err != nil {
+				t.Errorf("%s with a latency of %s: %v", method, latency, err)
+				continue
+			}
+			if text, err := io.ReadAll(resp.Body); err != nil || strings.TrimSpace(string(text)) != strconv.Itoa(len(body)) {
+				t.Errorf("%s with a latency of %s: %s (%v)", method, latency, text, err)
+			}
+			resp.Body.Close()
+		}
+		c.Faults.Clear()
 	}
 }
 
