@@ -470,6 +470,33 @@ func TestRemovedObjectsAreForgotten(t *testing.T) {
 	}
 }
 
+// TestNamesAreForgotten: those of objects that were removed, and of those that
+// were never there because the change came to nothing.
+func TestNamesAreForgotten(t *testing.T) {
+	d, _, clock := mustNew(t)
+	before := d.RememberedNames()
+	for i := range 2000 {
+		removed := i%2 == 0
+		p := &directory.ServicePrincipal{ID: uuid.NewString(), AppID: uuid.NewString()}
+		p.ServicePrincipalNames = []string{p.AppID}
+		err := d.Update(func(u *directory.Update) error {
+			u.PutServicePrincipal(p)
+			if !removed {
+				return errors.New("no")
+			}
+			u.RemoveServicePrincipal(p.ID)
+			return nil
+		})
+		if (err == nil) != removed {
+			t.Fatal(err)
+		}
+		clock.pass(memory / 50)
+	}
+	if after := d.RememberedNames(); after > before+1000 {
+		t.Errorf("%d names are remembered, %d before", after, before)
+	}
+}
+
 // BenchmarkChange changes one object again and again within what the directory
 // remembers.
 func BenchmarkChange(b *testing.B) {

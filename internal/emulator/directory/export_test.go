@@ -7,3 +7,10 @@ func (d *Directory) Remembered() int {
 	defer d.mu.RUnlock()
 	return len(d.applications.ids) + len(d.principals.ids)
 }
+
+// RememberedNames returns how many names of service principals are held.
+func (d *Directory) RememberedNames() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return len(d.principals.byName)
+}

@@ -73,6 +73,11 @@ func (d *Directory) AddMicrosoftServices(next func() string, sharePointHost stri
 	})
 }
 
+// IsDirectoryService reports whether a service, given by its client ID, is Graph
+// or the one before it. Their roles are not the application administrators' to
+// grant (learn.microsoft.com/entra/identity/enterprise-apps/grant-admin-consent).
+func IsDirectoryService(appID string) bool { return appID == Graph || appID == AADGraph }
+
 // RoleID returns the id of an app role of one of Microsoft's services, such as
 // ActivityFeed.Read of ManagementAPIs.
 func RoleID(appID, value string) (string, error) {

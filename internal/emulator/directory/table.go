@@ -146,14 +146,12 @@ func (t *table[T]) forget(id, index string) {
 // sweep drops the objects that were removed at a time or before.
 func (t *table[T]) sweep(at time.Time) {
 	const least = 256
-	gone := map[string]bool{}
 	for id, r := range t.records {
 		if last := r.versions[len(r.versions)-1]; last.value == nil && !last.from.After(at) {
-			gone[id] = true
 			delete(t.records, id)
 		}
 	}
-	isGone := func(id string) bool { return gone[id] }
+	isGone := func(id string) bool { return t.records[id] == nil }
 	t.ids = slices.DeleteFunc(t.ids, isGone)
 	for _, index := range []map[string][]string{t.byIndex, t.byName} {
 		for name, ids := range index {

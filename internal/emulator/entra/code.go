@@ -52,6 +52,10 @@ func (e *API) redeemCode(r request) (issued, error) {
 	if !ok || a.clientID != c.sp.AppID {
 		return issued{}, refuse(70000, "The provided value for the 'code' parameter is not valid.")
 	}
+	method, err := e.authenticateOn(a.platform, r, c)
+	if err != nil {
+		return issued{}, err
+	}
 	if now.After(a.expires) {
 		return issued{}, refuse(70008, "The provided authorization code or refresh token has expired due to inactivity. Send a new interactive authorization request for this user and resource.")
 	}
@@ -61,10 +65,6 @@ func (e *API) redeemCode(r request) (issued, error) {
 		return issued{}, missingParameter("redirect_uri")
 	default:
 		return issued{}, refuse(500112, "The reply address '%s' does not match the reply address '%s' provided when requesting Authorization code.", origin.Printable(redirect), a.redirect)
-	}
-	method, err := e.authenticateOn(a.platform, r, c)
-	if err != nil {
-		return issued{}, err
 	}
 	if a.challenge != "" && !a.proves(r.form.Get("code_verifier")) {
 		return issued{}, refuse(501481, "The Code_Verifier does not match the code_challenge supplied in the authorization request.")

@@ -102,16 +102,15 @@ func (e *API) isAdministrator(u *directory.User) bool {
 }
 
 // mayConsentForAll reports whether a person may consent to all that an
-// application's registration asks for. Roles of Graph are a Global
-// Administrator's to give
-// (learn.microsoft.com/entra/identity/enterprise-apps/grant-admin-consent).
+// application's registration asks for. Of the directory roles that are here, a
+// Global Administrator alone may give roles of Graph; see IsDirectoryService.
 func (e *API) mayConsentForAll(u *directory.User, c client) bool {
 	v := e.Directory.View(0)
 	if slices.Contains(v.DirectoryRoles(u.ID), directory.GlobalAdministrator) {
 		return true
 	}
 	return e.isAdministrator(u) && (c.app == nil || !slices.ContainsFunc(c.app.RequiredResourceAccess, func(r directory.ResourceAccess) bool {
-		return (r.ResourceAppID == directory.Graph || r.ResourceAppID == directory.AADGraph) &&
+		return directory.IsDirectoryService(r.ResourceAppID) &&
 			slices.ContainsFunc(r.Access, func(a directory.Access) bool { return a.Type == "Role" })
 	}))
 }

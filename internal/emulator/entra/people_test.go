@@ -307,6 +307,13 @@ func TestRefreshTokens(t *testing.T) {
 	if allowed := late.Header.Get("Access-Control-Allow-Origin"); allowed != page[1] {
 		t.Errorf("Access-Control-Allow-Origin of the refusal is %q", allowed)
 	}
+	stale := w.code(t, pageRedirect)
+	w.pass(11 * time.Minute)
+	late = w.post(t, w.v2("token"), stale, page...)
+	checkRefusal(t, w, late, 70008)
+	if allowed := late.Header.Get("Access-Control-Allow-Origin"); allowed != page[1] {
+		t.Errorf("Access-Control-Allow-Origin for a code that has expired is %q", allowed)
+	}
 	elsewhere := w.post(t, w.v2("token"), w.code(t, nativeRedirect), page...)
 	checkRefusal(t, w, elsewhere, 9002326)
 	if allowed := elsewhere.Header.Get("Access-Control-Allow-Origin"); allowed != "" {

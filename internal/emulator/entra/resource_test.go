@@ -117,7 +117,7 @@ func TestWhoseTokensLiveForADay(t *testing.T) {
 	}
 	for scope, want := range map[string]float64{
 		"https://graph.microsoft.com/.default": 86399, directory.Graph + "/.default": 86399,
-		"https://manage.office.com/.default": 3599, "https://vault.azure.net/.default": 3599,
+		"https://contoso.sharepoint.com/.default": 3599, "https://manage.office.com/.default": 3599, "https://vault.azure.net/.default": 3599,
 	} {
 		a := cae(scope)
 		_, marked := mustToken(t, a)["xms_cc"]

@@ -231,6 +231,8 @@ func TestClientOfOneTenantNamesIt(t *testing.T) {
 	refresh := url.Values{"grant_type": {"refresh_token"}, "client_id": {w.app.AppID}}
 	refresh.Set("refresh_token", w.post(t, w.v2("token"), form).Body["refresh_token"].(string))
 	checkRefusal(t, w, w.post(t, anyTenant, refresh), 50194)
+	device := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "client_id": {w.app.AppID}, "device_code": {"any"}}
+	checkRefusal(t, w, w.post(t, anyTenant, device), 50194)
 	w.change(t, func(a *directory.Application) { a.SignInAudience = "AzureADMultipleOrgs" })
 	mustToken(t, w.post(t, anyTenant, refresh))
 }
@@ -297,6 +299,12 @@ func TestGraphsRolesTakeAGlobalAdministrator(t *testing.T) {
 	}
 	if a := accept(directory.Graph, "Reports.Read.All"); a.Status != 400 || !strings.Contains(a.Text, "AADSTS90094") {
 		t.Errorf("a role of Graph: %d %s", a.Status, a.Text)
+	}
+	w.change(t, func(a *directory.Application) {
+		a.RequiredResourceAccess = []directory.ResourceAccess{{ResourceAppID: directory.AADGraph, Access: []directory.Access{{ID: uuid.NewString(), Type: "Role"}}}}
+	})
+	if a := w.post(t, path, url.Values{"decision": {"consent"}, "user": {w.somebody}}); a.Status != 400 || !strings.Contains(a.Text, "AADSTS90094") {
+		t.Errorf("a role of Azure AD Graph: %d %s", a.Status, a.Text)
 	}
 	if back := sentBack(t, accept(directory.ManagementAPIs, "ActivityFeed.ReadDlp")); back.Get("admin_consent") != "True" {
 		t.Errorf("a role of another service: %v", back)

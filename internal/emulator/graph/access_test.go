@@ -1,6 +1,7 @@
 package graph_test
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -169,6 +170,20 @@ func TestApplicationAdministratorDoesNotGrantGraph(t *testing.T) {
 	grant(directory.ManagementAPIs, "ActivityFeed.Read", directory.ApplicationAdministrator, 201)
 	grant(directory.Graph, "User.Read.All", directory.ApplicationAdministrator, 403)
 	grant(directory.Graph, "User.Read.All", directory.GlobalAdministrator, 201)
+
+	// Default access is no role, and an application's permission is enough.
+	graph, _ := w.directory.View(0).ServicePrincipalByAppID(directory.Graph)
+	body := object{"principalId": client, "resourceId": graph.ID, "appRoleId": uuid.Nil.String()}
+	person.wids = []string{directory.ApplicationAdministrator}
+	if a := w.do(t, person, "POST", "/servicePrincipals/"+client+"/appRoleAssignments", body); a.status != 201 {
+		t.Errorf("default access: %d %s", a.status, a.text)
+	}
+	id, _ := directory.RoleID(directory.Graph, "Reports.Read.All")
+	body["appRoleId"] = id
+	app := caller{oid: uuid.NewString(), appID: uuid.NewString(), roles: []string{"AppRoleAssignment.ReadWrite.All", "Application.Read.All"}}
+	if a := w.do(t, app, "POST", "/servicePrincipals/"+client+"/appRoleAssignments", body); a.status != 201 {
+		t.Errorf("a role of Graph by an application: %d %s", a.status, a.text)
+	}
 }
 
 func TestPersonNeedsADirectoryRoleOrOwnsIt(t *testing.T) {
@@ -206,7 +221,7 @@ func TestPersonNeedsADirectoryRoleOrOwnsIt(t *testing.T) {
 	if a := w.do(t, person, "GET", "/me", nil); a.status != 200 || a.body["userPrincipalName"] != mail {
 		t.Errorf("/me: %d %s", a.status, a.text)
 	}
-	if a := w.do(t, person, "GET", "/organization/"+theTenant, nil); a.status != 200 || a.body["displayName"] != "Contoso" || a.body["tenantType"] != nil {
+	if a := w.do(t, person, "GET", "/organization/"+theTenant, nil); a.status != 200 || a.body["displayName"] != "Contoso" || a.body["verifiedDomains"] == nil || a.body["tenantType"] != nil {
 		t.Errorf("the organization by User.Read: %d %s", a.status, a.text)
 	}
 	if a := w.do(t, person, "GET", "/users/"+mail, nil); a.status != 200 || a.id() != anna.ID {
@@ -290,6 +305,60 @@ func TestOwnerOfBeforeWritesNothing(t *testing.T) {
 	}
 }
 
+// TestServicePrincipalOfTheNewestApplication: nor is it one to create what
+// belongs to an application, whatever the replica still has of that.
+func TestServicePrincipalOfTheNewestApplication(t *testing.T) {
+	w := newWorld(t)
+	_, appID, self := w.app(t, "self")
+	owner := caller{oid: self, appID: appID, roles: []string{"Application.ReadWrite.OwnedBy"}}
+	mine := w.do(t, owner, "POST", "/applications", object{"displayName": "before"})
+	gone := w.do(t, owner, "POST", "/applications", object{"displayName": "gone"})
+	given := w.do(t, owner, "POST", "/applications", object{"displayName": "given away"})
+	w.directory.Settle()
+	w.cloud.SetDelays(origin.Delays{Reads: origin.Range{Least: 30 * time.Second, Most: 30 * time.Second}})
+	w.must(t, 204, "PATCH", "/applications/"+mine.id(), object{"displayName": "after"})
+	w.must(t, 204, "DELETE", "/applications/"+gone.id(), nil)
+	w.must(t, 204, "DELETE", "/applications/"+given.id()+"/owners/"+self+"/$ref", nil)
+	create := func(a answer) answer {
+		return w.do(t, owner, "POST", "/servicePrincipals", object{"appId": a.body["appId"]})
+	}
+	if a := create(mine); a.status != 201 || a.body["displayName"] != "after" || !slices.Contains(w.ownersOf(a.id()), self) {
+		t.Errorf("of an application of its own: %d %s", a.status, a.text)
+	}
+	if a := create(gone); a.status != 400 || !strings.Contains(a.text, "NoBackingApplicationObject") {
+		t.Errorf("of an application that was deleted: %d %s", a.status, a.text)
+	}
+	if a := create(given); a.status != 403 {
+		t.Errorf("of an application that it does not own any more: %d %s", a.status, a.text)
+	}
+}
+
+// ownersOf returns who owns a service principal by itself.
+func (w *world) ownersOf(id string) []string {
+	p, ok := w.directory.View(0).ServicePrincipal(id)
+	if !ok {
+		return nil
+	}
+	return p.Owners
+}
+
+func TestFullPermissionMakesNoOwner(t *testing.T) {
+	w := newWorld(t)
+	a := w.must(t, 201, "POST", "/applications", object{"displayName": "one"})
+	if one, _ := w.directory.View(0).Application(a.id()); len(one.Owners) != 0 {
+		t.Errorf("owners of the application: %v", one.Owners)
+	}
+	p := w.must(t, 201, "POST", "/servicePrincipals", object{"appId": a.body["appId"]})
+	if owners := w.ownersOf(p.id()); len(owners) != 0 {
+		t.Errorf("owners of the service principal: %v", owners)
+	}
+	person := caller{oid: uuid.NewString(), appID: uuid.NewString(), scopes: "Application.ReadWrite.All", wids: []string{directory.ApplicationAdministrator}}
+	b := w.do(t, person, "POST", "/applications", object{"displayName": "two"})
+	if two, ok := w.directory.View(0).Application(b.id()); !ok || !slices.Equal(two.Owners, []string{person.oid}) {
+		t.Errorf("a person's: %d %s", b.status, b.text)
+	}
+}
+
 func TestWritesThatComeTooSoon(t *testing.T) {
 	hurried := func(w *world) {
 		w.cloud.Calm = false
@@ -337,6 +406,17 @@ func TestThrottling(t *testing.T) {
 	}
 	if other := w.do(t, caller{oid: uuid.NewString(), appID: uuid.NewString(), roles: admin.roles}, "GET", "/applications?$select=id", nil); other.status != 200 || other.header.Get("x-ms-resource-unit") != "1" {
 		t.Errorf("another application: %d %v", other.status, other.header)
+	}
+	w.pass(-time.Hour) // A clock that is set back does not make anybody wait for an hour.
+	bearer = w.token(t, admin)
+	if a := get(); a.status != 200 {
+		t.Errorf("after the clock was set back: %d", a.status)
+	}
+	for range 1749 {
+		get()
+	}
+	if a := get(); a.status != 429 {
+		t.Errorf("after as many lists again: %d", a.status)
 	}
 	w.pass(10 * time.Second)
 	if a := get(); a.status != 200 {

@@ -49,8 +49,16 @@ func (q *request) setApplication(u *directory.Update, before, a *directory.Appli
 			return err
 		}
 	}
-	if err := q.checkApplication(a); err != nil {
+	if err := checkApplication(a); err != nil {
 		return err
+	}
+	for _, uri := range a.IdentifierURIs {
+		if before != nil && slices.Contains(before.IdentifierURIs, uri) {
+			continue // The restrictions are on what is added.
+		}
+		if err := q.checkNewIdentifierURI(a, uri); err != nil {
+			return err
+		}
 	}
 	if err := q.checkTaken(u, a); err != nil {
 		return err
@@ -144,6 +152,17 @@ func setOptional[T any](to **T, raw json.RawMessage) bool {
 	return json.Unmarshal(raw, to) == nil
 }
 
+// setRequired sets texts that must be there, and refuses the first by name that
+// is not.
+func setRequired(resource string, members map[string]json.RawMessage, to map[string]*string) *graphError {
+	for _, name := range slices.Sorted(maps.Keys(to)) {
+		if raw, ok := members[name]; !ok || json.Unmarshal(raw, to[name]) != nil || *to[name] == "" {
+			return badRequest("A value is required for property '%s' of resource '%s'.", name, resource)
+		}
+	}
+	return nil
+}
+
 func setList[T any](to *[]T, raw json.RawMessage) bool {
 	*to = nil
 	return json.Unmarshal(raw, to) == nil
@@ -204,7 +223,7 @@ func isPersonal(a *directory.Application) bool {
 }
 
 // checkApplication checks what must hold of an application by itself.
-func (q *request) checkApplication(a *directory.Application) *graphError {
+func checkApplication(a *directory.Application) *graphError {
 	personal := isPersonal(a)
 	longest := maxDisplayName
 	if personal {
@@ -232,7 +251,7 @@ func (q *request) checkApplication(a *directory.Application) *graphError {
 		}
 	}
 	for i, uri := range a.IdentifierURIs {
-		if err := checkIdentifierURI(a, q.Directory.TenantID, uri); err != nil {
+		if err := checkIdentifierURI(a, uri); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(a.IdentifierURIs[:i], func(s string) bool { return strings.EqualFold(s, uri) }) {
@@ -263,12 +282,8 @@ func countItems(a *directory.Application) int {
 	return n
 }
 
-// checkIdentifierURI checks the form of an App ID URI
-// (learn.microsoft.com/entra/identity-platform/identifier-uri-restrictions). One
-// of https has a domain that the tenant verified. So has one of api, unless it
-// contains the client ID or the tenant's; applications of other audiences may
-// have any [K].
-func checkIdentifierURI(a *directory.Application, tenantID, uri string) *graphError {
+// checkIdentifierURI checks the form of an App ID URI.
+func checkIdentifierURI(a *directory.Application, uri string) *graphError {
 	u, err := url.Parse(uri)
 	longest := maxIdentifierURI
 	if isPersonal(a) {
@@ -282,11 +297,24 @@ func checkIdentifierURI(a *directory.Application, tenantID, uri string) *graphEr
 	default:
 		return badRequest("Invalid value specified for property 'identifierUris' of resource 'Application'.")
 	}
+	return nil
+}
+
+// checkNewIdentifierURI checks an App ID URI that the application did not have
+// before (learn.microsoft.com/entra/identity-platform/identifier-uri-restrictions).
+// One of https has a domain that the tenant verified. So has one of api, unless
+// it contains the client ID or the tenant's; applications of other audiences may
+// have any [K].
+func (q *request) checkNewIdentifierURI(a *directory.Application, uri string) *graphError {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return badValue("identifierUris")
+	}
 	parts := strings.Split(strings.ToLower(u.Host+u.Path), "/")
 	switch {
 	case u.Scheme == "http" || u.Scheme == "https":
 	case u.Scheme != "api" || a.SignInAudience != "AzureADMyOrg",
-		slices.Contains(parts, strings.ToLower(a.AppID)), slices.Contains(parts, strings.ToLower(tenantID)):
+		slices.Contains(parts, strings.ToLower(a.AppID)), slices.Contains(parts, strings.ToLower(q.Directory.TenantID)):
 		return nil
 	}
 	host := strings.ToLower(u.Hostname())
@@ -300,26 +328,40 @@ func checkIdentifierURI(a *directory.Application, tenantID, uri string) *graphEr
 	return nil
 }
 
-// checkRoles checks app roles and delegated permissions. Their ids must be
-// unique over both, their values within each: Graph itself has roles and scopes
-// of one value.
+// permission is what an app role and a scope have in common.
+type permission struct {
+	value, displayName, description string
+	enabled                         bool
+}
+
+// checkRoles checks app roles and delegated permissions. They share their ids and
+// their values: none is there twice, but that a role and a scope may be one
+// permission, which then is the same in both
+// (github.com/MicrosoftDocs/azure-docs/issues/81899). Microsoft's own services do
+// without that rule.
 func checkRoles(a *directory.Application) *graphError {
-	ids, roles, scopes := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	add := func(property, id, value string, values map[string]bool) *graphError {
-		id, value = strings.ToLower(id), strings.ToLower(value)
+	roles, scopes, holders := map[string]permission{}, map[string]permission{}, map[string]string{}
+	add := func(property string, all map[string]permission, id string, p permission) *graphError {
+		id = strings.ToLower(id)
+		value := strings.ToLower(p.value)
+		_, known := all[id]
+		role, both := roles[id]
+		holder, taken := holders[value]
 		switch {
 		case !origin.IsGUID(id) || !isPermissionValue(value):
 			return badValue(property)
-		case ids[id]:
+		case known:
 			return badRequest("It contains duplicate value. Please Provide unique value. Property '%s' has the id '%s' twice.", property, id)
-		case value != "" && values[value]:
-			return badRequest("It contains duplicate value. Please Provide unique value. Property '%s' has the value '%s' twice.", property, origin.Printable(value))
+		case both && role != p:
+			return badRequest("The following values must match for the 'oauth2Permissions' and 'appRoles' properties with identifier '%s': (description, adminConsentDescription),(displayName, adminConsentDisplayName),(isEnabled, isEnabled),(origin, origin),(value, value).", id)
+		case value != "" && taken && holder != id:
+			return badRequest("It contains duplicate value. Please Provide unique value. Property '%s' has the value '%s', which another app role or scope has.", property, origin.Printable(value))
 		}
-		ids[id], values[value] = true, value != ""
+		all[id], holders[value] = p, id
 		return nil
 	}
 	for _, r := range a.AppRoles {
-		if err := add("appRoles", r.ID, r.Value, roles); err != nil {
+		if err := add("appRoles", roles, r.ID, permission{r.Value, r.DisplayName, r.Description, r.IsEnabled}); err != nil {
 			return err
 		}
 		if r.DisplayName == "" || r.Description == "" || len(r.AllowedMemberTypes) == 0 {
@@ -332,7 +374,7 @@ func checkRoles(a *directory.Application) *graphError {
 		}
 	}
 	for _, s := range a.API.OAuth2PermissionScopes {
-		if err := add("api.oauth2PermissionScopes", s.ID, s.Value, scopes); err != nil {
+		if err := add("api.oauth2PermissionScopes", scopes, s.ID, permission{s.Value, s.AdminConsentDisplayName, s.AdminConsentDescription, s.IsEnabled}); err != nil {
 			return err
 		}
 		if s.Value == "" || s.Type != "User" && s.Type != "Admin" {

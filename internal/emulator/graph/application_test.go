@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+
+	"github.com/reeve365/reeve/internal/emulator/directory"
 )
 
 func TestApplicationFromCreationToTheEnd(t *testing.T) {
@@ -328,4 +330,47 @@ func TestDeletedServicePrincipals(t *testing.T) {
 	w.refused(t, 409, "Request_MultipleObjectsWithSameKeyValue", "POST", "/directory/deletedItems/"+id+"/restore", nil)
 	w.must(t, 204, "DELETE", "/directory/deletedItems/"+id, nil)
 	w.refused(t, 404, "Request_ResourceNotFound", "GET", "/directory/deletedItems/"+id, nil)
+}
+
+// TestIdentifierURIsOfBeforeStay: the restrictions are on URIs that are added.
+func TestIdentifierURIsOfBeforeStay(t *testing.T) {
+	w := newWorld(t)
+	id, appID, _ := w.app(t, "one")
+	if err := w.directory.ChangeApplication(appID, func(a *directory.Application) error {
+		a.IdentifierURIs = []string{"api://orders", "https://fabrikam.example"}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	path := "/applications/" + id
+	w.must(t, 204, "PATCH", path, object{"notes": "n"})
+	w.must(t, 200, "POST", path+"/addPassword", object{"passwordCredential": object{}})
+	w.must(t, 204, "PATCH", path, object{"identifierUris": []string{"api://orders", "api://" + appID}})
+	w.refused(t, 400, "Request_BadRequest", "PATCH", path, object{"identifierUris": []string{"api://orders", "api://invoices"}})
+	w.refused(t, 400, "Request_BadRequest", "PATCH", path, object{"identifierUris": []string{"https://fabrikam.example"}}) // given up above
+}
+
+func TestRolesAndScopesShareTheirValues(t *testing.T) {
+	w := newWorld(t)
+	r, s := uuid.NewString(), uuid.NewString()
+	role := object{"id": r, "value": "Orders.Read", "displayName": "d", "description": "e", "allowedMemberTypes": []string{"Application"}}
+	for name, test := range map[string]struct {
+		id, value, description string
+		ok                     bool
+	}{
+		"two permissions":                  {s, "Orders.Write", "e", true},
+		"one value, two ids":               {s, "Orders.Read", "e", false},
+		"one id, two values":               {r, "Orders.Write", "e", false},
+		"one permission":                   {r, "Orders.Read", "e", true},
+		"one permission, two descriptions": {r, "Orders.Read", "another", false},
+	} {
+		scope := object{
+			"id": test.id, "value": test.value, "type": "Admin", "isEnabled": true,
+			"adminConsentDisplayName": "d", "adminConsentDescription": test.description,
+		}
+		body := object{"displayName": "x", "appRoles": []object{role}, "api": object{"oauth2PermissionScopes": []object{scope}}}
+		if a := w.do(t, admin, "POST", "/applications", body); a.status == 201 != test.ok || !test.ok && a.status != 400 {
+			t.Errorf("%s: %d %s", name, a.status, a.text)
+		}
+	}
 }

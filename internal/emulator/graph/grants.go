@@ -74,12 +74,10 @@ func (q *request) createAssignment() (answer, *graphError) {
 		return answer{}, err
 	}
 	var a directory.AppRoleAssignment
-	for name, to := range map[string]*string{"principalId": &a.PrincipalID, "resourceId": &a.ResourceID, "appRoleId": &a.AppRoleID} {
-		if raw, ok := members[name]; !ok || json.Unmarshal(raw, to) != nil || *to == "" {
-			return answer{}, badRequest("A value is required for property '%s' of resource 'AppRoleAssignment'.", name)
-		}
-		*to = strings.ToLower(*to)
+	if err := setRequired("AppRoleAssignment", members, map[string]*string{"principalId": &a.PrincipalID, "resourceId": &a.ResourceID, "appRoleId": &a.AppRoleID}); err != nil {
+		return answer{}, err
 	}
+	a.PrincipalID, a.ResourceID, a.AppRoleID = strings.ToLower(a.PrincipalID), strings.ToLower(a.ResourceID), strings.ToLower(a.AppRoleID)
 	end := a.PrincipalID
 	if q.onResource() {
 		end = a.ResourceID
@@ -111,7 +109,7 @@ func (q *request) createAssignment() (answer, *graphError) {
 }
 
 // describeAssignment checks both ends and the role as the replica has them, and
-// fills in what Graph does.
+// that the caller may grant it, and fills in what Graph does.
 func (q *request) describeAssignment(a *directory.AppRoleAssignment) *graphError {
 	resource, ok := q.view.ServicePrincipal(a.ResourceID)
 	if !ok {
@@ -134,7 +132,7 @@ func (q *request) describeAssignment(a *directory.AppRoleAssignment) *graphError
 	if !allowed {
 		return badRequest("Permission being assigned was not found on application")
 	}
-	if ofGraph := resource.AppID == directory.Graph || resource.AppID == directory.AADGraph; ofGraph && a.AppRoleID != defaultRole && !q.caller.App() && !q.isAdmin(globalAdmins) {
+	if directory.IsDirectoryService(resource.AppID) && a.AppRoleID != defaultRole && !q.caller.App() && !q.isAdmin(globalAdmins) {
 		return denied() // These alone are not the application administrators' to grant.
 	}
 	a.ID, a.CreatedDateTime, a.ResourceDisplayName = directory.NewAssignmentID(), q.now(), resource.DisplayName
@@ -198,10 +196,8 @@ func (q *request) createGrant() (answer, *graphError) {
 		return answer{}, err
 	}
 	g := &directory.PermissionGrant{ID: directory.NewAssignmentID()}
-	for name, to := range map[string]*string{"clientId": &g.ClientID, "resourceId": &g.ResourceID, "consentType": &g.ConsentType, "scope": &g.Scope} {
-		if raw, ok := members[name]; !ok || json.Unmarshal(raw, to) != nil || *to == "" {
-			return answer{}, badRequest("A value is required for property '%s' of resource 'OAuth2PermissionGrant'.", name)
-		}
+	if err := setRequired("OAuth2PermissionGrant", members, map[string]*string{"clientId": &g.ClientID, "resourceId": &g.ResourceID, "consentType": &g.ConsentType, "scope": &g.Scope}); err != nil {
+		return answer{}, err
 	}
 	if raw, ok := members["principalId"]; ok && !setOptional(&g.PrincipalID, raw) {
 		return answer{}, badValue("principalId")

@@ -238,3 +238,19 @@ func TestOrganizationAndUsers(t *testing.T) {
 		t.Errorf("an unknown version: %d", a.status)
 	}
 }
+
+func TestTheFirstMissingMemberIsNamed(t *testing.T) {
+	w := newWorld(t)
+	_, _, client := w.app(t, "one")
+	for path, first := range map[string]string{
+		"/oauth2PermissionGrants":                              "clientId",
+		"/roleManagement/directory/roleAssignments":            "directoryScopeId",
+		"/servicePrincipals/" + client + "/appRoleAssignments": "appRoleId",
+	} {
+		for range 20 {
+			if a := w.refused(t, 400, "Request_BadRequest", "POST", path, object{}); !strings.Contains(a.text, "'"+first+"'") {
+				t.Fatalf("%s: %s", path, a.text)
+			}
+		}
+	}
+}

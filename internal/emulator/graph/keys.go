@@ -26,7 +26,7 @@ func (q *request) changeHolder(f func(holder) *graphError) *graphError {
 			if err := f(holder{a.ID, a.AppID, a.Owners, a.CreatedDateTime, &a.KeyCredentials, &a.PasswordCredentials, applicationRules(u, a)}); err != nil {
 				return err
 			}
-			return q.checkApplication(a)
+			return checkApplication(a)
 		})
 	}
 	return q.changePrincipal(func(u *directory.Update, p *directory.ServicePrincipal) *graphError {

@@ -126,24 +126,25 @@ func (q *request) makePrincipal(appID string) (answer, *graphError) {
 		return answer{}, badRequest("A value is required for property 'appId' of resource 'ServicePrincipal'.")
 	}
 	delete(members, "appId")
-	a, ok := q.view.ApplicationByAppID(appID)
-	if !ok {
-		return answer{}, &graphError{
-			Status: http.StatusBadRequest, Code: "Request_BadRequest",
-			Message: "When using this permission, the backing application of the service principal being created must in the local tenant",
-			Details: []errorDetail{{Code: "NoBackingApplicationObject", Target: "appId", Message: "The appId '" + appID + "' of the service principal does not reference a valid application object."}},
+	if _, ok := q.view.ApplicationByAppID(appID); !ok {
+		return answer{}, noBackingApplication(appID)
+	}
+	id := uuid.NewString()
+	var p *directory.ServicePrincipal
+	err = q.update(id, func(u *directory.Update) *graphError {
+		a, ok := u.ApplicationByAppID(appID)
+		if !ok {
+			return noBackingApplication(appID)
 		}
-	}
-	if err := q.allowedToCreateFor(a); err != nil {
-		return answer{}, err
-	}
-	p := q.Directory.PrincipalFor(a, uuid.NewString())
-	p.CreatedDateTime = q.now()
-	p.Kept = map[string]json.RawMessage{}
-	if q.caller.App() && !q.caller.May(writeApplications.permissions...) {
-		p.Owners = []string{q.caller.ObjectID}
-	}
-	err = q.update(p.ID, func(u *directory.Update) *graphError {
+		if err := q.allowedToCreateFor(a); err != nil {
+			return err
+		}
+		p = q.Directory.PrincipalFor(a, id)
+		p.CreatedDateTime = q.now()
+		p.Kept = map[string]json.RawMessage{}
+		if q.caller.App() && !q.caller.May(writeApplications.permissions...) {
+			p.Owners = []string{q.caller.ObjectID}
+		}
 		if _, taken := u.ServicePrincipalByAppID(appID); taken {
 			err := duplicate("appId")
 			err.Message = "The service principal cannot be created, updated, or restored because the service principal name " + appID + " is already in use."
@@ -159,6 +160,14 @@ func (q *request) makePrincipal(appID string) (answer, *graphError) {
 		return answer{}, err
 	}
 	return q.one(http.StatusCreated, renderPrincipal(p, false))
+}
+
+func noBackingApplication(appID string) *graphError {
+	return &graphError{
+		Status: http.StatusBadRequest, Code: "Request_BadRequest",
+		Message: "When using this permission, the backing application of the service principal being created must in the local tenant",
+		Details: []errorDetail{{Code: "NoBackingApplicationObject", Target: "appId", Message: "The appId '" + appID + "' of the service principal does not reference a valid application object."}},
+	}
 }
 
 // allowedToCreateFor keeps callers that may only write what they own to

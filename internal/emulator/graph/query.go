@@ -288,7 +288,7 @@ func (q *request) pick(e entity) entity {
 	}
 	picked := entity{}
 	for _, name := range q.query.selected {
-		if v, ok := e[name]; ok || q.route.typ != directoryObjectType {
+		if v, ok := e[name]; ok { // In lists of several types not every one has it.
 			picked[name] = v
 		}
 	}

@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -134,12 +133,10 @@ func (q *request) createRoleAssignment() (answer, *graphError) {
 		return answer{}, err
 	}
 	a := &directory.RoleAssignment{ID: directory.NewAssignmentID()}
-	for name, to := range map[string]*string{"principalId": &a.PrincipalID, "roleDefinitionId": &a.RoleDefinitionID, "directoryScopeId": &a.DirectoryScopeID} {
-		if raw, ok := members[name]; !ok || json.Unmarshal(raw, to) != nil || *to == "" {
-			return answer{}, badRequest("A value is required for property '%s' of resource 'UnifiedRoleAssignment'.", name)
-		}
-		*to = strings.ToLower(*to)
+	if err := setRequired("UnifiedRoleAssignment", members, map[string]*string{"principalId": &a.PrincipalID, "roleDefinitionId": &a.RoleDefinitionID, "directoryScopeId": &a.DirectoryScopeID}); err != nil {
+		return answer{}, err
 	}
+	a.PrincipalID, a.RoleDefinitionID, a.DirectoryScopeID = strings.ToLower(a.PrincipalID), strings.ToLower(a.RoleDefinitionID), strings.ToLower(a.DirectoryScopeID)
 	if !slices.ContainsFunc(builtInRoles, func(r role) bool { return r.templateID == a.RoleDefinitionID }) {
 		return answer{}, notFound(a.RoleDefinitionID)
 	}

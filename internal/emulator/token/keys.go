@@ -67,6 +67,9 @@ func newKey() (key, error) {
 	return key{id: base64.RawURLEncoding.EncodeToString(sum[:]), cert: der, key: private}, nil
 }
 
+// mostKeys is how many keys are published: the oldest goes when there are more.
+const mostKeys = 6
+
 // Roll makes the next key sign, adds one to follow it, and forgets the one that
 // signed when keep is false, as in an emergency: its tokens are refused from then
 // on.
@@ -81,7 +84,8 @@ func (k *Keys) Roll(keep bool) error {
 	if keep {
 		rolled = append(rolled, k.keys[0])
 	}
-	k.keys = append(rolled, k.keys[2:]...)
+	rolled = append(rolled, k.keys[2:]...)
+	k.keys = rolled[:min(len(rolled), mostKeys)]
 	return nil
 }
 

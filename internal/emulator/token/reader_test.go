@@ -202,6 +202,18 @@ func TestRetiredKeyNeverSignsAgain(t *testing.T) {
 	}
 }
 
+func TestRollsDoNotPileUpKeys(t *testing.T) {
+	keys := mustKeys(t)
+	for range 8 {
+		if err := keys.Roll(true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(keys.JWKS("issuer", "instance")); n != 6 {
+		t.Errorf("%d keys are published", n)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"", ".", "..", "...", "e30.e30.", "e30.e30.AA", "e30=.e30.", "bnVsbA.e30.", "W10.e30.", "e30.e30.A",
