@@ -223,6 +223,9 @@ func (p *program) emulate(cmd *cobra.Command, o *emulateOptions) (err error) {
 	log := slog.New(slog.NewTextHandler(p.Err, &slog.HandlerOptions{Level: level}))
 	if o.envFile != "" {
 		// Whoever waits for the file must not find that of an earlier tenant.
+		if at, err := os.Lstat(o.envFile); err == nil && at.IsDir() {
+			return failWith(exitUsage, "--env-file: %s is a directory: name a file", o.envFile)
+		}
 		if err := os.Remove(o.envFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return failWith(exitUsage, "--env-file: %w", err)
 		}

@@ -26,3 +26,15 @@ func TestEnvFileIsNobodyElses(t *testing.T) {
 		t.Errorf("the foreign file: %d bytes (%v)", len(text), err)
 	}
 }
+
+func TestEnvFileIsNoDirectory(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "empty")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	reeve(t, nil, "emulate", "--env-file", dir).want(t, usage, "is a directory: name a file")
+	if _, err := os.Stat(dir); err != nil {
+		t.Error(err)
+	}
+}

@@ -19,7 +19,7 @@ import (
 // marked [K] no document tells, and the service may do it otherwise.
 
 const (
-	manageAudience = "https://manage.office.com" // besides the cloud's own hosts; that it is one in every cloud, is [K]
+	manageAudience = "https://manage.office.com" // taken in every cloud [K], besides the cloud's own hosts
 	readActivity   = "ActivityFeed.Read"
 	// publisher names the vendor of the client, on any call.
 	publisher = "PublisherIdentifier"

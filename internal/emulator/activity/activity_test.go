@@ -237,7 +237,8 @@ func TestActivityFaults(t *testing.T) {
 	}
 }
 
-// A blob without end goes on as long as somebody reads.
+// When no length is asked for, a blob without end is longer than anybody wants to
+// read: a GiB, of which this reads some.
 func TestEndlessGoesOn(t *testing.T) {
 	c := mustStartFeed(t, tenant.AuditOptions{Calm: true})
 	id := c.audit.AddBlob("DLP.All", c.clock.Now().Add(-time.Hour), []byte(`[]`))

@@ -128,8 +128,8 @@ type notificationBody struct {
 
 func (e *API) notifications(w *tenant.Webhook, blobs []tenant.Blob) []notificationBody {
 	base := e.Cloud.Hosts.Origins.Manage
-	if all := e.Cloud.Hosts.Bases(origin.Manage); w.CloudLinks && len(all) > 1 {
-		base = all[1]
+	if w.Host != "" {
+		base = "https://" + w.Host
 	}
 	list := make([]notificationBody, len(blobs))
 	for i, b := range blobs {

@@ -98,9 +98,9 @@ func (e *API) readWebhook(c *activityCall) (*tenant.Webhook, error) {
 	if err != nil || address.Scheme != "https" || address.Host == "" || address.User != nil {
 		return nil, notValidated(asked.Address, "It must be an https address.")
 	}
-	webhook := &tenant.Webhook{
-		Address: asked.Address, AuthID: asked.AuthID, ClientID: c.clientID,
-		CloudLinks: e.Cloud.Hosts.Base(c.Request, origin.Manage) != e.Cloud.Hosts.Origins.Manage,
+	webhook := &tenant.Webhook{Address: asked.Address, AuthID: asked.AuthID, ClientID: c.clientID}
+	if base := e.Cloud.Hosts.Base(c.Request, origin.Manage); base != e.Cloud.Hosts.Origins.Manage {
+		webhook.Host = strings.TrimPrefix(base, "https://")
 	}
 	if asked.Expiration != "" {
 		if webhook.Expires, err = parseActivityTime(asked.Expiration); err != nil {

@@ -370,16 +370,18 @@ func TestWebhookExpires(t *testing.T) {
 
 // A subscriber that knows the cloud's names alone gets links with them.
 func TestNotificationsNameTheCloud(t *testing.T) {
-	c, h := startHooked(t, tenant.AuditOptions{Calm: true})
-	a := c.send("POST", c.root+feedPath+"subscriptions/start?contentType=DLP.All", `{"webhook":{"address":"`+h.URL+`"}}`,
-		"Authorization", "Bearer "+c.token(nil), "Host", "manage.office.com")
-	mustDecode[subscriptionBody](t, a)
-	h.take()
-	c.clock.Add(time.Hour)
-	c.audit.AddBlob("DLP.All", c.clock.Now(), []byte("[]"))
-	c.api.Deliver(t.Context())
-	if calls := h.take(); len(calls) != 1 || !strings.Contains(calls[0].Body, `"contentUri":"https://manage.office.com/api/v1.0/`+tenantID) {
-		t.Errorf("%v", calls)
+	for _, host := range []string{"manage.office.com", "manage-gcc.office.com"} {
+		c, h := startHooked(t, tenant.AuditOptions{Calm: true})
+		a := c.send("POST", c.root+feedPath+"subscriptions/start?contentType=DLP.All", `{"webhook":{"address":"`+h.URL+`"}}`,
+			"Authorization", "Bearer "+c.token(nil), "Host", host)
+		mustDecode[subscriptionBody](t, a)
+		h.take()
+		c.clock.Add(time.Hour)
+		c.audit.AddBlob("DLP.All", c.clock.Now(), []byte("[]"))
+		c.api.Deliver(t.Context())
+		if calls := h.take(); len(calls) != 1 || !strings.Contains(calls[0].Body, `"contentUri":"https://`+host+`/api/v1.0/`+tenantID) {
+			t.Errorf("%s: %v", host, calls)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/reeve365/reeve/internal/emulator/directory"
@@ -368,7 +369,8 @@ func setContacts(c *call) (answer, error) {
 
 func listIssuers(c *call) (answer, error) {
 	all := c.vault.issuers()
-	return page(c, slices.Sorted(maps.Keys(all)), func(name string) any {
+	names := slices.SortedFunc(maps.Keys(all), func(a, b string) int { return strings.Compare(fold(a), fold(b)) })
+	return page(c, names, func(name string) any {
 		return map[string]any{"id": c.link("certificates", "issuers", name), "provider": all[name].Provider}
 	})
 }

@@ -198,7 +198,7 @@ func (v *Vault) addVersion(name string, made certificateVersion, kept policy) (c
 
 // certificateView is a certificate as it was at one moment. While the first
 // version is under way it has the head of that, disabled, with the dates that it
-// will have.
+// would have if it were made when it was asked for.
 type certificateView struct {
 	name    string
 	version certificateVersion

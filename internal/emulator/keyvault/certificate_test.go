@@ -561,10 +561,14 @@ func TestListsShowUnfinishedCertificatesWhenAsked(t *testing.T) {
 func TestIssuersKeepTheirNames(t *testing.T) {
 	w := start(t)
 	w.must(t, 200, "PUT", "/certificates/issuers/MyCA", object{"provider": "DigiCert"})
+	w.must(t, 200, "PUT", "/certificates/issuers/another", object{"provider": "DigiCert"})
 	want := w.url + "/certificates/issuers/MyCA"
 	list, err := json.Marshal(w.must(t, 200, "GET", "/certificates/issuers", nil).at("value"))
 	if err != nil || !strings.Contains(string(list), `"`+want+`"`) {
 		t.Errorf("list: %s %v", list, err)
+	}
+	if strings.Index(string(list), "/another") > strings.Index(string(list), "/MyCA") {
+		t.Errorf("list: %s, not in the order in which names compare", list)
 	}
 	for range 2 {
 		if a := w.must(t, 200, "GET", "/certificates/issuers/myca", nil); a.string("id") != want {

@@ -1,6 +1,7 @@
 package keyvault
 
 import (
+	"maps"
 	"net/http"
 	"time"
 )
@@ -15,6 +16,9 @@ type shelf[O any] struct {
 	// Recovering says until when a recovery goes on, by name. The object is
 	// live, but cannot be seen yet.
 	Recovering map[string]time.Time `json:"recovering"`
+
+	// Purging says until when the name of what was purged is not free.
+	Purging map[string]time.Time `json:"purging"`
 }
 
 // grave is a deleted object.
@@ -22,11 +26,14 @@ type grave[O any] struct {
 	Object  *O        `json:"object"`
 	Deleted time.Time `json:"deleted"`
 	Gone    time.Time `json:"gone"`  // when its retention ends
-	Ready   time.Time `json:"ready"` // when the deletion is done; Gone, once it is purged
+	Ready   time.Time `json:"ready"` // when the deletion is done; zero when it was at once
 }
 
 func newShelf[O any]() shelf[O] {
-	return shelf[O]{Live: map[string]*O{}, Deleted: map[string]*grave[O]{}, Recovering: map[string]time.Time{}}
+	return shelf[O]{
+		Live: map[string]*O{}, Deleted: map[string]*grave[O]{},
+		Recovering: map[string]time.Time{}, Purging: map[string]time.Time{},
+	}
 }
 
 // look returns a live object, or nil.
@@ -37,12 +44,13 @@ func (s *shelf[O]) look(name string, now time.Time) *O {
 	return s.Live[fold(name)]
 }
 
-// free refuses a name that something deleted or recovering has.
+// free refuses a name that something deleted, purged or recovering has.
 func (s *shelf[O]) free(k kind, name string, now time.Time) error {
-	if g := s.Deleted[fold(name)]; g != nil {
-		if now.Before(g.Ready) {
-			return conflict("ObjectIsBeingDeleted", "%s %s is currently being deleted.", k, name)
-		}
+	g := s.Deleted[fold(name)]
+	if g != nil && now.Before(g.Ready) || now.Before(s.Purging[fold(name)]) {
+		return conflict("ObjectIsBeingDeleted", "%s %s is currently being deleted.", k, name)
+	}
+	if g != nil {
 		return conflict("ObjectIsDeletedButRecoverable", "%s %s is currently in a deleted but recoverable state, and its name cannot be reused; in this state, it can only be recovered or purged.", k, name)
 	}
 	if now.Before(s.Recovering[fold(name)]) {
@@ -64,7 +72,10 @@ func (s *shelf[O]) remove(k kind, name string, now time.Time, retention, settle 
 	if o == nil {
 		return nil, k.notFound(name)
 	}
-	g := &grave[O]{Object: o, Deleted: now, Gone: now.Add(retention), Ready: now.Add(settle)}
+	g := &grave[O]{Object: o, Deleted: now, Gone: now.Add(retention)}
+	if settle > 0 {
+		g.Ready = now.Add(settle)
+	}
 	delete(s.Live, fold(name))
 	s.Deleted[fold(name)] = g
 	return g, nil
@@ -109,10 +120,8 @@ func (s *shelf[O]) expire(now time.Time) {
 			delete(s.Deleted, name)
 		}
 	}
-	for name, until := range s.Recovering {
-		if !now.Before(until) {
-			delete(s.Recovering, name)
-		}
+	for _, waiting := range []map[string]time.Time{s.Recovering, s.Purging} {
+		maps.DeleteFunc(waiting, func(_ string, until time.Time) bool { return !now.Before(until) })
 	}
 }
 
@@ -140,14 +149,16 @@ func (s *state) retention() time.Duration { return time.Duration(s.Retention) * 
 // purge forgets a deleted object, unless the vault is protected from that. Its
 // name is free only after the time settle, as users report.
 func purge[O any](s *state, on *shelf[O], k kind, name string, now time.Time, settle time.Duration) error {
-	g, err := on.ready(k, name, now)
-	if err != nil {
+	if _, err := on.ready(k, name, now); err != nil {
 		return err
 	}
 	if s.Protected {
 		return forbidden("", "Operation purge is not allowed because purge protection is enabled for this vault.")
 	}
-	g.Ready, g.Gone = now.Add(settle), now.Add(settle)
+	delete(on.Deleted, fold(name))
+	if settle > 0 {
+		on.Purging[fold(name)] = now.Add(settle)
+	}
 	return nil
 }
 
@@ -323,7 +334,7 @@ func (v *Vault) recoverKey(name string, settle time.Duration) (keyView, error) {
 	return keyView{k.Name, *pick(k.Versions, "")}, nil
 }
 
-// purge forgets a deleted object of a kind, which takes the time settle.
+// purge forgets a deleted object of a kind; see the function purge.
 func (v *Vault) purge(k kind, name string, settle time.Duration) error {
 	now, unlock := v.lock()
 	defer unlock()

@@ -3,7 +3,6 @@ package keyvault
 import (
 	"net/http"
 	"regexp"
-	"strings"
 )
 
 // issuer is who signs certificates for the vault, in Key Vault's own names. The
@@ -61,10 +60,10 @@ var providers = regexp.MustCompile(`(?i)^(DigiCert|GlobalSign|OneCert|OneCertV2-
 var mailForm = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
 
 // issuer finds an issuer, and the name that it was given first; nil when there
-// is none. Names compare without regard to case.
+// is none.
 func (s *state) issuer(name string) (string, *issuer) {
 	for kept, i := range s.Issuers {
-		if strings.EqualFold(kept, name) {
+		if fold(kept) == fold(name) {
 			return kept, i
 		}
 	}

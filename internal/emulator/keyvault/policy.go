@@ -226,7 +226,7 @@ const mostMonths = 1200
 
 // check refuses a complete policy that cannot be carried out.
 func (p policy) check() error {
-	if p.PlatformManaged != nil {
+	if p.PlatformManaged != nil && string(p.PlatformManaged) != "null" {
 		return notEmulated("platformManaged")
 	}
 	if err := checkKind(p.Key.Type, p.Key.Size, p.Key.Curve); err != nil {

@@ -177,11 +177,33 @@ func TestDeletionTakesTimeUnlessCalm(t *testing.T) {
 	w.must(t, 200, "DELETE", "/secrets/s", nil)
 	w.refused(t, 409, "Conflict", "ObjectIsBeingDeleted", "DELETE", "/secrets/s", nil)
 	w.clock.Add(time.Minute)
-	// A name that was purged is not free at once.
+	// A name that was purged is not free at once, though nothing is left of the
+	// object, and a snapshot knows that too.
 	w.must(t, 204, "DELETE", "/deletedsecrets/s", nil)
+	state, err := w.Snapshot()
+	if err != nil || strings.Contains(string(state), `"value":`) {
+		t.Errorf("after a purge: %s (%v)", state, err)
+	}
+	if err := w.Restore(state); err != nil {
+		t.Fatal(err)
+	}
 	w.refused(t, 404, "SecretNotFound", "", "GET", "/deletedsecrets/s", nil)
+	w.refused(t, 404, "SecretNotFound", "", "DELETE", "/deletedsecrets/s", nil)
+	w.refused(t, 404, "SecretNotFound", "", "POST", "/deletedsecrets/s/recover", nil)
 	w.refused(t, 409, "Conflict", "ObjectIsBeingDeleted", "PUT", "/secrets/s", object{"value": "x"})
 	w.clock.Add(time.Minute)
+	w.must(t, 200, "PUT", "/secrets/s", object{"value": "x"})
+}
+
+// What a calm vault does at once stays done when the clock is set back.
+func TestDeletionOutlastsAStepOfTheClock(t *testing.T) {
+	w := start(t)
+	w.must(t, 200, "PUT", "/secrets/s", object{"value": "x"})
+	w.must(t, 200, "DELETE", "/secrets/s", nil)
+	w.clock.Add(-time.Hour)
+	w.must(t, 200, "GET", "/deletedsecrets/s", nil)
+	w.must(t, 204, "DELETE", "/deletedsecrets/s", nil)
+	w.clock.Add(-time.Hour)
 	w.must(t, 200, "PUT", "/secrets/s", object{"value": "x"})
 }
 

@@ -46,7 +46,7 @@ func (s *state) whole() bool {
 }
 
 func (s *shelf[O]) whole(object func(*O) bool) bool {
-	if s.Live == nil || s.Deleted == nil || s.Recovering == nil {
+	if s.Live == nil || s.Deleted == nil || s.Recovering == nil || s.Purging == nil {
 		return false
 	}
 	for _, o := range s.Live {

@@ -137,8 +137,9 @@ func (f *Faults) Counts() []FaultCount {
 }
 
 // Take returns the fault that is due for an operation of an API, or nil, among
-// those of kinds that no other API knows. The kinds are those that the operation
-// can carry out; one that cannot, and that the fault names, has to say so.
+// the kinds that are not generic. kinds are those that the operation can carry
+// out. A fault that names the operation is returned also when it is of another
+// kind: the caller then has to refuse it.
 func (f *Faults) Take(api, operation string, kinds ...FaultKind) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()

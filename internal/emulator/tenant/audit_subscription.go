@@ -28,12 +28,12 @@ type Subscription struct {
 
 // A Webhook is where a subscriber wants to be told of new content.
 type Webhook struct {
-	Address    string    `json:"address"`
-	AuthID     string    `json:"authId,omitempty"`
-	Expires    time.Time `json:"expires,omitzero"`     // never when zero
-	Disabled   bool      `json:"disabled,omitempty"`   // for having failed too often
-	ClientID   string    `json:"clientId"`             // of the application that registered it
-	CloudLinks bool      `json:"cloudLinks,omitempty"` // that came by the cloud's host name, and is to be sent links of it
+	Address  string    `json:"address"`
+	AuthID   string    `json:"authId,omitempty"`
+	Expires  time.Time `json:"expires,omitzero"`   // never when zero
+	Disabled bool      `json:"disabled,omitempty"` // for having failed too often
+	ClientID string    `json:"clientId"`           // of the application that registered it
+	Host     string    `json:"host,omitempty"`     // of the cloud, by whose name it was registered and is sent links; empty for the API's own address
 }
 
 // Active reports whether the webhook is to be called at a time.

@@ -238,7 +238,7 @@ func TestSnapshotAndRestore(t *testing.T) {
 	c := newClock()
 	l := NewAuditLog(testOptions(c))
 	l.StopAll()
-	hook := &Webhook{Address: "https://127.0.0.1/", AuthID: "a", ClientID: "c", Expires: c.Now().Add(9 * time.Hour), CloudLinks: true}
+	hook := &Webhook{Address: "https://127.0.0.1/", AuthID: "a", ClientID: "c", Expires: c.Now().Add(9 * time.Hour), Host: "manage.office.com"}
 	for kind, w := range map[string]*Webhook{"Audit.General": hook, "DLP.All": nil} {
 		if err := l.StartSubscription(kind, w); err != nil {
 			t.Fatal(err)
