@@ -1,13 +1,17 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,6 +46,9 @@ func (o *tenantOptions) check() error {
 	}
 	if o.Users < 1 || o.Users > 1_000_000 {
 		return failWith(exitUsage, "--users %d: there must be 1 to 1,000,000", o.Users)
+	}
+	if o.latency < 0 {
+		return failWith(exitUsage, "--latency %s: there is no answer before its question", o.latency)
 	}
 	if o.PerUser < 1 || o.PerUser > 100_000 {
 		return failWith(exitUsage, "--per-user %d: there must be 1 to 100,000", o.PerUser)
@@ -115,25 +122,35 @@ func (o *emulateOptions) flags(cmd *cobra.Command) {
 	cmd.MarkFlagDirname("dir")
 }
 
-// start serves the tenant of the state file, or a new one.
-func (o *emulateOptions) start(cmd *cobra.Command, log *slog.Logger) (*emulator.Emulator, *tenant.Tenant, error) {
+// read checks the flags, as far as that needs no tenant.
+func (o *emulateOptions) read(cmd *cobra.Command) error {
 	if err := o.check(); err != nil {
-		return nil, nil, err
+		return err
+	}
+	for _, name := range []string{"state", "env-file", "dir"} {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return failWith(exitUsage, "--%s: the name is empty", name)
+		}
 	}
 	for _, text := range o.faults {
 		fault, err := origin.ParseFault(text)
 		if err != nil {
-			return nil, nil, failWith(exitUsage, "--fault: %w", err)
+			return failWith(exitUsage, "--fault: %w", err)
 		}
 		o.how.Faults = append(o.how.Faults, fault)
 	}
 	if cmd.Flags().Changed("delays") {
 		d, err := origin.ParseDelays(o.delays)
 		if err != nil {
-			return nil, nil, failWith(exitUsage, "--delays: %w", err)
+			return failWith(exitUsage, "--delays: %w", err)
 		}
 		o.how.Delays = &d
 	}
+	return nil
+}
+
+// start serves the tenant of the state file, or a new one.
+func (o *emulateOptions) start(cmd *cobra.Command, log *slog.Logger) (*emulator.Emulator, *tenant.Tenant, error) {
 	o.how.Log = log
 	t, err := o.makeTenant(cmd)
 	if err != nil {
@@ -176,7 +193,7 @@ func (o *emulateOptions) resume(cmd *cobra.Command, state *emulator.State) (*ten
 		{"per-user", was.PerUser, o.PerUser}, {"calm", was.Calm, o.Calm},
 	} {
 		if cmd.Flags().Changed(flag.name) && flag.was != flag.now {
-			return nil, failWith(exitUsage, "--%s %v: the tenant in %s was made with %v", flag.name, flag.now, o.how.StateFile, flag.was)
+			return nil, failWith(exitUsage, "--%s %v: the tenant in %s was made with %v; leave the flag out, or name another file", flag.name, flag.now, o.how.StateFile, flag.was)
 		}
 	}
 	o.how.State = state
@@ -221,15 +238,17 @@ func (p *program) emulate(cmd *cobra.Command, o *emulateOptions) (err error) {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(p.Err, &slog.HandlerOptions{Level: level}))
+	// A reader of our output that goes away, as head does, must not end us before
+	// the private keys are removed.
+	signal.Ignore(syscall.SIGPIPE)
+	if err := o.read(cmd); err != nil {
+		return err
+	}
 	if o.envFile != "" {
 		// Whoever waits for the file must not find that of an earlier tenant.
-		if at, err := os.Lstat(o.envFile); err == nil && at.IsDir() {
-			return failWith(exitUsage, "--env-file: %s is a directory: name a file", o.envFile)
-		}
-		if err := os.Remove(o.envFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := removeVariables(o.envFile, nil); err != nil {
 			return failWith(exitUsage, "--env-file: %w", err)
 		}
-		defer os.Remove(o.envFile)
 	}
 	e, t, err := o.start(cmd, log)
 	if err != nil {
@@ -257,14 +276,23 @@ func (p *program) emulate(cmd *cobra.Command, o *emulateOptions) (err error) {
 	}
 	text := emulator.ShellExports(variables)
 	if o.envFile == "" {
-		fmt.Fprint(p.Out, text)
-	} else if err := emulator.WritePrivate(o.envFile, []byte(text)); err != nil {
-		return failWith(exitUsage, "--env-file: %w", err)
+		if _, err := fmt.Fprint(p.Out, text); err != nil {
+			return fmt.Errorf("printing the variables: %w", err)
+		}
+	} else {
+		text = variablesMark + text
+		if err := emulator.WritePrivate(o.envFile, []byte(text)); err != nil {
+			return failWith(exitUsage, "--env-file: %w", err)
+		}
+		defer removeVariables(o.envFile, []byte(text))
 	}
-	p.introduce(e, t, o) // which says that the file is there
+	// It says that the file is there.
+	if _, err := fmt.Fprint(p.Err, o.introduction(e, t)); err != nil {
+		return fmt.Errorf("printing where the tenant is: %w", err)
+	}
 	<-cmd.Context().Done()
 	for _, f := range e.Faults() {
-		if f.Happened > 0 {
+		if f.Happened > 0 || !f.Ambient {
 			fmt.Fprintf(p.Err, "fault: %s, %d of %d calls\n", f.Fault, f.Happened, f.Matched)
 		}
 	}
@@ -274,33 +302,67 @@ func (p *program) emulate(cmd *cobra.Command, o *emulateOptions) (err error) {
 	return nil
 }
 
-// introduce says what is served, and where.
-func (p *program) introduce(e *emulator.Emulator, t *tenant.Tenant, o *emulateOptions) {
+// variablesMark is how a file of variables begins that we wrote.
+const variablesMark = "# The variables of a tenant that reeve emulate serves; removed when it ends.\n"
+
+// removeVariables removes a file of variables, if it is one: any that reeve wrote,
+// or only the one with a certain text.
+func removeVariables(file string, text []byte) error {
+	at, err := os.Lstat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !at.Mode().IsRegular():
+		return fmt.Errorf("%s is not a file: name one that is, or that is not there yet", file)
+	}
+	was, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	switch {
+	case text == nil && len(was) > 0 && !bytes.HasPrefix(was, []byte(variablesMark)):
+		return fmt.Errorf("%s exists, and reeve emulate did not write it: name another file, or remove it", file)
+	case text != nil && !bytes.Equal(was, text):
+		return nil // another tenant's by now
+	}
+	return os.Remove(file)
+}
+
+// introduction says what is served, and where.
+func (o *emulateOptions) introduction(e *emulator.Emulator, t *tenant.Tenant) string {
+	b := new(strings.Builder)
 	at := e.Origins()
-	fmt.Fprintf(p.Err, "The emulated tenant %s (%s) is ready; the certificates are in %s.\n", t.DisplayName, t.ID, o.dir)
-	fmt.Fprintln(p.Err, "It is not Microsoft's, and nobody in it exists. Give it no real data.")
+	fmt.Fprintf(b, "The emulated tenant %s (%s) is ready; the certificates are in %s.\n", t.DisplayName, t.ID, o.dir)
+	fmt.Fprintln(b, "It is not Microsoft's, and nobody in it exists. Give it no real data.")
 	if o.how.Expose {
-		fmt.Fprint(p.Err, "\nWARNING: it may be reached from the network. Whoever reaches it gets tokens,\nprivate keys and all that is in it.\n\n")
+		fmt.Fprint(b, "\nWARNING: it may be reached from the network. Whoever reaches it gets tokens,\nprivate keys and all that is in it.\n\n")
 	}
 	for _, line := range [][2]string{
 		{"sign-in", at.Authority}, {"Graph", at.Graph}, {"Key Vault", at.Vault}, {"activity", at.Manage},
 		{"logs", at.Logs}, {"identity", at.Identity}, {"resources", at.Resources}, {"control", at.Control}, {"proxy", e.Proxy()},
 	} {
 		if line[1] != "" {
-			fmt.Fprintf(p.Err, "  %-10s %s\n", line[0], line[1])
+			fmt.Fprintf(b, "  %-10s %s\n", line[0], line[1])
 		}
 	}
 	if o.how.StateFile != "" {
-		what := "It will be kept in"
+		what := "It is kept in"
 		if o.how.State != nil {
 			what = "It goes on from"
 		}
-		fmt.Fprintf(p.Err, "%s %s.\n", what, o.how.StateFile)
+		fmt.Fprintf(b, "%s %s.\n", what, o.how.StateFile)
 	}
 	if o.envFile != "" {
-		fmt.Fprintf(p.Err, "Point a client at it:  . %s\n", o.envFile)
+		file := o.envFile
+		if !strings.ContainsRune(file, '/') {
+			file = "./" + file // or a shell looks for it in its PATH
+		}
+		fmt.Fprintf(b, "Point a client at it:  . %s\n", file)
 	}
 	if e.Proxy() != "" {
-		fmt.Fprintf(p.Err, "Or lead one through the proxy, which trusts the CA:  HTTPS_PROXY=%s SSL_CERT_FILE=%s client\n", e.Proxy(), filepath.Join(o.dir, "ca.pem"))
+		fmt.Fprintf(b, "Or lead one through the proxy, which trusts the CA:  HTTPS_PROXY=%s SSL_CERT_FILE=%s client\n", e.Proxy(), filepath.Join(o.dir, "ca.pem"))
 	}
+	return b.String()
 }

@@ -1,6 +1,9 @@
 package app_test
 
 import (
+	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,14 +30,45 @@ func TestEnvFileIsNobodyElses(t *testing.T) {
 	}
 }
 
-func TestEnvFileIsNoDirectory(t *testing.T) {
+func TestEnvFileThatIsSomethingElse(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "empty")
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	dir := t.TempDir()
+	folder, foreign := filepath.Join(dir, "empty"), filepath.Join(dir, "precious.txt")
+	if err := errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(foreign, []byte("precious"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	reeve(t, nil, "emulate", "--env-file", dir).want(t, usage, "is a directory: name a file")
-	if _, err := os.Stat(dir); err != nil {
+	reeve(t, nil, "emulate", "--env-file", folder).want(t, usage, "is not a file")
+	reeve(t, nil, "emulate", "--env-file", foreign).want(t, usage, "reeve emulate did not write it")
+	if _, err := os.Stat(folder); err != nil {
 		t.Error(err)
+	}
+	if got := string(mustRead(t, foreign)); got != "precious" {
+		t.Errorf("the file holds %q", got)
+	}
+}
+
+// A file of variables goes with its own tenant, and stays while the options are
+// wrong.
+func TestEnvFileOfAnotherTenant(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "tenant.env")
+	begin := func() *running {
+		r := start(t, nil, "emulate", "--env-file", file, "--calm", "--users", "1", "--days", "1", "--per-user", "1", "--fault", "logs:reset")
+		r.says(t, regexp.MustCompile(`Point a client at it`))
+		return r
+	}
+	first := begin()
+	reeve(t, nil, "emulate", "--env-file", file, "--days", "9").want(t, usage, "--days")
+	old := mustRead(t, file)
+	second := begin()
+	o := first.interrupt(t)
+	o.want(t, ok, "fault: logs:reset, 0 of 0 calls")
+	if now := mustRead(t, file); bytes.Equal(now, old) {
+		t.Error("the second tenant's variables are those of the first")
+	}
+	second.interrupt(t).want(t, ok)
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the variables are still there: %v", err)
 	}
 }

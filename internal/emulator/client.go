@@ -3,6 +3,7 @@ package emulator
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -110,7 +111,10 @@ func WritePrivate(name string, content []byte) (err error) {
 	// CreateTemp makes the file with mode 0600.
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
-		return err
+		if failed := (*os.PathError)(nil); errors.As(err, &failed) {
+			err = failed.Err // The name is none that anybody knows.
+		}
+		return fmt.Errorf("writing a file in %s: %w", filepath.Dir(name), err)
 	}
 	defer func() {
 		if err != nil {

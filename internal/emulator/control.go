@@ -61,7 +61,7 @@ func controlRoutes() []controlRoute {
 	return []controlRoute{
 		{"GET /faults", "the faults and how often they happened", func(e *Emulator, _ *http.Request) (any, error) { return e.faultList(), nil }},
 		{"POST /faults", `inject a fault: {"fault": "graph/addKey:lost-response,times=2"}`, (*Emulator).controlInject},
-		{"DELETE /faults", "forget the injected faults", func(e *Emulator, _ *http.Request) (any, error) { e.cloud.Faults.Clear(); return nil, nil }},
+		{"DELETE /faults", "forget the faults and their counts, those of the command line too; what happens by itself goes on", func(e *Emulator, _ *http.Request) (any, error) { e.cloud.Faults.Clear(); return nil, nil }},
 		{"GET /clock", "the tenant's clock", func(e *Emulator, _ *http.Request) (any, error) { return e.clock(), nil }},
 		{"POST /clock", `step the tenant's clock: {"step": "-5m"}`, (*Emulator).controlClock},
 		{"GET /delays", "how far the replicas lag", func(e *Emulator, _ *http.Request) (any, error) { return delaysJSON{e.cloud.Delays().String()}, nil }},

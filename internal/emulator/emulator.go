@@ -84,6 +84,14 @@ type Options struct {
 // ErrOptions reports options that cannot be followed.
 var ErrOptions = errors.New("the options cannot be followed")
 
+// optionsError says what is wrong with the options. It is ErrOptions.
+type optionsError struct{ error }
+
+func badOptions(format string, args ...any) error { return optionsError{fmt.Errorf(format, args...)} }
+
+func (optionsError) Is(target error) bool { return target == ErrOptions }
+func (e optionsError) Unwrap() error      { return e.error }
+
 // Origins are the addresses of the APIs.
 type Origins = origin.Origins
 
@@ -105,7 +113,8 @@ type Emulator struct {
 
 	kept      kept
 	stateFile string
-	saving    sync.Mutex // held by Save
+	saving    sync.Mutex // held by Save; guards what follows
+	onFile    []byte     // the digest of what the state file holds as far as we know; nil for no file
 	proxyURL  string     // empty when there is none
 	client    *http.Client
 
@@ -137,7 +146,7 @@ func Start(o Options) (*Emulator, error) {
 
 func start(o Options) (*Emulator, error) {
 	if o.Tenant == nil {
-		return nil, fmt.Errorf("%w: no tenant was given", ErrOptions)
+		return nil, badOptions("no tenant was given")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -147,22 +156,22 @@ func start(o Options) (*Emulator, error) {
 		case "", o.State.Cloud():
 			o.Cloud = o.State.Cloud()
 		default:
-			return nil, fmt.Errorf("%w: the state is of a tenant in the cloud %s, not %s", ErrOptions, o.State.Cloud(), o.Cloud)
+			return nil, badOptions("the state is of a tenant in the cloud %s, not %s", o.State.Cloud(), o.Cloud)
 		}
 	}
 	names, ok := origin.LookupCloud(o.Cloud)
 	if !ok {
-		return nil, fmt.Errorf("%w: there is no cloud %q; use public, usgov, usgovdod or china", ErrOptions, o.Cloud)
+		return nil, badOptions("there is no cloud %q; use public, usgov, usgovdod or china", o.Cloud)
 	}
 	if err := checkStateFile(o); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+		return nil, badOptions("%w", err)
 	}
 	addresses, err := apiAddresses(o)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+		return nil, badOptions("%w", err)
 	}
 	e := &Emulator{
-		tenant: o.Tenant, stateFile: o.StateFile,
+		tenant: o.Tenant, stateFile: o.StateFile, onFile: o.State.digest(o.StateFile),
 		cloud: &origin.Cloud{
 			Hosts: &origin.Hosts{Names: names.ForVault(o.Tenant.Vault.Name)},
 			Now:   o.Tenant.Now, Log: o.Log, Calm: o.Calm,
@@ -185,16 +194,19 @@ func start(o Options) (*Emulator, error) {
 	}
 	for _, permission := range o.Grants {
 		if err := e.Grant(o.Tenant.Client().ClientID, permission); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+			return nil, badOptions("%w", err)
 		}
 	}
 	if len(o.Grants) > 0 {
 		o.Tenant.Directory.Settle()
 	}
+	if o.Latency < 0 {
+		return nil, badOptions("a latency of %s is less than none", o.Latency)
+	}
 	audit := e.compose(o)
 	for _, f := range o.Faults {
 		if err := f.Check(e.apis, ownFaults); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+			return nil, badOptions("%w", err)
 		}
 		e.Inject(f)
 	}
@@ -202,6 +214,14 @@ func start(o Options) (*Emulator, error) {
 		return nil, err
 	}
 	e.serving.Go(func() { audit.Run(e.context) })
+	if e.stateFile != "" {
+		// So that a file which cannot be written is noticed before the work, and
+		// that another tenant does not begin in its place.
+		if err := e.Save(); err != nil {
+			e.Close()
+			return nil, badOptions("%w", err)
+		}
+	}
 	return e, nil
 }
 
@@ -247,7 +267,10 @@ func (e *Emulator) compose(o Options) *activity.API {
 func (e *Emulator) serve(o Options, addresses []string) (err error) {
 	listeners, err := openAll(addresses)
 	if err != nil {
-		return err
+		if o.Listen == "" && o.State != nil {
+			return badOptions("%w. The address is the one that the state keeps: does another tenant run from it? With the option to listen at 127.0.0.1:0 this one gets other ports", err)
+		}
+		return badOptions("%w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -257,7 +280,7 @@ func (e *Emulator) serve(o Options, addresses []string) (err error) {
 	if o.Proxy != "" {
 		l, err := net.Listen("tcp", o.Proxy)
 		if err != nil {
-			return fmt.Errorf("opening the proxy: %w", err)
+			return badOptions("opening the proxy: %w", err)
 		}
 		listeners = append(listeners, l)
 		e.proxyURL = "http://" + l.Addr().String()

@@ -68,7 +68,7 @@ func TestFaultsHappenOnTheirCallsOnly(t *testing.T) {
 		t.Error(diff)
 	}
 	counts := e.Faults()
-	if len(counts) != 1 || counts[0].Matched != 6 || counts[0].Happened != 2 {
+	if len(counts) != 1 || counts[0].Matched != 10 || counts[0].Happened != 2 {
 		t.Errorf("counts: %+v", counts)
 	}
 }

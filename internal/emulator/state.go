@@ -3,6 +3,7 @@ package emulator
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -34,6 +35,17 @@ const (
 // sign-ins under way, refresh tokens, faults and delays.
 type State struct {
 	saved saved
+	file  string // from which it was read
+	sum   []byte // the digest of that
+}
+
+// digest returns the digest of a file as it was when the state was read from it,
+// nil when it was not.
+func (s *State) digest(file string) []byte {
+	if s == nil || s.file != file {
+		return nil
+	}
+	return s.sum
 }
 
 // saved is what a state file holds.
@@ -73,6 +85,7 @@ func ReadState(file string) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the state %s: %w; the file is left as it is", file, err)
 	}
+	s.file, s.sum = file, digestOf(text)
 	return s, nil
 }
 
@@ -150,8 +163,15 @@ func (e *Emulator) keep(s *State, names origin.CloudNames, ip string) (err error
 	return nil
 }
 
+func digestOf(text []byte) []byte {
+	sum := sha256.Sum256(text)
+	return sum[:]
+}
+
 // Save writes the state to Options.StateFile, whole or not at all. Only its
-// owner can read the file: it holds private keys, of fictional people.
+// owner can read the file: it holds private keys, of fictional people. When
+// somebody else has written the file since, that is left as it is, and the state
+// goes to a file beside it, which the error names.
 func (e *Emulator) Save() error {
 	if e.stateFile == "" {
 		return errors.New("saving the state: the emulator was started without a state file")
@@ -167,12 +187,25 @@ func (e *Emulator) Save() error {
 		return fmt.Errorf("saving the state: %w", err)
 	}
 	text, err := json.MarshalIndent(s, "", "\t")
-	if err == nil {
-		err = WritePrivate(e.stateFile, append(text, '\n'))
-	}
 	if err != nil {
 		return fmt.Errorf("saving the state: %w", err)
 	}
+	text = append(text, '\n')
+	file := e.stateFile
+	switch now, err := os.ReadFile(file); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("saving the state: %w", err)
+	case !bytes.Equal(digestOf(now), e.onFile):
+		file += ".conflict"
+	}
+	if err := WritePrivate(file, text); err != nil {
+		return fmt.Errorf("saving the state in %s: %w", file, err)
+	}
+	if file != e.stateFile {
+		return fmt.Errorf("saving the state: somebody else has written %s meanwhile, another tenant perhaps; this one is kept in %s", e.stateFile, file)
+	}
+	e.onFile = digestOf(text)
 	return nil
 }
 

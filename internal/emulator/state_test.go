@@ -233,3 +233,65 @@ func FuzzParseState(f *testing.F) {
 		}
 	})
 }
+
+// small makes a tenant that costs little.
+func small(t *testing.T) *tenant.Tenant {
+	t.Helper()
+	tn, err := tenant.New(tenant.Options{Seed: 1, Users: 1, Days: 1, PerUser: 1, Calm: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tn
+}
+
+func refused(t *testing.T, o emulator.Options, says string) {
+	t.Helper()
+	e, err := emulator.Start(o)
+	if err == nil {
+		e.Close()
+	}
+	if !errors.Is(err, emulator.ErrOptions) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), ".json-") {
+		t.Errorf("want an error about %s, got %v", says, err)
+	}
+}
+
+func TestTwoTenantsOfOneFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.json")
+	first := emulatortest.StartTenant(t, small(t), func(o *emulator.Options) { o.StateFile = file })
+	refused(t, emulator.Options{Tenant: small(t), StateFile: file}, file)
+	state, err := emulator.ReadState(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, emulator.Options{Tenant: small(t), State: state, StateFile: file}, "does another tenant run from it")
+	second := resume(t, file, nil, func(o *emulator.Options) { o.Listen = "127.0.0.1:0" })
+	second.Tenant.Directory.NewApplication("second")
+	if err := second.Save(); err != nil {
+		t.Fatal(err)
+	}
+	was := mustRead(t, file)
+	first.Tenant.Directory.NewApplication("first")
+	if err := first.Save(); err == nil || !strings.Contains(err.Error(), file+".conflict") {
+		t.Errorf("what the other wrote: %v", err)
+	}
+	if !bytes.Equal(mustRead(t, file), was) {
+		t.Error("the other's file was written")
+	}
+	if !bytes.Contains(mustRead(t, file+".conflict"), []byte(`"first"`)) {
+		t.Error("the first is lost")
+	}
+}
+
+func TestStateThatCannotBeWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "missing", "state.json")
+	refused(t, emulator.Options{Tenant: small(t), StateFile: file}, file)
+}
+
+func mustRead(t *testing.T, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}

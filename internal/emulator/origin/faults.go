@@ -200,11 +200,11 @@ var burst = [...]FaultKind{Unavailable, ServerError, BadGateway}
 // due counts a call that the fault matches, and returns the fault if it happens
 // on this one.
 func (i *injected) due() *Fault {
+	i.Matched++
 	over := i.Fault.Times > 0 && i.begun >= i.Fault.Times
 	if over && i.left == 0 {
 		return nil
 	}
-	i.Matched++
 	if i.left == 0 {
 		if n := i.Matched - i.Fault.After; n <= 0 || n%max(i.Fault.Every, 1) != 0 {
 			return nil

@@ -55,7 +55,7 @@ func TestCountsAndClear(t *testing.T) {
 	f.Inject(origin.Fault{Kind: origin.Slow, Every: 2})
 	kinds(f, 5)
 	want := []origin.FaultCount{
-		{Fault: origin.Fault{Kind: origin.Burst, Length: 2, Times: 1}, Matched: 2, Happened: 2},
+		{Fault: origin.Fault{Kind: origin.Burst, Length: 2, Times: 1}, Matched: 5, Happened: 2},
 		{Fault: origin.Fault{Kind: origin.Slow, Every: 2}, Matched: 3, Happened: 1},
 	}
 	if diff := cmp.Diff(want, f.Counts()); diff != "" {
@@ -152,7 +152,7 @@ func TestAmbientFaults(t *testing.T) {
 }
 
 var faultTexts = []string{
-	"slow", "graph:throttle", "graph/addKey:lost-response,every=3,times=2", "manage/blob:gone,after=4",
+	"reset", "slow,delay=1s", "graph:throttle", "graph/addKey:lost-response,every=3,times=2", "manage/blob:gone,after=4",
 	"burst,length=5", "vault:stale-read,delay=1m0s", "clock-step,delay=-5m0s", "reset-body,bytes=10",
 	"authority:throttle,retry-after=2s", "logs:truncated,after=1,every=2,times=3,bytes=4",
 }
@@ -164,15 +164,23 @@ func TestFaultTexts(t *testing.T) {
 			t.Errorf("%q becomes %q, %v", text, f, err)
 		}
 	}
-	want := origin.Fault{API: "graph", Operation: "addKey", Kind: "lost-response", After: 1, Every: 3, Times: 2, RetryAfter: 2 * time.Second, Delay: time.Second, Bytes: 7, Length: 4}
-	got, err := origin.ParseFault("graph/addKey:lost-response,length=4,bytes=7,delay=1s,retry-after=2s,times=2,every=3,after=1")
-	if err != nil || got != want {
-		t.Errorf("%+v, %v", got, err)
+	for text, want := range map[string]origin.Fault{
+		"graph/addKey:throttle,retry-after=2s,times=2,every=3,after=1": {
+			API: "graph", Operation: "addKey", Kind: "throttle", After: 1, Every: 3, Times: 2, RetryAfter: 2 * time.Second,
+		},
+		"clock-step,delay=-1s": {Kind: "clock-step", Delay: -time.Second},
+		"truncated,bytes=7":    {Kind: "truncated", Bytes: 7},
+		"burst,length=4":       {Kind: "burst", Length: 4},
+	} {
+		if got, err := origin.ParseFault(text); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
 	}
 	for _, text := range []string{
-		"", ":slow", "/x:slow", "mars:slow", "graph/:slow", "graph:", "graph/a b:slow", "slow,", "slow,every", "slow,every=0",
-		"slow,every=-1", "slow,every=x", "slow,every=1,every=2", "slow,speed=1", "slow,delay=1", "slow,delay=-1s", "slow,bytes=0",
-		"throttle,retry-after=1500ms", "throttle,retry-after=0s", "clock-step", "stale-read,delay=11m", "control:slow",
+		"", ":reset", "/x:reset", "mars:reset", "graph/:reset", "graph:", "graph/a b:reset", "reset,", "reset,every", "reset,every=0",
+		"reset,every=-1", "reset,every=x", "reset,every=1,every=2", "reset,speed=1", "slow,delay=1", "slow,delay=-1s", "slow,bytes=0",
+		"throttle,retry-after=1500ms", "throttle,retry-after=0s", "clock-step", "stale-read,delay=11m", "control:reset",
+		"slow", "throttle,bytes=3", "reset,delay=1s", "slow,delay=1s,retry-after=1s", "throttle,length=2",
 	} {
 		if f, err := origin.ParseFault(text); err == nil {
 			t.Errorf("%q is the fault %+v", text, f)
@@ -205,7 +213,7 @@ func TestCheck(t *testing.T) {
 		fault string
 		ok    bool
 	}{
-		{"slow", true}, {"graph/addKey:slow", true}, {"graph/blob:slow", false}, {"manage/blob:gone", true},
+		{"reset", true}, {"graph/addKey:reset", true}, {"graph/blob:reset", false}, {"manage/blob:gone", true},
 		{"gone", true}, {"graph:gone", false}, {"nothing", false}, {"authority:expired-token", false},
 	} {
 		f, err := origin.ParseFault(test.fault)

@@ -87,17 +87,23 @@ func (c *Cloud) Handler(a API, latency time.Duration) http.Handler {
 			panic(http.ErrAbortHandler) // Returning would answer 200.
 		}
 		operation := a.Operation(r)
-		if c.Called != nil {
-			answer := &statusWriter{ResponseWriter: w}
-			w = answer
-			defer func() { c.Called(r, a.Name, operation, answer.status) }()
-		}
+		answer := &statusWriter{ResponseWriter: w}
+		w = answer
+		begun := time.Now()
+		defer func() {
+			if c.Called != nil {
+				c.Called(r, a.Name, operation, answer.status)
+			}
+			if operation != "" {
+				c.Log.Debug("request", "api", a.Name, "operation", operation, "method", r.Method, "path", Printable(r.URL.Path),
+					"status", answer.status, "took", time.Since(begun).Round(time.Microsecond), "client", Printable(r.UserAgent()))
+			}
+		}()
 		if operation == "" {
 			c.Log.Warn("not emulated", "api", a.Name, "request", Describe(r))
 			a.Refuse(w, r, Failure{http.StatusNotImplemented, "The emulated tenant does not know " + Describe(r) + "."})
 			return
 		}
-		c.Log.Debug("request", "api", a.Name, "operation", operation)
 		if f := c.Faults.Generic(a.Name, operation); f != nil {
 			c.Log.Debug("fault", "api", a.Name, "operation", operation, "kind", f.Kind)
 			f.carryOut(w, r, a, c)

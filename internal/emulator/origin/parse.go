@@ -3,6 +3,7 @@ package origin
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,8 +50,16 @@ func ParseFault(s string) (Fault, error) {
 			return Fault{}, fmt.Errorf("fault %q: %w", Printable(s), err)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(fitting)) {
+		if kinds := fitting[name]; seen[name] && !slices.Contains(kinds, f.Kind) {
+			return Fault{}, fmt.Errorf("fault %q: %s is for %s alone", Printable(s), name, join(kinds))
+		}
+	}
 	if f.Kind == ClockStep && f.Delay == 0 {
 		return Fault{}, fmt.Errorf("fault %q: by how much the clock steps is missing: add ,delay=-5m", Printable(s))
+	}
+	if f.Kind == Slow && f.Delay == 0 {
+		return Fault{}, fmt.Errorf("fault %q: by how much is missing: add ,delay=5s", Printable(s))
 	}
 	if f.Delay < 0 && f.Kind != ClockStep {
 		return Fault{}, fmt.Errorf("fault %q: delay must not be negative", Printable(s))
@@ -59,6 +68,14 @@ func ParseFault(s string) (Fault, error) {
 		return Fault{}, fmt.Errorf("fault %q: no replica lags by more than %s", Printable(s), MostLag)
 	}
 	return f, nil
+}
+
+// fitting names the kinds that look at an option, of those that not all do.
+var fitting = map[string][]FaultKind{
+	"delay":       {Slow, StaleRead, ClockStep},
+	"retry-after": {Throttle, Unavailable},
+	"bytes":       {ResetBody, Truncated},
+	"length":      {Burst},
 }
 
 // isWord reports whether s can be a kind or an operation.
