@@ -19,7 +19,8 @@ const module = "github.com/reeve365/reeve/"
 // mayImport names, for every package below internal, the packages of ours that
 // it may import. Tests may import the emulator besides.
 var mayImport = map[string][]string{
-	"pki":                {},
+	"pki":                {"pki/pkcs12"},
+	"pki/pkcs12":         {},
 	"emulator/origin":    {},
 	"emulator/token":     {"emulator/origin"},
 	"emulator/directory": {},
@@ -37,6 +38,7 @@ var mayImport = map[string][]string{
 	"emulator/clients":      {"emulator", "emulator/directory", "emulator/emulatortest", "emulator/origin", "emulator/tenant"},
 	"m365":                  {"pki"},
 	"m365/activity":         {"m365", "pki"},
+	"pki/interop":           {"pki", "pki/pkcs12"},
 	"certstore":             {"pki", "m365"},
 	"store":                 {},
 	"ingest":                {"store"},
@@ -44,7 +46,7 @@ var mayImport = map[string][]string{
 	"web":                   {"ingest", "store"},
 	"config":                {},
 	"app": {
-		"pki", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "certstore",
+		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "certstore",
 		"store", "ingest", "feed", "web", "config",
 	},
 }

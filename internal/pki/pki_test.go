@@ -25,6 +25,7 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/reeve365/reeve/internal/pki"
+	ourpkcs12 "github.com/reeve365/reeve/internal/pki/pkcs12"
 )
 
 const password = "correct horse"
@@ -96,6 +97,18 @@ func keyPEM(t testing.TB, key any) []byte {
 		t.Fatal(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+func encryptedPEM(t testing.TB, key any) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if der, err = ourpkcs12.EncryptKey(der, password); err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: der})
 }
 
 func encode(t testing.TB, e *pkcs12.Encoder, key any, c *x509.Certificate, ca []*x509.Certificate, password string) []byte {
@@ -216,24 +229,25 @@ func TestParseRefuses(t *testing.T) {
 		{"blanks", []byte(" \n"), "", "is empty"},
 		{"too large", make([]byte, pki.MaxFileSize+1), "", "1048577 bytes"},
 		{"text", []byte("hello, certificate"), "", "neither PEM text nor a PKCS#12"},
-		{"UTF-16", []byte("\xff\xfe-\x00-\x00"), "", "UTF-16"},
+		{"UTF-16", []byte("\xff\xfe-\x00-\x00"), "", "neither PEM text nor a PKCS#12"},
 		{"wrong password", good, "wrong", "password of the PFX file is wrong"},
 		{"no password", good, "", "has a password and none was given"},
 		{"wrong password, old PFX", encode(t, pkcs12.LegacyRC2, key, leaf, nil, password), "wrong", "password of the PFX file is wrong"},
-		{"changed PFX", broken, password, "password of the PFX file is wrong"},
+		{"changed PFX", broken, password, "the password is right and yet its integrity check fails"},
 		{"cut PFX", good[:len(good)-7], password, "cannot be read"},
-		{"BER of indefinite length", []byte{0x30, 0x80, 0x02, 0x01, 0x03}, "", "indefinite length"},
+		{"BER of indefinite length", []byte{0x30, 0x80, 0x02, 0x01, 0x03}, "", "cut off"},
 		{"PFX without a key", truststore, password, "holds no private key"},
 		{"PFX, foreign key", encode(t, pkcs12.Modern2023, other, leaf, issuers, password), password, "does not belong"},
 		{".cer", leaf.Raw, "", "public half alone"},
 		{"PEM without a key", certificatePEM(leaf), "", "no private key"},
 		{"PEM without a certificate", keyPEM(t, key), "", "no certificate"},
 		{"PEM, foreign key", join(certificatePEM(leaf), keyPEM(t, other)), "", "does not belong"},
-		{"PEM, two keys", join(certificatePEM(leaf), keyPEM(t, key), keyPEM(t, other)), "", "several private keys"},
-		{"PEM, encrypted", join(certificatePEM(leaf), pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{1}})), "", "is encrypted"},
+		{"PEM, two pairs", join(certificatePEM(leaf), keyPEM(t, key), keyPEM(t, other), certificatePEM(issue(t, "other", other, nil, nil))), "", "several private keys with their certificates: CN=reeve"},
+		{"PEM, encrypted", join(certificatePEM(leaf), encryptedPEM(t, key)), "", "has a password and none was given"},
+		{"PEM, encrypted, wrong password", join(certificatePEM(leaf), encryptedPEM(t, key)), "wrong", "password of the encrypted private key is wrong"},
 		{"PEM, encrypted long ago", join(certificatePEM(leaf), pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}})), "", "is encrypted"},
-		{"PEM, broken certificate", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw[:50]}), "", "certificate 1"},
-		{"PEM, cut", certificatePEM(leaf)[:200], "", "neither a certificate nor a private key"},
+		{"PEM, broken certificate", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw[:50]}), "", "block 1 of the PEM text (certificate) cannot be read: it is cut off"},
+		{"PEM, cut", certificatePEM(leaf)[:200], "", "it is cut off"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
