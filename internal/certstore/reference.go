@@ -1,6 +1,6 @@
 // Package certstore fetches certificates with their private keys from where they
-// are kept: a file, or Azure Key Vault. It does not write to them, and it does not
-// decide which certificate to use.
+// are kept, a file or Azure Key Vault, and writes files of them. It does not decide
+// which certificate to use.
 package certstore
 
 import (
