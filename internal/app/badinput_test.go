@@ -58,7 +58,7 @@ func TestBadCertificate(t *testing.T) {
 		{"not yet valid", writePEM(t, key, issue(t, "young", key, now.AddDate(0, 0, 1), now.AddDate(1, 0, 0))), nil, signIn,
 			[]string{"CN=young", "is not valid before " + now.AddDate(0, 0, 1).UTC().Format("2006-01-02"), "wait, or correct this machine's clock"}},
 		{"EC", writePEM(t, ec, issue(t, "curve", ec, now.AddDate(0, 0, -1), now.AddDate(1, 0, 0))), nil, signIn,
-			[]string{"CN=curve", "an EC key (P-256): Entra ID accepts only RSA signatures", "make a new certificate with an RSA key"}},
+			[]string{"CN=curve", "an EC key (P-256), and Entra ID accepts only RSA signatures", "make a new certificate with an RSA key"}},
 		{"another's key", writePEM(t, otherKey(), certificate), nil, configuration, []string{"the private key does not belong to the certificate", "CN=reeve"}},
 		{"PFX without the key's certificate", writePFX(t, "right", otherKey(), certificate, certificate), []string{"REEVE_AUTH_CERTIFICATE_PASSWORD=right"}, configuration,
 			[]string{"the private key does not belong to the certificate"}},

@@ -223,6 +223,7 @@ var commands = []func(*program) *cobra.Command{
 	auditCommand,
 	tokenCommand,
 	emulateCommand,
+	pkiCommand,
 	configCommand,
 	versionCommand,
 }
