@@ -51,7 +51,7 @@ func wrongPassword(password, doubt string) *Error {
 // tooMuch is about a file that asks for absurd work.
 func tooMuch(what string) *Error {
 	return &Error{
-		Cause:  fmt.Sprintf("asks for too much work to derive its keys from the password (%s; programs use 600,000 rounds at most, and about %d in all of a file are done here)", what, maxWork/2),
+		Cause:  fmt.Sprintf("asks for too much work to derive its keys from the password (%s; about %d rounds of HMAC-SHA-256 in all of a file are done here)", what, maxWork/2),
 		Remedy: "export it again with the usual number of rounds",
 	}
 }
