@@ -156,7 +156,7 @@ func (o offer) isTripleDES() *Problem {
 	if o.protection == nil {
 		return &Problem{"App Service takes PFX files alone", remedy}
 	}
-	if o.protection.MAC.Name == "" {
+	if o.protection.NoPassword || o.protection.MAC.Name == "" {
 		return &Problem{"the PFX file has no password, and App Service needs one", remedy}
 	}
 	for _, c := range o.protection.Keys {
@@ -179,6 +179,9 @@ func (o offer) isTripleDES() *Problem {
 const tripleDES = "3DES-CBC"
 
 func (o offer) hasWholeChain() *Problem {
+	if n := len(o.Chain); n > maxChain {
+		return &Problem{fmt.Sprintf("the chain has %d certificates, and up to %d are looked at", n, maxChain), "leave out those that are not of the certificate's issuers"}
+	}
 	last := o.Certificate
 	for _, c := range o.Chain {
 		if !signedBy(last, c) {

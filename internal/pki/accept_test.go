@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,29 @@ func protection(t testing.TB, profile pki.Profile) *pkcs12.Protection {
 		t.Fatal(err)
 	}
 	return &file.Protection
+}
+
+// TestObjectionToEmptyPassword holds what [pki.PasswordAdvice] says, of a file of
+// either profile, such as Key Vault hands out.
+func TestObjectionToEmptyPassword(t *testing.T) {
+	pair := selfSigned(t, rsaKey(t, "self", 2048), template(t, "reeve"))
+	for password, want := range map[string]int{"": 1, password: 0} {
+		data, err := pki.EncodePFX(pair, pki.Compat, password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := pki.Read(data, password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := pair.Objections(pki.AppService, c.PKCS12, now)
+		if len(got) != want {
+			t.Fatalf("%d objections: %v", len(got), got)
+		}
+		if want > 0 {
+			wantProblem(t, &got[0], "no password")
+		}
+	}
 }
 
 func TestObjections(t *testing.T) {
@@ -51,6 +75,9 @@ func TestObjections(t *testing.T) {
 	noPassword := &pkcs12.Protection{Keys: []pkcs12.Cipher{{}}, MAC: compat.MAC}
 	openCertificates := &pkcs12.Protection{Keys: compat.Keys, Certificates: []pkcs12.Cipher{{}}, MAC: compat.MAC}
 	rc2 := &pkcs12.Protection{Keys: compat.Keys, Certificates: []pkcs12.Cipher{{Name: "RC2-40-CBC"}}, MAC: compat.MAC}
+	empty, crowd := *compat, good
+	empty.NoPassword = true
+	crowd.Chain = slices.Repeat(good.Chain, 17)
 	late, early := notAfter.Add(time.Hour), notBefore.Add(-time.Hour)
 
 	for name, test := range map[string]struct {
@@ -87,6 +114,8 @@ func TestObjections(t *testing.T) {
 		"appservice, RC2":             {pki.AppService, good, rc2, now, []string{"RC2-40-CBC"}},
 		"appservice, PEM":             {pki.AppService, good, nil, now, []string{"PFX files alone"}},
 		"appservice, no MAC":          {pki.AppService, good, open, now, []string{"no password"}},
+		"appservice, empty password":  {pki.AppService, good, &empty, now, []string{"no password"}},
+		"appservice, crowd":           {pki.AppService, crowd, compat, now, []string{"34 certificates"}},
 		"appservice, open key":        {pki.AppService, good, noPassword, now, []string{"not encrypted"}},
 		"appservice, late":            {pki.AppService, good, compat, late, []string{"expired"}},
 		"appservice, small":           {pki.AppService, pki.Pair{Certificate: issue(t, "small", small, nil, nil), Key: small}, compat, now, []string{"1024 bits"}},

@@ -24,11 +24,13 @@ const (
 const maxAssertion = 10 * time.Minute
 
 // Assertion is what a client says to Entra ID to prove who it is
-// (learn.microsoft.com/entra/identity-platform/certificate-credentials).
+// (learn.microsoft.com/entra/identity-platform/certificate-credentials). By RS256 it is
+// also the proof of possession that Graph's addKey and removeKey ask for
+// (learn.microsoft.com/graph/application-rollkey-prooftoken).
 type Assertion struct {
 	Algorithm string // "PS256" or "RS256"
 	Audience  string // the address of the token endpoint
-	ClientID  string
+	ClientID  string // iss and sub; in a proof for Graph's addKey the object ID
 	ID        string // jti
 	NotBefore time.Time
 	Expires   time.Time

@@ -136,6 +136,27 @@ func TestCanary(t *testing.T) {
 			}
 			said[name+" as PFX, encrypted"] = data
 		}
+		open, err := pki.EncodeKey(p.Key, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents, err := pki.Read(open, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		say(name+" read", *contents)
+		say(name+" read, by pointer", contents)
+		say(name+" read, the keys", contents.Keys)
+		pfx, err := pki.EncodePFX(p, pki.Modern, canary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := pkcs12.Read(pfx, canary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		say(name+" read of PFX", *file)
+		say(name+" read of PFX, the keys", file.Keys)
 		data, err := pki.EncodeKey(p.Key, canary)
 		if err != nil {
 			t.Fatal(err)

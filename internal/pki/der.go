@@ -23,9 +23,11 @@ func (r *reader) readDER(data []byte) error {
 		return r.brokenDER(data)
 	}
 	if rest = bytes.Trim(rest, "\x00\r\n \t"); len(rest) > 0 {
-		// A trusted certificate of OpenSSL has its purposes after it; other things are
-		// not for us to guess.
-		if formOf(der) != formCertificate || !looksDER(rest) {
+		// A trusted certificate of OpenSSL has its purposes after it; other things, such
+		// as another certificate or the key, are not for us to pass over.
+		form := formOf(rest)
+		purposes := looksDER(rest) && (form == formUnknown || form == formEncryptedKey) // with a key identifier they look like that
+		if formOf(der) != formCertificate || !purposes {
 			return &Problem{
 				fmt.Sprintf("the input goes on for %d bytes after its end", len(rest)),
 				"get a new copy of the file; if it is several files in one, give them one by one",
@@ -228,7 +230,13 @@ func (r *reader) addCertificate(der []byte) error {
 func (r *reader) addRequest(der []byte) error {
 	request, err := x509.ParseCertificateRequest(der)
 	if err != nil {
-		return &Problem{"the certificate request cannot be read: " + strings.TrimPrefix(err.Error(), "x509: "), "make a new request"}
+		return &Problem{"the certificate request cannot be read: " + shown(strings.TrimPrefix(err.Error(), "x509: ")), "make a new request"}
+	}
+	if !verifiable(request.PublicKey) {
+		return &Problem{
+			fmt.Sprintf("the certificate request is for %s, and up to %d bits are read", keyKind(request.PublicKey), maxRSABits),
+			"make a new key: " + list(KeyTypes()),
+		}
 	}
 	r.Requests = append(r.Requests, request)
 	return nil

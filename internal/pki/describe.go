@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Description is what there is to say about a certificate, for people and in JSON.
@@ -78,6 +79,14 @@ func alternativeNames(c *x509.Certificate) []string {
 	}
 	for _, u := range c.URIs {
 		all = append(all, u.Redacted())
+	}
+	for i, name := range all {
+		all[i] = strings.Map(func(r rune) rune {
+			if isUnseen(r) {
+				return utf8.RuneError
+			}
+			return r
+		}, name)
 	}
 	return all
 }

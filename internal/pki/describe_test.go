@@ -3,6 +3,7 @@ package pki_test
 import (
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
@@ -110,6 +111,27 @@ func TestDescribeIsBounded(t *testing.T) {
 	}
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it took %s", took)
+	}
+}
+
+// TestDescribeShowsAll that a terminal would obey.
+func TestDescribeShowsAll(t *testing.T) {
+	d := pki.Describe(&x509.Certificate{
+		DNSNames: []string{"a\x1b[2Jb"}, EmailAddresses: []string{"a\n@b.de"},
+		Subject: pkix.Name{CommonName: "a\x1b[2J\u202eb"},
+	}, now)
+	want := []string{"a�[2Jb", "a�@b.de"}
+	if !cmp.Equal(d.AlternativeNames, want) || d.Subject != `CN=a\1B[2J\E2\80\AEb` {
+		t.Errorf("got %q and %q", d.AlternativeNames, d.Subject)
+	}
+	if name, err := pki.ParseName(`CN=a\E2\80\AEb`); err != nil || name.CommonName != "a\u202eb" {
+		t.Errorf("got %q, %v", name.CommonName, err)
+	}
+}
+
+func TestDescribeUnknownKey(t *testing.T) {
+	if got := pki.Describe(&x509.Certificate{}, now).Key; got != "key of an unknown kind" {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -93,6 +93,8 @@ func keyKind(pub crypto.PublicKey) string {
 		return "an EC key (" + pub.Curve.Params().Name + ")"
 	case ed25519.PublicKey:
 		return "an Ed25519 key"
+	case nil:
+		return "a key of an unknown kind"
 	default:
 		return fmt.Sprintf("a key of an unknown kind (%T)", pub)
 	}

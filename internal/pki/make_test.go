@@ -12,7 +12,10 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -121,12 +124,21 @@ func TestSelfSignLint(t *testing.T) {
 	if err != nil {
 		t.Skip("no openssl here")
 	}
-	command := exec.Command(openssl, "x509", "-noout", "-checkend", "-4000000000", "-ext", "keyUsage,extendedKeyUsage,basicConstraints,subjectAltName")
 	in := template(t, "reeve")
 	if err := in.AddName("reeve.contoso.com"); err != nil {
 		t.Fatal(err)
 	}
-	command.Stdin = bytes.NewReader(pki.EncodeCertificates(selfSigned(t, rsaKey(t, "self", 2048), in).Certificate))
+	certificate := pki.EncodeCertificates(selfSigned(t, rsaKey(t, "self", 2048), in).Certificate)
+	file := filepath.Join(t.TempDir(), "certificate.pem")
+	if err := os.WriteFile(file, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := strconv.FormatInt(now.Unix(), 10)
+	if out, err := exec.Command(openssl, "verify", "-x509_strict", "-check_ss_sig", "-purpose", "sslclient", "-attime", at, "-CAfile", file, file).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	command := exec.Command(openssl, "x509", "-noout", "-ext", "keyUsage,extendedKeyUsage,basicConstraints,subjectAltName")
+	command.Stdin = bytes.NewReader(certificate)
 	out, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

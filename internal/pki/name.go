@@ -301,7 +301,7 @@ func formatValue(v any) string {
 	var b strings.Builder
 	for i, r := range s {
 		switch {
-		case r == utf8.RuneError || unicode.IsControl(r):
+		case r == utf8.RuneError || isUnseen(r):
 			_, n := utf8.DecodeRuneInString(s[i:])
 			for _, c := range []byte(s[i : i+n]) {
 				fmt.Fprintf(&b, `\%02X`, c)
@@ -316,6 +316,10 @@ func formatValue(v any) string {
 	}
 	return b.String()
 }
+
+// isUnseen reports characters that a terminal obeys in place of showing them, and
+// those that turn the direction of text, by which a name can look like another.
+func isUnseen(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 func isCountry(s string) bool {
 	return len(s) == 2 && strings.IndexFunc(s, func(r rune) bool { return (r|0x20) < 'a' || (r|0x20) > 'z' }) < 0

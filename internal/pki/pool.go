@@ -33,7 +33,7 @@ func NewKeyPool(t KeyType, size int) *KeyPool {
 
 func (p *KeyPool) fill(t KeyType) {
 	defer close(p.done)
-	for {
+	for p.making.Err() == nil {
 		key, err := NewKey(t)
 		if err != nil {
 			p.err = err
@@ -42,10 +42,9 @@ func (p *KeyPool) fill(t KeyType) {
 		select {
 		case p.keys <- key:
 		case <-p.making.Done():
-			p.err = &Problem{"the pool of keys is closed", "make the key without it"}
-			return
 		}
 	}
+	p.err = &Problem{"the pool of keys is closed", "make the key without it"}
 }
 
 // Get takes a key out of the pool, or waits for the next. It fails with the context's

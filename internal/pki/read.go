@@ -40,13 +40,23 @@ type Contents struct {
 	Format       Format
 	Base64       bool // the file was the base64 of that
 	Certificates []*x509.Certificate
-	Keys         []crypto.Signer
+	Keys         Keys
 	Requests     []*x509.CertificateRequest
 	// PKCS12 says how a PKCS#12 file is protected; nil for others.
 	PKCS12 *pkcs12.Protection
 	// KeyCipher says how the keys of a PEM or DER file are encrypted; nil if they are not.
 	KeyCipher *pkcs12.Cipher
 }
+
+// Keys are private keys. They print as their number.
+type Keys []crypto.Signer
+
+// Format prints the number whatever the verb, which keeps the keys out of %d, for
+// which fmt looks into [Contents].
+func (k Keys) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "private keys: %d", len(k)) }
+
+// MarshalText keeps the keys out of JSON and structured logs.
+func (k Keys) MarshalText() ([]byte, error) { return fmt.Append(nil, k), nil }
 
 // String names what there is.
 func (c Contents) String() string {
@@ -55,9 +65,9 @@ func (c Contents) String() string {
 		parts = append(parts, Pair{Certificate: certificate}.String())
 	}
 	for _, r := range c.Requests {
-		parts = append(parts, fmt.Sprintf("request for %s", r.Subject))
+		parts = append(parts, "request for "+shown(FormatName(r.Subject)))
 	}
-	return strings.Join(append(parts, fmt.Sprintf("private keys: %d", len(c.Keys))), ", ")
+	return strings.Join(append(parts, fmt.Sprint(c.Keys)), ", ")
 }
 
 // GoString keeps the private keys out of %#v.
@@ -155,14 +165,15 @@ func errUnknown() error {
 	}
 }
 
-// looksDER reports whether data starts as BER or DER of ours does: with a sequence,
-// whose length, where it is short, is that of the data.
+// looksDER reports whether data starts as BER or DER of ours does: with a sequence.
+// Where its length is short, it is that of the data, and the first element is a
+// number, an object identifier or another sequence; text can start with "0" as well.
 func looksDER(data []byte) bool {
-	if len(data) < 2 || data[0] != 0x30 {
+	if len(data) < 3 || data[0] != 0x30 {
 		return false
 	}
 	if data[1] < 0x80 {
-		return int(data[1])+2 == len(data)
+		return int(data[1])+2 == len(data) && (data[2] == 0x02 || data[2] == 0x06 || data[2] == 0x30)
 	}
 	return data[1] <= 0x84
 }

@@ -2,16 +2,21 @@ package pki_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"math/big"
+	mrand "math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	gopkcs12 "software.sslmate.com/src/go-pkcs12"
 
@@ -58,7 +63,7 @@ func encryptedOf(t testing.TB, pfx []byte) []byte {
 }
 
 // spoil changes a file in one of many ways.
-func spoil(r *rand.Rand, data []byte) []byte {
+func spoil(r *mrand.Rand, data []byte) []byte {
 	data = bytes.Clone(data)
 	at := r.IntN(len(data))
 	switch r.IntN(12) {
@@ -161,7 +166,7 @@ func TestReadOddFiles(t *testing.T) {
 	const each = 40
 	seeds := oddSeeds(t)
 	canary := newCanary(t, seeds)
-	r := rand.New(rand.NewPCG(365, 4))
+	r := mrand.New(mrand.NewPCG(365, 4))
 	var files, read int
 	var slowest time.Duration
 	causes := map[string]int{}
@@ -209,6 +214,9 @@ func TestReadBoundsWork(t *testing.T) {
 	certificate := issue(t, "ec", ec, nil, nil)
 	encrypted := must2(t)(pkcs12.EncryptKey(must2(t)(x509.MarshalPKCS8PrivateKey(ec)), password))
 	rsaDER := x509.MarshalPKCS1PrivateKey(key)
+	// 65,536 rounds of everything become 8,388,607.
+	absurd := encode(t, gopkcs12.LegacyDES.WithIterations(1<<16), ec, certificate, nil, password)
+	absurd = bytes.ReplaceAll(absurd, []byte{2, 3, 1, 0, 0}, []byte{2, 3, 0x7f, 0xff, 0xff})
 	fill := func(b []byte) []byte { return bytes.Repeat(b, pki.MaxFileSize/len(b)) }
 	for _, v := range []struct {
 		name     string
@@ -218,7 +226,7 @@ func TestReadBoundsWork(t *testing.T) {
 	}{
 		{"as many rounds as fit", encode(t, gopkcs12.Modern2023.WithIterations(1_100_000), ec, certificate, nil, password), password, ""},
 		{"one round more for each", encode(t, gopkcs12.Modern2023.WithIterations(1_300_000), ec, certificate, nil, password), password, "too much work"},
-		{"absurd rounds", encode(t, gopkcs12.LegacyDES.WithIterations(1), ec, certificate, nil, password), "wrong", "wrong"},
+		{"absurd rounds", absurd, password, "too much work"},
 		{"wrong password and many rounds", encode(t, gopkcs12.Modern2023.WithIterations(1_100_000), ec, certificate, nil, password), "wrong", "wrong"},
 		{"keys without number", fill(block("RSA PRIVATE KEY", rsaDER)), "", "more than 100 private keys"},
 		{"encrypted keys without number", fill(block("ENCRYPTED PRIVATE KEY", encrypted)), password, "too much work"},
@@ -251,6 +259,68 @@ func TestReadBoundsWork(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReadRefusesHugeRequests whose signature would take hours to verify.
+func TestReadRefusesHugeRequests(t *testing.T) {
+	key := rsaKey(t, "leaf", 2048)
+	good := must2(t)(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "x"}}, key))
+	parsed, err := x509.ParseCertificateRequest(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := new(big.Int).Lsh(big.NewInt(1), 2_000_000)
+	huge := must2(t)(x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: n.Sub(n, big.NewInt(1)), E: 65537}))
+	type info struct {
+		Version    int
+		Subject    asn1.RawValue
+		Key        asn1.RawValue
+		Attributes asn1.RawValue
+	}
+	request := der(t, struct {
+		Info      info
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}{
+		info{0, asn1.RawValue{FullBytes: parsed.RawSubject}, asn1.RawValue{FullBytes: huge}, asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true}},
+		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue},
+		asn1.BitString{Bytes: parsed.Signature, BitLength: 8 * len(parsed.Signature)},
+	})
+	_, err = pki.Read(request, "")
+	wantProblem(t, err, "for an RSA key (2000000 bits)")
+}
+
+// TestReadQuotesLittle of what a file says, and nothing that a terminal obeys.
+func TestReadQuotesLittle(t *testing.T) {
+	key := rsaKey(t, "leaf", 2048)
+	check := func(what, s string) {
+		t.Helper()
+		if len(s) > 2000 || strings.ContainsFunc(s, unicode.IsControl) {
+			t.Errorf("%s: %d bytes: %.80q", what, len(s), s)
+		}
+	}
+	request := func(r x509.CertificateRequest) (*pki.Contents, error) {
+		return pki.Read(must2(t)(x509.CreateCertificateRequest(rand.Reader, &r, key)), "")
+	}
+	c, err := request(x509.CertificateRequest{Subject: pkix.Name{CommonName: "\x1b[2J\nreeve" + strings.Repeat("x", 100_000)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("contents", c.String())
+	_, err = c.Pair()
+	wantProblem(t, err, "certificate request (for CN=")
+	check("pair", err.Error())
+
+	names := []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: der(t, []asn1.RawValue{
+		{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte("http://a b/" + strings.Repeat("x", 100_000))},
+	})}}
+	_, err = request(x509.CertificateRequest{ExtraExtensions: names})
+	wantProblem(t, err, "the certificate request cannot be read")
+	check("request", err.Error())
+	certificate := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: notBefore, NotAfter: notAfter, ExtraExtensions: names}
+	_, err = pki.Read(must2(t)(x509.CreateCertificate(rand.Reader, certificate, certificate, key.Public(), key)), "")
+	wantProblem(t, err, "certificate 1 of the input cannot be read")
+	check("certificate", err.Error())
 }
 
 func FuzzRead(f *testing.F) {

@@ -14,7 +14,7 @@ func (c *Contents) Pair() (Pair, error) {
 	switch {
 	case len(c.Certificates) == 0 && len(c.Keys) == 0 && len(c.Requests) > 0:
 		return Pair{}, &Problem{
-			fmt.Sprintf("the input is a certificate request (for %s), not a certificate", c.Requests[0].Subject),
+			fmt.Sprintf("the input is a certificate request (for %s), not a certificate", shown(FormatName(c.Requests[0].Subject))),
 			"send it to an authority, and give the certificate that comes back together with the private key",
 		}
 	case len(c.Certificates) == 0 && len(c.Keys) == 0:

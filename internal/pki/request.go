@@ -17,7 +17,7 @@ import (
 // Issue is an authority whose key is at hand; ACME and Key Vault would be others, each
 // a package of its own that takes the request's DER and returns certificates.
 
-// maxChain bounds the certificates that [Join] looks at.
+// maxChain bounds the certificates of a chain whose signatures are looked at.
 const maxChain = 32
 
 // NewRequest makes a certificate signing request in DER; of the template the
@@ -118,13 +118,13 @@ func usesOf(c *x509.Certificate) ([]pkix.Extension, error) {
 // serial number, uses and dates are its own. It never outlives the authority. Its
 // errors are [*Problem], or the authority's key's own.
 func Issue(authority Pair, r *x509.CertificateRequest, notBefore, notAfter time.Time) (*x509.Certificate, error) {
-	if err := authority.checkAuthority(notBefore, notAfter); err != nil {
-		return nil, err
-	}
 	if r == nil {
 		return nil, &Problem{"there is no certificate signing request", "make one first"}
 	}
 	if err := checkDates(notBefore, notAfter, MaxDays); err != nil {
+		return nil, err
+	}
+	if err := authority.checkAuthority(notBefore, notAfter); err != nil {
 		return nil, err
 	}
 	t := Template{Subject: r.Subject, DNSNames: r.DNSNames, Emails: r.EmailAddresses, IPAddresses: r.IPAddresses, URIs: r.URIs}
@@ -245,7 +245,7 @@ func Join(key crypto.Signer, certificates []*x509.Certificate) (Pair, error) {
 }
 
 // issuerOf finds the certificate that signed another, or none. It fails if one has
-// the issuer's name and did not sign it.
+// the issuer's name and cannot be shown to have signed it.
 func issuerOf(c *x509.Certificate, among []*x509.Certificate) (*x509.Certificate, error) {
 	var failed error
 	for _, issuer := range among {
@@ -257,8 +257,8 @@ func issuerOf(c *x509.Certificate, among []*x509.Certificate) (*x509.Certificate
 			return issuer, nil
 		}
 		failed = &Problem{
-			fmt.Sprintf("certificate %v names %v as its issuer, which did not sign it (%v)", Pair{Certificate: c}, Pair{Certificate: issuer}, err),
-			"get the chain from the authority anew",
+			fmt.Sprintf("certificate %v names %v as its issuer, which does not prove to have signed it (%v)", Pair{Certificate: c}, Pair{Certificate: issuer}, err),
+			"get the chain from the authority anew; if it is signed with an old algorithm such as SHA-1, leave that issuer and those above it out",
 		}
 	}
 	return nil, failed

@@ -197,6 +197,7 @@ func TestIssueRefuses(t *testing.T) {
 		"too long":                {ca, good, notBefore, notBefore.AddDate(4, 0, 0), "more than 1095 days"},
 		"backwards":               {ca, good, notAfter, notBefore, "before it begins"},
 		"no request":              {ca, nil, notBefore, notAfter, "no certificate signing request"},
+		"no dates":                {ca, good, time.Time{}, notAfter, "has no dates"},
 		"forged":                  {ca, &forged, notBefore, notAfter, "not signed by the key"},
 		"small key":               {ca, tooSmall, notBefore, notAfter, "1024 bits"},
 		"nameless":                {ca, &nameless, notBefore, notAfter, "neither a subject nor"},
@@ -318,7 +319,7 @@ func TestJoinRefuses(t *testing.T) {
 		"missing issuer":   {key, []*x509.Certificate{leaf, root}, "the issuer of CN=reeve (thumbprint " + pki.SHA1(leaf) + "), CN=Middle, is missing"},
 		"stranger":         {key, []*x509.Certificate{leaf, middle, root, stranger}, "do not belong to the chain"},
 		"stranger instead": {key, []*x509.Certificate{leaf, middle, stranger}, "CN=Root, is missing"},
-		"false issuer":     {key, []*x509.Certificate{leaf, namesake}, "did not sign it"},
+		"false issuer":     {key, []*x509.Certificate{leaf, namesake}, "does not prove to have signed it"},
 		"crowd":            {key, make([]*x509.Certificate, 33), "33 certificates"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -199,7 +199,8 @@ type kdf struct {
 	derive     func(password []byte, size int) ([]byte, error)
 }
 
-// maxScryptMemory bounds what scrypt takes: OpenSSL's default is 16 MiB.
+// maxScryptMemory bounds what scrypt takes, which is 128 bytes for each of r × N and
+// for each of r × p: OpenSSL's default for N is 16 MiB.
 const maxScryptMemory = 64 << 20
 
 // readKDF reads a key derivation for a key of so many bytes; 0 if only the
@@ -239,14 +240,15 @@ func readKDF(a pkix.AlgorithmIdentifier, size int) (kdf, error) {
 		if err := unmarshal(a.Parameters.FullBytes, &p); err != nil || p.N < 2 || p.N&(p.N-1) != 0 || p.R < 1 || p.P < 1 {
 			return kdf{}, damaged("the parameters of scrypt are not well-formed")
 		}
-		if p.N > maxScryptMemory/128 || p.R > maxScryptMemory/128/p.N || p.P > maxWork/(p.N*p.R) {
+		const most = maxScryptMemory / 128
+		if p.R > most/max(p.N, p.P) || p.P > maxWork/(p.N*p.R) {
 			return kdf{}, tooMuch(fmt.Sprintf("scrypt with N = %d, r = %d, p = %d", p.N, p.R, p.P))
 		}
 		return kdf{
 			name:       "scrypt",
 			iterations: p.N,
 			size:       p.KeySize,
-			cost:       scryptWeight * p.N * p.R * p.P,
+			cost:       scryptWeight * (p.N + 4) * p.R * p.P, // 4 for PBKDF2 before and after
 			derive: func(password []byte, size int) ([]byte, error) {
 				return scrypt.Key(password, p.Salt, p.N, p.R, p.P, size)
 			},

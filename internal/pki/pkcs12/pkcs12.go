@@ -13,6 +13,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"unicode/utf16"
@@ -25,12 +26,22 @@ type File struct {
 	Protection   Protection
 }
 
-// Key is a private key of a file.
+// Key is a private key of a file. It prints, logs and marshals as its name, never as
+// the key.
 type Key struct {
 	Signer crypto.Signer
 	ID     []byte // localKeyId, which its certificate has as well
 	Name   string // friendlyName
 }
+
+// String names the key.
+func (k Key) String() string { return fmt.Sprintf("private key %.100q", k.Name) }
+
+// Format prints the name whatever the verb, which keeps the key out of %#v and %d.
+func (k Key) Format(f fmt.State, _ rune) { io.WriteString(f, k.String()) }
+
+// MarshalText keeps the key out of JSON and structured logs.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // Certificate is a certificate of a file.
 type Certificate struct {
@@ -45,6 +56,7 @@ type Protection struct {
 	Certificates []Cipher // how the certificates are
 	MAC          MAC      // how the whole is authenticated
 	BER          bool     // written in BER that is not DER, as NSS does
+	NoPassword   bool     // the empty password opened it
 }
 
 // Cipher is a way of encrypting by a password.
@@ -147,6 +159,7 @@ func Read(data []byte, password string) (*File, error) {
 	if err := r.read(data); err != nil {
 		return nil, about("the PFX file", err)
 	}
+	r.file.Protection.NoPassword = password == ""
 	return &r.file, nil
 }
 
@@ -331,7 +344,7 @@ func (r *reader) decrypt(a pkix.AlgorithmIdentifier, data []byte) ([]byte, Ciphe
 // try gives the password in each way until one is right.
 func (r *reader) try(bmp bool, cost int, right func(password []byte) bool) error {
 	if cost > maxWork {
-		return tooMuch(fmt.Sprintf("%d rounds for one key", cost/2))
+		return tooMuch(fmt.Sprintf("as much as %d rounds for one key", cost/2))
 	}
 	ways := r.ways[bmp]
 	for i, password := range ways {

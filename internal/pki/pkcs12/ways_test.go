@@ -112,11 +112,15 @@ func TestDecryptKeyRefuses(t *testing.T) {
 		want string
 	}{
 		"rounds":             {encryptedKey(t, pbkdf2Algorithm(t, 1<<30, 0), cbc, iv, data), "too much work"},
+		"dear rounds":        {encryptedKey(t, pbkdf2Algorithm(t, 4_000_000, 0), cbc, iv, data), "as much as 4000000 rounds"},
 		"no rounds":          {encryptedKey(t, pbkdf2Algorithm(t, 0, 0), cbc, iv, data), "not positive"},
 		"negative rounds":    {encryptedKey(t, pbkdf2Algorithm(t, -5, 0), cbc, iv, data), "not positive"},
 		"size of key":        {encryptedKey(t, pbkdf2Algorithm(t, 1, 16), cbc, iv, data), "a key of 16 bytes"},
 		"scrypt, memory":     {encryptedKey(t, scryptAlgorithm(t, 1<<20, 8, 1), cbc, iv, data), "too much work"},
 		"scrypt, time":       {encryptedKey(t, scryptAlgorithm(t, 1<<14, 8, 1<<20), cbc, iv, data), "too much work"},
+		"scrypt, p":          {encryptedKey(t, scryptAlgorithm(t, 2, 1, 700_000), cbc, iv, data), "too much work"},
+		"scrypt, as used":    {encryptedKey(t, scryptAlgorithm(t, 1<<16, 8, 1), cbc, iv, data), "is wrong"},
+		"scrypt, p and r":    {encryptedKey(t, scryptAlgorithm(t, 2, 100_000, 7), cbc, iv, data), "too much work"},
 		"scrypt, N":          {encryptedKey(t, scryptAlgorithm(t, 1000, 8, 1), cbc, iv, data), "scrypt are not well-formed"},
 		"initial vector":     {encryptedKey(t, pbkdf2Algorithm(t, 1, 0), cbc, iv[:15], data), "wrong"},
 		"RC2 without a size": {encryptedKey(t, pbkdf2Algorithm(t, 1, 0), oidRC2CBC.String(), iv[:8], data), "size of its key"},
