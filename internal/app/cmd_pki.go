@@ -11,10 +11,12 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -221,9 +223,14 @@ type dateFlags struct {
 	notBefore, notAfter string
 }
 
-func (d *dateFlags) flags(cmd *cobra.Command) {
+// flags defines them; own says that the certificate may be an authority's.
+func (d *dateFlags) flags(cmd *cobra.Command, own bool) {
 	f := cmd.Flags()
-	f.IntVar(&d.days, "days", 365, fmt.Sprintf("how long it is valid, %d to %d days (an authority's own up to %d)", pki.MinDays, pki.MaxDays, pki.MaxAuthorityDays))
+	text := fmt.Sprintf("how long it is valid, %d to %d days", pki.MinDays, pki.MaxDays)
+	if own {
+		text += fmt.Sprintf(" (an authority's own up to %d, and 1825 unless this is given)", pki.MaxAuthorityDays)
+	}
+	f.IntVar(&d.days, "days", 365, text)
 	f.StringVar(&d.notBefore, "not-before", "", "valid from, as 2027-01-31 or 2027-01-31T08:00:00Z (default now)")
 	f.StringVar(&d.notAfter, "not-after", "", "valid until, in place of --days")
 }
@@ -299,6 +306,10 @@ func (l *placeFlags) check() error {
 	return nil
 }
 
+// maxFileName bounds, in bytes, what a file is called after a subject. Systems allow
+// 255, with the ending, and with what is added while the file is written.
+const maxFileName = 200
+
 // fileName makes a file's name of a certificate's subject.
 func fileName(subject string) string {
 	name := strings.Map(func(r rune) rune {
@@ -307,6 +318,10 @@ func fileName(subject string) string {
 		}
 		return '-'
 	}, subject)
+	for len(name) > maxFileName {
+		_, size := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-size]
+	}
 	name = strings.Trim(name, ".-")
 	return cmp.Or(name, "certificate")
 }
@@ -345,7 +360,7 @@ func (o *output) write(force bool) error {
 	case errors.Is(err, fs.ErrExist):
 		return in("", &pki.Problem{Cause: err.Error(), Remedy: "choose another name, or have it replaced by --force; nothing was written"})
 	}
-	return in("", &pki.Problem{Cause: err.Error(), Remedy: "see that the folder may be written to, or choose another; nothing was written"})
+	return in("", &pki.Problem{Cause: err.Error(), Remedy: "choose another place, or see that this one may be written to; nothing was written"})
 }
 
 // listFiles says what was written, and what is not encrypted.
@@ -364,9 +379,23 @@ func listFiles(w io.Writer, files []written) {
 
 // printCertificate is a certificate in three lines.
 func printCertificate(w io.Writer, d pki.Description) {
-	fmt.Fprintf(w, "Certificate %s, %s\n", d.Subject, d.Key)
+	fmt.Fprintf(w, "Certificate %s, %s\n", plain(d.Subject), d.Key)
 	fmt.Fprintf(w, "  thumbprint %s\n", d.SHA1)
 	fmt.Fprintf(w, "  valid from %s until %s (%s)\n", utc(d.NotBefore), utc(d.NotAfter), daysLeft(d.DaysLeft))
+}
+
+// plain shows a text of somebody's certificate or file on a terminal, without what
+// would steer that: a line end, an escape sequence, a turn of the writing direction.
+func plain(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 func daysLeft(n int) string {

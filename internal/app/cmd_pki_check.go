@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 type checkOptions struct {
 	password passwordFlags
 	consumer string
+	which    string // a thumbprint; empty for the one that there is
 	days     int
 	asJSON   bool
 }
@@ -27,18 +29,19 @@ func pkiCheckCommand(p *program) *cobra.Command {
 		Use:   "check FILE...",
 		Short: "Check that a certificate's file is good for its use, and not about to expire",
 		Long: `check is for monitoring and for pipelines. It ends with 0 if all is well, with 7 if
-something speaks against a file, and with 1 if a file cannot be read. It prints
-each objection with its remedy. A file without a private key is checked as the
+something speaks against a certificate, and else with 1 if a file cannot be checked.
+It prints each objection with its remedy. A file without a private key is checked as the
 public half that Entra ID is given.`,
 		Example: `  reeve pki check reeve.pem
   reeve pki check reeve.pfx --password-env PFX_PASSWORD --for keyvault --days 14 --json
   reeve pki check reeve.pfx --password-file reeve.password --for all`,
 		Args: someFiles,
-		RunE: func(_ *cobra.Command, args []string) error { return p.pkiCheck(args, &o) },
+		RunE: func(cmd *cobra.Command, args []string) error { return p.pkiCheck(cmd.Context(), args, &o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.consumer, "for", string(pki.EntraID), "who is to take it: entra, keyvault, appservice or all")
 	complete(cmd, "for", consumers)
+	f.StringVar(&o.which, "thumbprint", "", "which certificate is meant (SHA-1), where a file holds several")
 	f.IntVar(&o.days, "days", 30, "object to a certificate that expires in fewer days")
 	o.password.flags(cmd, "", "of the files")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
@@ -61,7 +64,7 @@ type objection struct {
 	pki.Problem
 }
 
-func (p *program) pkiCheck(args []string, o *checkOptions) error {
+func (p *program) pkiCheck(ctx context.Context, args []string, o *checkOptions) error {
 	consumers := pki.Consumers()
 	if o.consumer != "all" {
 		if err := oneOf("for", o.consumer, append(texts(consumers), "all")); err != nil {
@@ -69,20 +72,27 @@ func (p *program) pkiCheck(args []string, o *checkOptions) error {
 		}
 		consumers = []pki.Consumer{pki.Consumer(o.consumer)}
 	}
+	if o.days < 0 {
+		return wrongFlag("days", fmt.Errorf("%d is less than 0", o.days))
+	}
 	if err := onceStdin(args, o.password); err != nil {
 		return err
 	}
-	i := &input{program: p, passwordFlags: o.password}
+	i := &input{program: p, ctx: ctx, passwordFlags: o.password}
 	reports := []checkReport{}
 	var unreadable, refused int
 	for _, name := range args {
 		c, err := i.read(name)
+		if err == nil && o.which != "" {
+			c, err = only(c, o.which)
+			err = in(shownName(name), err)
+		}
 		var pairs []pki.Pair
 		if err == nil {
 			pairs, err = toCheck(c)
 			err = in(shownName(name), err)
 		}
-		if exitCode(err) == exitUsage || err != nil && len(args) == 1 && !o.asJSON {
+		if exitCode(err) == exitUsage || ctx.Err() != nil || err != nil && len(args) == 1 && !o.asJSON {
 			return err
 		}
 		if err != nil {
@@ -108,10 +118,10 @@ func (p *program) pkiCheck(args []string, o *checkOptions) error {
 		}
 	}
 	switch {
-	case unreadable > 0:
-		return failWith(exitFailure, "%d of %d files cannot be read", unreadable, len(args))
 	case refused > 0:
-		return failWith(exitCheck, "%d of %d certificates are not as they should be", refused, len(reports))
+		return failWith(exitCheck, "%d of %d certificates are not as they should be", refused, len(reports)-unreadable)
+	case unreadable > 0:
+		return failWith(exitFailure, "%d of %d files cannot be checked", unreadable, len(args))
 	}
 	return nil
 }
@@ -140,13 +150,13 @@ func (o *checkOptions) judge(pair pki.Pair, c *pki.Contents, consumers []pki.Con
 		if pair.Key == nil && consumer == pki.EntraID {
 			judged.Key = absentKey{pair.Certificate.PublicKey}
 		}
-		for _, problem := range judged.Objections(consumer, c.PKCS12, now) {
+		for _, problem := range judged.Objections(consumer, c, now) {
 			r.Objections = append(r.Objections, objection{consumer, problem})
 		}
 	}
 	if d.DaysLeft < o.days && now.Before(d.NotAfter) {
 		r.Objections = append(r.Objections, objection{"", pki.Problem{
-			Cause:  fmt.Sprintf("certificate %v expires on %s, in %d days", pair, utc(d.NotAfter), d.DaysLeft),
+			Cause:  fmt.Sprintf("certificate %v expires on %s (%s)", pair, utc(d.NotAfter), daysLeft(d.DaysLeft)),
 			Remedy: "make a new one (reeve pki new), add it to the application in Entra ID beside this one, use it, and then remove this one"}})
 	}
 	r.OK = len(r.Objections) == 0
@@ -165,7 +175,7 @@ func (absentKey) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 
 func printCheck(w io.Writer, r checkReport) {
 	if r.OK {
-		fmt.Fprintf(w, "%s: good: %s, thumbprint %s, until %s (%s)\n", r.File, r.Subject, r.Thumbprint, utc(*r.NotAfter), daysLeft(r.DaysLeft))
+		fmt.Fprintf(w, "%s: good: %s, thumbprint %s, until %s (%s)\n", r.File, plain(r.Subject), r.Thumbprint, utc(*r.NotAfter), daysLeft(r.DaysLeft))
 		return
 	}
 	for _, o := range r.Objections {
@@ -173,6 +183,6 @@ func printCheck(w io.Writer, r checkReport) {
 		if o.For != "" {
 			who = o.For.Title() + ": "
 		}
-		fmt.Fprintf(w, "%s: %s%s\n  remedy: %s\n", r.File, who, o.Cause, indent(o.Remedy))
+		fmt.Fprintf(w, "%s: %s%s\n  remedy: %s\n", r.File, who, plain(o.Cause), indent(o.Remedy))
 	}
 }

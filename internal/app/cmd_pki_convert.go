@@ -2,12 +2,14 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -41,13 +43,8 @@ The forms: ` + formsText(),
   reeve pki convert reeve.key.pem answer.p7b --to pfx --out reeve.pfx --password-out reeve.password
   reeve pki convert old.pfx --password-env OLD --to pfx --profile compat --out new.pfx --out-password-env NEW
   reeve pki convert reeve.pem --to graph-key --out -`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("name the files to read")
-			}
-			return nil
-		},
-		RunE: func(_ *cobra.Command, args []string) error { return p.pkiConvert(args, &o) },
+		Args: someFiles,
+		RunE: func(cmd *cobra.Command, args []string) error { return p.pkiConvert(cmd.Context(), args, &o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.to, "to", "", "the form to write: "+strings.Join(formNames(), ", "))
@@ -71,7 +68,7 @@ func formsText() string {
 	return b.String()
 }
 
-func (p *program) pkiConvert(args []string, o *convertOptions) error {
+func (p *program) pkiConvert(ctx context.Context, args []string, o *convertOptions) error {
 	if o.to == "" || o.file == "" {
 		return failWith(exitUsage, "convert needs --to FORM and --out FILE: reeve pki convert reeve.pfx --to pem --out reeve.pem")
 	}
@@ -91,7 +88,7 @@ func (p *program) pkiConvert(args []string, o *convertOptions) error {
 	if err := onceStdin(args, o.in, o.out.passwordFlags); err != nil {
 		return err
 	}
-	i := &input{program: p, passwordFlags: o.in}
+	i := &input{program: p, ctx: ctx, passwordFlags: o.in}
 	all, err := i.readAll(args)
 	if err != nil {
 		return err
@@ -104,7 +101,7 @@ func (p *program) pkiConvert(args []string, o *convertOptions) error {
 	var pair pki.Pair
 	if f.name == "key" {
 		pair.Key, err = oneKey(all)
-	} else if pair, err = pairOf(all, len(args) > 1); err != nil && !f.private {
+	} else if pair, err = pairOf(all, len(args) > 1); err != nil && !f.private && (len(args) == 1 || len(all.Keys) == 0) {
 		pair, err = publicHalf(all)
 	}
 	if err != nil {
@@ -140,7 +137,9 @@ func (p *program) pkiConvert(args []string, o *convertOptions) error {
 		fmt.Fprintf(p.Err, "note: the profile compat has %s\n", pki.Compat.Why())
 	}
 	p.warn(password.advice)
-	p.tell(&o.out, password, w.Path)
+	if err := p.tell(&o.out, password, w.Path); err != nil {
+		return err
+	}
 	switch {
 	case o.asJSON:
 		m := map[string]any{"files": []written{w}, "warnings": append([]pki.Problem{}, password.advice...)}
@@ -175,7 +174,7 @@ func (i *input) readAll(names []string) (*pki.Contents, error) {
 			return nil, in(shownName(name), &pki.Problem{Cause: "it holds neither a certificate nor a private key", Remedy: "leave it out; of a request, give what the authority answered"})
 		}
 		for _, key := range c.Keys {
-			if !slices.ContainsFunc(all.Keys, func(k crypto.Signer) bool { return samePublic(k.Public(), key.Public()) }) {
+			if !slices.ContainsFunc(all.Keys, func(k crypto.Signer) bool { return pki.SameKey(k.Public(), key.Public()) }) {
 				all.Keys = append(all.Keys, key)
 			}
 		}
@@ -191,7 +190,12 @@ func (i *input) readAll(names []string) (*pki.Contents, error) {
 // only leaves of what was read the certificate with a thumbprint, its private key
 // and its issuers.
 func only(c *pki.Contents, thumbprint string) (*pki.Contents, error) {
-	wanted := strings.NewReplacer(":", "", " ", "").Replace(thumbprint)
+	wanted := strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return -1 // colons, blanks, and the invisible mark that Windows puts first
+	}, thumbprint)
 	for _, certificate := range c.Certificates {
 		if !strings.EqualFold(pki.SHA1(certificate), wanted) {
 			continue
@@ -199,7 +203,7 @@ func only(c *pki.Contents, thumbprint string) (*pki.Contents, error) {
 		one := *c
 		one.Keys, one.Certificates = nil, fullChain(withIssuers(certificate, c.Certificates))
 		for _, key := range c.Keys {
-			if samePublic(key.Public(), certificate.PublicKey) {
+			if pki.SameKey(key.Public(), certificate.PublicKey) {
 				one.Keys = append(one.Keys, key)
 			}
 		}
@@ -251,19 +255,20 @@ func publicHalf(c *pki.Contents) (pki.Pair, error) {
 	return withIssuers(first[0], c.Certificates), nil
 }
 
-// withIssuers finds the issuers of a certificate by their names.
+// withIssuers finds the issuers of a certificate, whose private key is somewhere
+// else.
 func withIssuers(certificate *x509.Certificate, among []*x509.Certificate) pki.Pair {
-	pair := pki.Pair{Certificate: certificate}
-	rest := slices.Clone(among)
-	for last := pair.Certificate; !bytes.Equal(last.RawIssuer, last.RawSubject); {
-		at := slices.IndexFunc(rest, func(c *x509.Certificate) bool { return c != last && bytes.Equal(c.RawSubject, last.RawIssuer) })
-		if at < 0 {
-			break
+	c := pki.Contents{Keys: []crypto.Signer{absentKey{certificate.PublicKey}}}
+	for _, other := range among {
+		if other.Equal(certificate) || !pki.SameKey(other.PublicKey, certificate.PublicKey) {
+			c.Certificates = append(c.Certificates, other)
 		}
-		last = rest[at]
-		pair.Chain = append(pair.Chain, last)
-		rest = slices.Delete(rest, at, at+1)
 	}
+	pair, err := c.Pair()
+	if err != nil { // its key is of a kind that Go does not know
+		return pki.Pair{Certificate: certificate}
+	}
+	pair.Key = nil
 	return pair
 }
 
@@ -282,9 +287,4 @@ func leaves(certificates []*x509.Certificate) []*x509.Certificate {
 		return certificates // authorities that issued each other
 	}
 	return found
-}
-
-func samePublic(a, b crypto.PublicKey) bool {
-	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.Equal(b)
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"crypto"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,7 +36,8 @@ func pkiNewCommand(p *program) *cobra.Command {
 		Long: `new makes a private key and a certificate for it, and writes both: NAME.pfx under
 a password, NAME.pem without one, and NAME.cer, the public half, which is uploaded
 to the application in Entra ID. The password is made and shown once, unless a flag
-gives it. With --authority the certificate may issue others: see reeve pki issue.`,
+gives it. With --authority the certificate may issue others: see reeve pki issue.
+The certificate is for signing in and for the client's side of TLS, not for servers.`,
 		Example: `  reeve pki new
   reeve pki new --subject "CN=reeve,O=Contoso" --days 180 --out certificates --password-out reeve.password
   reeve pki new --profile compat --format pfx,cer
@@ -43,7 +45,7 @@ gives it. With --authority the certificate may issue others: see reeve pki issue
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.pkiNew(cmd, &o) },
 	}
 	o.nameFlags.flags(cmd)
-	o.dateFlags.flags(cmd)
+	o.dateFlags.flags(cmd, true)
 	o.placeFlags.flags(cmd)
 	o.password.flags(cmd, "")
 	f := cmd.Flags()
@@ -88,7 +90,9 @@ func (p *program) pkiNew(cmd *cobra.Command, o *newOptions) error {
 		if err != nil {
 			return wrongFlag("format", err)
 		}
-		writes = append(writes, f)
+		if !slices.ContainsFunc(writes, func(g form) bool { return g.name == f.name }) {
+			writes = append(writes, f)
+		}
 	}
 	if err := errors.Join(oneOf("profile", o.profile, texts(pki.Profiles())), oneOf("key", o.key, texts(pki.KeyTypes())), o.check()); err != nil {
 		return err
@@ -107,7 +111,7 @@ func (p *program) pkiNew(cmd *cobra.Command, o *newOptions) error {
 	by := protection{profile: pki.Profile(o.profile)}
 	var password *newPassword
 	if o.encryptKey || slices.ContainsFunc(writes, func(f form) bool { return f.name == "pfx" }) {
-		chosen, err := o.password.choose(&input{program: p})
+		chosen, err := o.password.choose(&input{program: p, ctx: cmd.Context()})
 		if err != nil {
 			return err
 		}
@@ -128,10 +132,10 @@ func (p *program) pkiNew(cmd *cobra.Command, o *newOptions) error {
 	}
 	pair, err := pki.SelfSign(key, t)
 	if err != nil {
-		return in("", err)
+		return ofFlags(err)
 	}
 	m := made{Certificate: pki.Describe(pair.Certificate, p.now()), Password: password, Warnings: []pki.Problem{}}
-	name := commonName(m.Certificate.Subject)
+	name := subjectName(pair.Certificate.Subject)
 	var out output
 	for _, f := range writes {
 		if err := out.add(o.path(name, f.ending), f, pair, by); err != nil {
@@ -146,19 +150,24 @@ func (p *program) pkiNew(cmd *cobra.Command, o *newOptions) error {
 	}
 
 	m.Files = out.list
+	m.Next = o.next(name)
 	if !o.authority {
 		m.Warnings = append(m.Warnings, pair.Objections(pki.EntraID, nil, p.now())...)
+		if pair.CheckKey() != nil || p.now().After(pair.Certificate.NotAfter) {
+			m.Next = "use it for something else than signing in to Entra ID, which does not take it"
+		}
 	}
 	if password != nil {
 		m.Warnings = append(m.Warnings, password.advice...)
 	}
-	m.Next = o.next(name)
 	p.warn(m.Warnings)
 	if o.profile == string(pki.Compat) {
 		fmt.Fprintf(p.Err, "note: the profile compat has %s\n", pki.Compat.Why())
 	}
 	if password != nil {
-		p.tell(&o.password, *password, strings.Join(encryptedFiles(m.Files), ", "))
+		if err := p.tell(&o.password, *password, strings.Join(encryptedFiles(m.Files), ", ")); err != nil {
+			return err
+		}
 	}
 	if o.asJSON {
 		return printJSON(p.Out, m)
@@ -175,13 +184,16 @@ func (p *program) newKey(cmd *cobra.Command, kind string) (crypto.Signer, error)
 	if err != nil {
 		return nil, in("", err)
 	}
-	return key, cmd.Context().Err()
+	if cmd.Context().Err() != nil {
+		return nil, errInterrupted
+	}
+	return key, nil
 }
 
 // next says what to do with the files of a new certificate.
 func (o *newOptions) next(name string) string {
 	if o.authority {
-		return fmt.Sprintf("issue certificates by it: reeve pki issue --ca %s --csr REQUEST; and keep its key off line", o.path(name, ".pem"))
+		return fmt.Sprintf("issue certificates by it: reeve pki issue --ca %s --csr REQUEST; and keep its key off line", o.path(name, o.authorityEnding()))
 	}
 	upload := "the certificate (reeve pki convert FILE --to cer)"
 	for _, ending := range []string{".der", ".cer"} {
@@ -190,6 +202,24 @@ func (o *newOptions) next(name string) string {
 		}
 	}
 	return fmt.Sprintf("upload %s at Entra ID > App registrations > (the application) > Certificates & secrets > Certificates", upload)
+}
+
+// authorityEnding is that of the file which holds both what an authority needs.
+func (o *newOptions) authorityEnding() string {
+	if slices.Contains(o.forms, "pfx") && !slices.Contains(o.forms, "pem") {
+		return ".pfx"
+	}
+	return ".pem"
+}
+
+// ofFlags makes what is wrong with the names or dates of a certificate for a key of
+// our own what it is: a usage error.
+func ofFlags(err error) error {
+	var problem *pki.Problem
+	if errors.As(err, &problem) {
+		return coded{exitUsage, in("", err)}
+	}
+	return err
 }
 
 func encryptedFiles(files []written) []string {
@@ -202,13 +232,9 @@ func encryptedFiles(files []written) []string {
 	return names
 }
 
-// commonName is what files of a subject are called.
-func commonName(subject string) string {
-	n, err := pki.ParseName(subject)
-	if err == nil && n.CommonName != "" {
-		return fileName(n.CommonName)
-	}
-	return fileName(subject)
+// subjectName is what files of a subject are called.
+func subjectName(subject pkix.Name) string {
+	return fileName(cmp.Or(subject.CommonName, pki.FormatName(subject)))
 }
 
 // csrOptions are the flags of reeve pki csr.
@@ -256,14 +282,14 @@ func (p *program) pkiCSR(cmd *cobra.Command, o *csrOptions) error {
 	if err != nil {
 		return err
 	}
-	name := commonName(pki.FormatName(t.Subject))
+	name := subjectName(t.Subject)
 	var out output
 	var key crypto.Signer
 	if err := onceStdin([]string{o.keyFile}, o.password); err != nil {
 		return err
 	}
 	o.password.chosen = o.keyFile == ""
-	i := &input{program: p, passwordFlags: o.password}
+	i := &input{program: p, ctx: cmd.Context(), passwordFlags: o.password}
 	if o.keyFile != "" {
 		c, err := i.read(o.keyFile)
 		if err != nil {
@@ -292,7 +318,10 @@ func (p *program) pkiCSR(cmd *cobra.Command, o *csrOptions) error {
 		}
 	}
 	der, err := pki.NewRequest(key, t)
-	if err != nil {
+	switch {
+	case err != nil && o.keyFile == "":
+		return ofFlags(err)
+	case err != nil:
 		return in("", err)
 	}
 	request := form{"csr", ".csr", false, "certificate signing request, for the authority", func(pki.Pair, protection) ([]byte, error) {
@@ -337,7 +366,7 @@ NAME.chain.pem, the same with those of its issuers.`,
   reeve pki issue --ca contoso.pfx --password-file contoso.password --csr reeve.csr --out issued`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.pkiIssue(cmd, &o) },
 	}
-	o.dateFlags.flags(cmd)
+	o.dateFlags.flags(cmd, false)
 	o.placeFlags.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.ca, "ca", "", "the file with the authority's certificate and private key")
@@ -365,7 +394,7 @@ func (p *program) pkiIssue(cmd *cobra.Command, o *issueOptions) error {
 	if err != nil {
 		return err
 	}
-	i := &input{program: p, passwordFlags: o.password}
+	i := &input{program: p, ctx: cmd.Context(), passwordFlags: o.password}
 	authority, err := i.pair(o.ca)
 	if err != nil {
 		return err
@@ -386,7 +415,7 @@ func (p *program) pkiIssue(cmd *cobra.Command, o *issueOptions) error {
 	}
 	issued := pki.Pair{Certificate: certificate, Chain: fullChain(authority)}
 	d := pki.Describe(certificate, p.now())
-	name := commonName(d.Subject)
+	name := subjectName(certificate.Subject)
 	var out output
 	for _, form := range []string{"cer", "chain"} {
 		f, err := findForm(form)

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,7 @@ func (w *passwordFlags) flag() string {
 // input reads what a command is given: files and passwords.
 type input struct {
 	*program
+	ctx context.Context // over when reeve is interrupted
 	passwordFlags
 	password string // of the files that are read, once it is known
 	known    bool
@@ -75,6 +77,9 @@ func onceStdin(files []string, passwords ...passwordFlags) error {
 // data reads a file, or standard input.
 func (i *input) data(name string) ([]byte, error) {
 	data, err := i.bounded(name, pki.MaxFileSize)
+	if i.ctx.Err() != nil {
+		return nil, errInterrupted
+	}
 	if err != nil {
 		return nil, in(shownName(name), &pki.Problem{Cause: inPath(err).Error(), Remedy: "see that it is a file that is there and may be read"})
 	}
@@ -83,16 +88,42 @@ func (i *input) data(name string) ([]byte, error) {
 
 // bounded reads a file, or standard input, until it is too long.
 func (i *input) bounded(name string, most int64) ([]byte, error) {
-	from := i.In
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
+	return await(i.ctx, func() ([]byte, error) {
+		from := i.In
+		if name != "-" {
+			f, err := os.Open(name) // which waits, if it is a pipe
+			if err != nil {
+				return nil, err
+			}
+			defer f.Close()
+			from = f
 		}
-		defer f.Close()
-		from = f
+		return io.ReadAll(io.LimitReader(from, most+1))
+	})
+}
+
+// errInterrupted ends a command that was interrupted before it wrote anything.
+var errInterrupted = errors.New("stopped; nothing was written")
+
+// await waits for what a person or a pipe may never give, unless reeve is
+// interrupted. Then the reading is left behind; the process is about to end.
+func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
 	}
-	return io.ReadAll(io.LimitReader(from, most+1))
+	done := make(chan result, 1)
+	go func() {
+		value, err := read()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, errInterrupted
+	}
 }
 
 // inPath takes the name of the file out of an error, for those who say it anyway.
@@ -138,7 +169,7 @@ func (i *input) read(name string) (*pki.Contents, error) {
 		}
 		return nil, err
 	}
-	if i.password, err = i.ask(terminal, "password of "+name); err != nil {
+	if i.password, err = i.ask(terminal, "password of "+shownName(name)); err != nil {
 		return nil, err
 	}
 	i.known = true
@@ -173,6 +204,9 @@ func (i *input) secretFile(w *passwordFlags) (string, error) {
 			var again string
 			if again, err = i.ask(terminal, "once more"); err == nil && again != password {
 				err = errors.New("the two differ: start again")
+			}
+			if err == nil && password == "" {
+				err = errors.New("it is empty: give one, or leave the flag out")
 			}
 		}
 		return password, err
@@ -213,10 +247,17 @@ func (p *program) terminal() (int, bool) {
 }
 
 // ask asks for a password on a terminal, without showing it.
-func (p *program) ask(terminal int, what string) (string, error) {
-	fmt.Fprintf(p.Err, "%s: ", what)
-	text, err := term.ReadPassword(terminal)
-	fmt.Fprintln(p.Err)
+func (i *input) ask(terminal int, what string) (string, error) {
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return "", fmt.Errorf("asking for the %s: %w", what, err)
+	}
+	fmt.Fprintf(i.Err, "%s: ", what)
+	text, err := await(i.ctx, func() ([]byte, error) { return term.ReadPassword(terminal) })
+	if i.ctx.Err() != nil {
+		term.Restore(terminal, before) // which shows again what is typed
+	}
+	fmt.Fprintln(i.Err)
 	if err != nil {
 		return "", fmt.Errorf("asking for the %s: %w", what, err)
 	}
@@ -273,13 +314,18 @@ func (w *newPasswordFlags) file(password newPassword) []certstore.NewFile {
 	return []certstore.NewFile{{Path: w.to, Data: []byte(password.text + "\n")}}
 }
 
-// tell says where a password is that was made, or shows it if it is nowhere else.
-func (p *program) tell(w *newPasswordFlags, password newPassword, file string) {
+// tell says where a password is that was made, or shows it if it is nowhere else:
+// then, if it cannot be shown, the file is of no use.
+func (p *program) tell(w *newPasswordFlags, password newPassword, file string) error {
+	var err error
 	switch {
 	case password.Source != "made":
 	case w.to != "":
 		fmt.Fprintf(p.Err, "The password of %s is in %s.\n", file, w.to)
 	default:
-		fmt.Fprintf(p.Err, "The password of %s, shown this once: %s\n", file, password.text)
+		if _, err = fmt.Fprintf(p.Err, "The password of %s, shown this once: %s\n", file, password.text); err != nil {
+			err = fmt.Errorf("showing the password of %s, which nobody knows now: make the file anew, with --password-out or --force: %w", file, err)
+		}
 	}
+	return err
 }

@@ -34,19 +34,16 @@ be - for standard input. It never shows a private key.`,
   reeve pki show reeve.cer reeve.pem --json
   az keyvault secret show --vault-name contoso --name audit | reeve pki show -`,
 		Args: someFiles,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := onceStdin(args, password); err != nil {
 				return err
 			}
-			i := &input{program: p, passwordFlags: password}
+			i := &input{program: p, ctx: cmd.Context(), passwordFlags: password}
 			var reports []fileReport
 			var failed error
 			for _, name := range args {
 				c, err := i.read(name)
-				if exitCode(err) == exitUsage {
-					return err
-				}
-				if err != nil && len(args) == 1 {
+				if exitCode(err) == exitUsage || i.ctx.Err() != nil || err != nil && len(args) == 1 && !asJSON {
 					return err
 				}
 				r := fileReport{File: shownName(name), Certificates: []certificateReport{}, Keys: []keyReport{}, Requests: []requestReport{}, Consumers: []consumerReport{}}
@@ -104,6 +101,7 @@ type protectionReport struct {
 	MAC          string         `json:"mac"`
 	MACRounds    int            `json:"mac_rounds"`
 	BER          bool           `json:"ber"`
+	NoPassword   bool           `json:"no_password"` // the empty one opens it
 }
 
 type cipherReport struct {
@@ -148,12 +146,12 @@ func (p *program) report(r *fileReport, c *pki.Contents) {
 	r.Format, r.Base64 = string(c.Format), c.Base64
 	r.Protection = reportProtection(c)
 	for _, certificate := range c.Certificates {
-		has := slices.ContainsFunc(c.Keys, func(k crypto.Signer) bool { return samePublic(certificate.PublicKey, k.Public()) })
+		has := slices.ContainsFunc(c.Keys, func(k crypto.Signer) bool { return pki.SameKey(certificate.PublicKey, k.Public()) })
 		r.Certificates = append(r.Certificates, certificateReport{pki.Describe(certificate, now), has})
 	}
 	for _, key := range c.Keys {
 		k := keyReport{Key: keyName(key.Public())}
-		if at := slices.IndexFunc(c.Certificates, func(x *x509.Certificate) bool { return samePublic(x.PublicKey, key.Public()) }); at >= 0 {
+		if at := slices.IndexFunc(c.Certificates, func(x *x509.Certificate) bool { return pki.SameKey(x.PublicKey, key.Public()) }); at >= 0 {
 			k.Certificate = r.Certificates[at].SHA1
 		}
 		r.Keys = append(r.Keys, k)
@@ -164,16 +162,21 @@ func (p *program) report(r *fileReport, c *pki.Contents) {
 	if len(c.Certificates) == 0 {
 		return
 	}
-	if len(c.Keys) == 0 {
-		return // the public half, which is not for any of them as it is
-	}
+	consumers := pki.Consumers()
 	pair, err := c.Pair()
+	if len(c.Keys) == 0 {
+		// The public half is what Entra ID is given, and nothing for the others.
+		if pair, err = publicHalf(c); err != nil {
+			return // several, of which none is meant more than another
+		}
+		pair.Key, consumers = absentKey{pair.Certificate.PublicKey}, []pki.Consumer{pki.EntraID}
+	}
 	if err != nil {
 		r.Problem = asProblem(err)
 		return
 	}
-	for _, consumer := range pki.Consumers() {
-		objections := pair.Objections(consumer, c.PKCS12, now)
+	for _, consumer := range consumers {
+		objections := pair.Objections(consumer, c, now)
 		r.Consumers = append(r.Consumers, consumerReport{consumer, len(objections) == 0, append([]pki.Problem{}, objections...)})
 	}
 }
@@ -197,7 +200,7 @@ func reportProtection(c *pki.Contents) *protectionReport {
 	switch {
 	case c.PKCS12 != nil:
 		return &protectionReport{profileName(*c.PKCS12), reportCiphers(c.PKCS12.Keys), reportCiphers(c.PKCS12.Certificates),
-			c.PKCS12.MAC.Name, c.PKCS12.MAC.Iterations, c.PKCS12.BER}
+			c.PKCS12.MAC.Name, c.PKCS12.MAC.Iterations, c.PKCS12.BER, c.PKCS12.NoPassword}
 	case c.KeyCipher != nil:
 		return &protectionReport{Profile: "encrypted key", Keys: reportCiphers([]pkcs12.Cipher{*c.KeyCipher}), Certificates: []cipherReport{}}
 	case len(c.Keys) > 0:
@@ -217,18 +220,18 @@ func reportCiphers(ciphers []pkcs12.Cipher) []cipherReport {
 // profileName names how a PFX file is protected, by the name of the profile where
 // reeve would write it so.
 func profileName(p pkcs12.Protection) string {
-	only := func(name string) bool {
-		return !slices.ContainsFunc(slices.Concat(p.Keys, p.Certificates), func(c pkcs12.Cipher) bool { return c.Name != name })
+	only := func(name, kdf string) bool {
+		return !slices.ContainsFunc(slices.Concat(p.Keys, p.Certificates), func(c pkcs12.Cipher) bool { return c.Name != name || c.KDF != kdf })
 	}
 	some := func(prefix string) bool {
 		return slices.ContainsFunc(slices.Concat(p.Keys, p.Certificates), func(c pkcs12.Cipher) bool { return strings.HasPrefix(c.Name, prefix) })
 	}
 	switch {
-	case only(""):
+	case only("", ""):
 		return "none"
-	case only("AES-256-CBC") && p.MAC.Name == "HMAC-SHA-256":
+	case only("AES-256-CBC", "PBKDF2-HMAC-SHA-256") && p.MAC.Name == "HMAC-SHA-256":
 		return string(pki.Modern)
-	case only("3DES-CBC") && p.MAC.Name == "HMAC-SHA-1":
+	case only("3DES-CBC", "PKCS#12 SHA-1") && p.MAC.Name == "HMAC-SHA-1":
 		return string(pki.Compat)
 	case some("RC2"), some("RC4"), some("DES-"):
 		return "obsolete"
@@ -241,7 +244,7 @@ func printReport(w io.Writer, r fileReport) {
 	fmt.Fprintln(w, r.File)
 	defer fmt.Fprintln(w)
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "  %-13s  %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(w, "  %-13s  %s\n", name, plain(fmt.Sprintf(format, args...)))
 	}
 	problem := func(name string, problem pki.Problem) {
 		row(name, "%s", problem.Cause)
@@ -325,7 +328,11 @@ func (r *protectionReport) print(row func(name, format string, args ...any)) {
 		row("protection", "none: who can read the file has the private key")
 		return
 	}
-	row("protection", "%s", r.Profile)
+	if r.NoPassword {
+		row("protection", "%s, and the password is empty: who can read the file has the private key", r.Profile)
+	} else {
+		row("protection", "%s", r.Profile)
+	}
 	if r.Profile == "obsolete" {
 		row("", "OpenSSL 3, Node and curl do not read it: write it anew (reeve pki convert)")
 	}

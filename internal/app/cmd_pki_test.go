@@ -4,15 +4,20 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
+	"errors"
+	"io"
 	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +25,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"software.sslmate.com/src/go-pkcs12"
 
+	"github.com/reeve365/reeve/internal/app"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 	"github.com/reeve365/reeve/internal/pki"
 )
@@ -174,7 +180,7 @@ func TestPKIKeepsSecrets(t *testing.T) {
 		{"no authority", "", failure, "issue --ca good.pem --csr good.csr", ""},
 		{"no authority, wrong password", "", failure, "issue --ca good.pfx --password-env WRONG --csr good.csr", ""},
 		{"a key in place of a request", "", failure, "issue --ca good.pem --csr good.pem", ""},
-		{"a secret in place of a name", "", usage, "new --subject CN=a,B=" + pfxPassword[:3], ""},
+		{"one place for a key and its password", "", failure, "new --name new --key p-256 --format pem --encrypt-key --password-out ./new.pem --force", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -348,6 +354,128 @@ func TestPKIShowObsolete(t *testing.T) {
 	}
 }
 
+// What strangers wrote into a file costs little time, and does not steer the terminal.
+func TestPKIShowHostile(t *testing.T) {
+	t.Parallel()
+	f := &pkiFolder{path: t.TempDir()}
+	key := otherKey()
+	names, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 2, Bytes: []byte("a\x1b[2J\n  Entra ID       takes it")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "left\u202eright"}, NotBefore: time.Now(), NotAfter: time.Now().AddDate(0, 2, 0),
+		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: names}}}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A request for an RSA key that fills the file, and a signature as long.
+	large := new(big.Int).SetBit(big.NewInt(1), 1<<20-1, 1)
+	public, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: large, E: 65537})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type signed struct {
+		Content   any
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	request, err := asn1.Marshal(signed{
+		Content: struct {
+			Version    int
+			Subject    pkix.RDNSequence
+			Key        asn1.RawValue
+			Attributes []asn1.RawValue `asn1:"tag:0,set"`
+		}{0, pkix.Name{CommonName: "large"}.ToRDNSequence(), asn1.RawValue{FullBytes: public}, nil},
+		Algorithm: pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue},
+		Signature: asn1.BitString{Bytes: append(make([]byte, 1<<17-1), 1), BitLength: 1 << 20},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"hostile.cer": der, "large.csr": request} {
+		if err := os.WriteFile(filepath.Join(f.path, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin := time.Now()
+	f.run(t, "", "show", "large.csr").want(t, failure, "up to 8192 bits are read")
+	o := f.run(t, "", "show", "hostile.cer")
+	o.want(t, ok)
+	if !strings.Contains(o.out, `left\E2\80\AEright`) || strings.ContainsAny(o.out, "\x1b\u202e") || strings.Count(o.out, "\n  Entra ID ") != 1 {
+		t.Errorf("it shows %q", o.out)
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if o := f.run(t, "", "check", "hostile.cer"); !strings.Contains(o.out, `left\E2\80\AEright`) {
+		t.Errorf("check says %s", o.out)
+	}
+}
+
+// Reeve ends when it is interrupted, also while it waits for what never comes.
+func TestPKIInterrupted(t *testing.T) {
+	t.Parallel()
+	never, silent := io.Pipe()
+	t.Cleanup(func() { silent.Close() })
+	for _, args := range []string{"show -", "check - --json", "convert - --to cer --out -", "issue --ca - --csr x", "csr --key-file -", "new --password-file -"} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			ended := make(chan int, 1)
+			go func() {
+				ended <- app.Main(ctx, append([]string{"pki"}, strings.Fields(args)...), nil, app.Streams{In: never, Out: io.Discard, Err: io.Discard})
+			}()
+			select {
+			case code := <-ended:
+				if code == ok {
+					t.Error("it ends as if all were well")
+				}
+			case <-time.After(deadline):
+				t.Fatal("it goes on")
+			}
+		})
+	}
+}
+
+// Of two authorities of one name, the one that signed is the issuer.
+func TestPKIConvertFindsTheIssuer(t *testing.T) {
+	t.Parallel()
+	f := newPKIFolder(t)
+	request, err := pki.Read(mustRead(t, filepath.Join(f.path, "good.csr")), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text []byte
+	var authority pki.Pair
+	for range 2 {
+		key, err := pki.NewKey(pki.P256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		authority, err = pki.SelfSign(key, pki.Template{Subject: pkix.Name{CommonName: "authority"}, NotBefore: time.Now(), NotAfter: time.Now().AddDate(1, 0, 0), Authority: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, pki.EncodeCertificates(authority.Certificate)...)
+	}
+	leaf, err := pki.Issue(authority, request.Requests[0], authority.Certificate.NotBefore, authority.Certificate.NotAfter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(f.path, "all.pem"), append(text, pki.EncodeCertificates(leaf)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range [][]string{nil, {"--thumbprint", pki.SHA1(leaf)}} {
+		o := f.run(t, "", append([]string{"convert", "all.pem", "--to", "chain", "--out", "-"}, more...)...)
+		if want := string(pki.EncodeCertificates(leaf, authority.Certificate)); o.code != ok || o.out != want {
+			t.Errorf("%v: the chain is %s%s", more, o.out, o.err)
+		}
+	}
+	f.run(t, "", "convert", "good.key.pem", "stranger.cer", "--password-env", "KEY", "--to", "chain", "--out", "-").want(t, failure, "belongs to none of the certificates")
+}
+
 // A new certificate signs in to the emulated tenant: uploaded as the key credential
 // that convert writes, used as the PEM file that new writes.
 func TestPKICertificateSignsIn(t *testing.T) {
@@ -434,4 +562,54 @@ func answer(t *testing.T, request, file string) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A password that cannot be shown is lost, so that the files are of no use.
+func TestPKIPasswordThatCannotBeShown(t *testing.T) {
+	t.Parallel()
+	code := app.Main(t.Context(), []string{"pki", "new", "--key", "p-256", "--out", t.TempDir()}, nil, app.Streams{In: strings.NewReader(""), Out: io.Discard, Err: full{}})
+	if code != failure {
+		t.Errorf("it ends with %d", code)
+	}
+}
+
+// full is a terminal or a file that takes nothing.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// A file with the certificates of several keys is judged by the one that is meant,
+// and what speaks against one file is not hidden by another that cannot be read.
+func TestPKICheckChooses(t *testing.T) {
+	t.Parallel()
+	f := newPKIFolder(t)
+	var both []byte
+	var pairs []pki.Pair
+	for _, life := range []time.Duration{24 * time.Hour, 90 * 24 * time.Hour} {
+		key, err := pki.NewKey(pki.RSA2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair, err := pki.SelfSign(key, pki.Template{Subject: pkix.Name{CommonName: "one of two"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := pki.EncodeKey(key, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = slices.Concat(both, text, pki.EncodeCertificates(pair.Certificate))
+		pairs = append(pairs, pair)
+	}
+	if err := os.WriteFile(filepath.Join(f.path, "two.pem"), both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const checkFailed = 7
+	f.run(t, "", "check", "two.pem").want(t, failure, "several private keys", "thumbprint")
+	f.run(t, "", "check", "two.pem", "--thumbprint", pki.SHA1(pairs[0].Certificate)).want(t, checkFailed)
+	f.run(t, "", "check", "two.pem", "--thumbprint", pki.SHA1(pairs[1].Certificate)).want(t, ok)
+	if err := os.WriteFile(filepath.Join(f.path, "soon.cer"), pki.EncodeCertificates(pairs[0].Certificate), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.run(t, "", "check", "soon.cer", "missing.cer").want(t, checkFailed)
 }

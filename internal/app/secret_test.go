@@ -24,8 +24,8 @@ import (
 type canary struct{ name, text string }
 
 // tokenShape is how every access token and every client assertion begins: the
-// base64 of {" and of the name of a member.
-var tokenShape = regexp.MustCompile(`eyJ[\w-]{8}`)
+// base64 of {" and of the name of a member, which is one of a few.
+var tokenShape = regexp.MustCompile(`eyJ(0eXAi|hbGci|raWQi|ub25jZ|4NX|4NWMi|hdWQi)`) // typ, alg, kid, nonce, x5t, x5c, aud
 
 // canaries adds to more what must not be seen of the private keys in a PEM file:
 // their lines, and their bytes, as they are and in hexadecimal.

@@ -364,7 +364,7 @@ func TestFile(t *testing.T) {
 	if err := os.WriteFile(large, make([]byte, pki.MaxFileSize+100), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := certstore.File(large, ""); err == nil || !strings.Contains(err.Error(), "limit") {
+	if _, err := certstore.File(large, ""); err == nil || !strings.Contains(err.Error(), "more than 1048576 bytes") {
 		t.Errorf("got %v, want the size refused", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // NewFile is a file to be written.
@@ -16,8 +17,10 @@ type NewFile struct {
 }
 
 // WriteFiles writes files that their owner alone can read, in folders that it makes
-// for their owner alone where there are none. It writes all of the files or none,
-// each whole or not at all, and they are on the disk when it returns.
+// for their owner alone where there are none. It writes all of the files, or fails
+// and leaves none; each whole or not at all. They are on the disk when it returns. A
+// process that is killed meanwhile may leave some of them, and hidden ones beside
+// them whose names end in .new or .old.
 //
 // A file that is there already is replaced only if replace says so; else the error
 // names it and is [fs.ErrExist]. A symbolic link in the place of a file is such a
@@ -32,6 +35,8 @@ func WriteFiles(files []NewFile, replace bool) (err error) {
 	return w.place()
 }
 
+var errSameName = errors.New("two files would have this name")
+
 // writing is files on their way to their places.
 type writing struct {
 	replace bool
@@ -45,7 +50,7 @@ func (w *writing) prepare(files []NewFile) error {
 	for _, f := range files {
 		path, err := filepath.Abs(f.Path)
 		if err == nil && seen[path] {
-			err = errors.New("two files would have this name")
+			err = errSameName
 		}
 		if err == nil {
 			seen[path] = true
@@ -82,8 +87,8 @@ func (w *writing) add(name, path string) error {
 
 // place puts the files in their places.
 func (w *writing) place() error {
-	for _, p := range w.files {
-		if err := p.place(w.replace); err != nil {
+	for i, p := range w.files {
+		if err := p.place(w.replace, w.files[:i]); err != nil {
 			return fmt.Errorf("writing %s: %w", p.path, inPath(err))
 		}
 	}
@@ -98,8 +103,21 @@ func (w *writing) finish(ok bool) {
 		}
 		p.close()
 	}
-	for i := len(w.made) - 1; !ok && i >= 0; i-- {
-		os.Remove(w.made[i]) // which fails, as it should, if somebody put something in
+	for i := len(w.made) - 1; i >= 0; i-- {
+		if ok {
+			syncFolder(os.Open(filepath.Dir(w.made[i])))
+		} else {
+			os.Remove(w.made[i]) // which fails, as it should, if somebody put something in
+		}
+	}
+}
+
+// syncFolder sees to it that the names in a folder last. Not every system can, and
+// none needs it for what is there to be right.
+func syncFolder(f *os.File, err error) {
+	if err == nil {
+		f.Sync()
+		f.Close()
 	}
 }
 
@@ -126,8 +144,9 @@ type placing struct {
 	folder *os.Root
 	name   string
 
-	file     string // the new content, under another name; empty once it is in its place
-	previous string // what was in its place, under another name
+	file     string      // the new content, under another name; empty once it is in its place
+	info     fs.FileInfo // of that, also in its place
+	previous string      // what was in its place, under another name
 	placed   bool
 }
 
@@ -161,11 +180,14 @@ func (p *placing) write(data []byte) error {
 	if err == nil {
 		err = f.Sync()
 	}
+	if err == nil {
+		p.info, err = f.Stat()
+	}
 	return errors.Join(err, f.Close())
 }
 
-// place puts the content in its place.
-func (p *placing) place(replace bool) error {
+// place puts the content in its place, which none of the earlier files may have.
+func (p *placing) place(replace bool, earlier []*placing) error {
 	if !replace {
 		// A link, unlike a rename, takes no place that somebody else has taken since.
 		err := p.folder.Link(p.file, p.name)
@@ -179,6 +201,10 @@ func (p *placing) place(replace bool) error {
 	}
 	if err := p.mayWrite(replace); err != nil {
 		return err
+	}
+	// One place may have several names: by links, or by upper and lower case.
+	if there, err := p.folder.Lstat(p.name); err == nil && slices.ContainsFunc(earlier, func(e *placing) bool { return os.SameFile(e.info, there) }) {
+		return errSameName
 	}
 	if err := p.keepPrevious(); err != nil {
 		return err
@@ -228,10 +254,7 @@ func (p *placing) close() {
 			p.folder.Remove(name)
 		}
 	}
-	if f, err := p.folder.Open("."); err == nil {
-		f.Sync() // not every system can, and none needs it for what is there to be right
-		f.Close()
-	}
+	syncFolder(p.folder.Open("."))
 	p.folder.Close()
 }
 

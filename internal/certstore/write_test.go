@@ -55,7 +55,10 @@ func fill(t *testing.T, files map[string]string) string {
 	folder := t.TempDir()
 	for name, content := range files {
 		path := filepath.Join(folder, filepath.FromSlash(name))
-		var err error
+		err := os.MkdirAll(filepath.Dir(path), 0o700)
+		if err != nil {
+			t.Fatal(err)
+		}
 		switch to, link := strings.CutPrefix(content, "-> "); {
 		case strings.HasSuffix(name, "/"):
 			err = os.MkdirAll(path, 0o700)
@@ -94,6 +97,9 @@ func TestWriteFiles(t *testing.T) {
 		{"a folder through one's own link", map[string]string{"real/": "", "link": "-> real"}, []string{"link/c"}, false,
 			map[string]string{"real/": "", "link": "-> real", "real/c": "new"}, ""},
 		{"one place by two ways", map[string]string{"real/": "", "link": "-> real"}, []string{"a", "real/c", "link/c"}, false, nil, "link/c: file already exists"},
+		{"one place by two ways, replaced", map[string]string{"real/": "", "link": "-> real", "a": "old"}, []string{"a", "real/c", "link/c"}, true, nil, "link/c: two files"},
+		{"one place by two ways, where something was", map[string]string{"real/": "", "link": "-> real", "real/c": "old"}, []string{"real/c", "link/c"}, true, nil, "link/c: two files"},
+		{"a link that leads round in a circle", map[string]string{"x": "-> y", "y": "-> x"}, []string{"x/c"}, false, nil, "x/c: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			folder := fill(t, test.before)
@@ -149,12 +155,12 @@ func TestWriteFilesIsPrivate(t *testing.T) {
 
 // What another user linked to may be anything, so it is not gone through.
 func TestWriteFilesThroughForeignLink(t *testing.T) {
-	folder := fill(t, map[string]string{"real/": "", "link": "-> real"})
+	folder := fill(t, map[string]string{"real/": "", "link": "-> real", "own": "-> link", "up": "-> real/../link"})
 	if err := os.Lchown(filepath.Join(folder, "link"), 1234, 1234); err != nil {
 		t.Skip("making links of others needs root:", err)
 	}
 	before := tree(t, folder)
-	for _, name := range []string{"link/a", "link/sub/a"} {
+	for _, name := range []string{"link/a", "link/sub/a", "own/a", "up/a"} {
 		err := certstore.WriteFiles([]certstore.NewFile{{Path: filepath.Join(folder, name), Data: []byte("new")}}, true)
 		if err == nil || !strings.Contains(err.Error(), "another user") {
 			t.Errorf("%s: got %v", name, err)

@@ -7,24 +7,50 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
-// refuseForeignLinks reports a symbolic link on the way to a folder that neither
-// the system nor the user of this process made: it may lead anywhere.
+// maxLinks bounds the symbolic links on the way to a folder, as systems do.
+const maxLinks = 40
+
+// refuseForeignLinks reports a symbolic link on the way to a folder, or to where a
+// link on that way leads, that neither the system nor the user of this process made:
+// it may lead anywhere.
 func refuseForeignLinks(folder string) error {
-	for at := folder; at != filepath.Dir(at); at = filepath.Dir(at) {
-		info, err := os.Lstat(at)
+	links := 0
+	at, way := "/", strings.Split(folder, "/")
+	for len(way) > 0 {
+		name := way[0]
+		way = way[1:]
+		if name == ".." {
+			at = filepath.Dir(at)
+			continue
+		}
+		path := filepath.Join(at, name)
+		info, err := os.Lstat(path)
 		if err != nil {
 			return err
 		}
 		if info.Mode()&fs.ModeSymlink == 0 {
+			at = path
 			continue
 		}
 		owner, ok := info.Sys().(*syscall.Stat_t)
 		if !ok || owner.Uid != 0 && int64(owner.Uid) != int64(os.Geteuid()) {
-			return fmt.Errorf("%s is a symbolic link that another user made", at)
+			return fmt.Errorf("%s is a symbolic link that another user made", path)
 		}
+		if links++; links > maxLinks {
+			return syscall.ELOOP
+		}
+		to, err := os.Readlink(path)
+		if err != nil {
+			return err
+		}
+		if filepath.IsAbs(to) {
+			at = "/"
+		}
+		way = append(strings.Split(to, "/"), way...)
 	}
 	return nil
 }

@@ -36,9 +36,10 @@ func (c Consumer) Title() string {
 	return string(c)
 }
 
-// Objections says why a consumer would not take the pair, or nothing. Protection is
-// how the PFX file that it is in is protected; nil for other files.
-func (p Pair) Objections(c Consumer, protection *pkcs12.Protection, now time.Time) []Problem {
+// Objections says why a consumer would not take the pair, or nothing. The file is the
+// one that it was read from, as that stands; nil for none, of which App Service takes
+// nothing.
+func (p Pair) Objections(c Consumer, file *Contents, now time.Time) []Problem {
 	rules, ok := rules[c]
 	switch {
 	case !ok:
@@ -48,7 +49,7 @@ func (p Pair) Objections(c Consumer, protection *pkcs12.Protection, now time.Tim
 	}
 	var problems []Problem
 	for _, rule := range rules {
-		if problem := rule(offer{p, protection, now}); problem != nil {
+		if problem := rule(offer{p, file, now}); problem != nil {
 			problems = append(problems, *problem)
 		}
 	}
@@ -58,8 +59,8 @@ func (p Pair) Objections(c Consumer, protection *pkcs12.Protection, now time.Tim
 // offer is what is offered to a consumer; it has a certificate.
 type offer struct {
 	Pair
-	protection *pkcs12.Protection
-	now        time.Time
+	file *Contents // nil for none
+	now  time.Time
 }
 
 // rules holds what each consumer demands, and where that is documented. [K] is
@@ -80,6 +81,7 @@ var rules = map[Consumer][]func(offer) *Problem{
 	// It takes PFX files however they are protected, and PEM with a PKCS#8 key.
 	KeyVault: {
 		offer.hasOwnKey,
+		offer.isFileOfVault,
 		offer.vaultKey,
 		offer.isNotExpired,
 		offer.shortSubject,
@@ -93,6 +95,7 @@ var rules = map[Consumer][]func(offer) *Problem{
 		offer.isTripleDES,
 		offer.hasWholeChain,
 		offer.isNotExpired,
+		offer.hasValidIssuers,
 	},
 }
 
@@ -100,7 +103,7 @@ func (o offer) hasOwnKey() *Problem {
 	switch {
 	case o.Key == nil:
 		return noKey(o.Pair)
-	case !sameKey(o.Certificate.PublicKey, o.Key.Public()):
+	case !SameKey(o.Certificate.PublicKey, o.Key.Public()):
 		return foreignKey(o.Pair)
 	}
 	return nil
@@ -111,8 +114,17 @@ func (o offer) signsForEntra() *Problem { return checkEntraKey(o.Pair) }
 func (o offer) isValid() *Problem { return o.checkValid(o.now) }
 
 func (o offer) isNotExpired() *Problem {
-	if o.now.After(o.Certificate.NotAfter) {
-		return o.checkValid(o.now)
+	if p := o.checkValid(o.now); p != nil && o.now.After(o.Certificate.NotAfter) {
+		return &Problem{p.Cause, "make a new one"}
+	}
+	return nil
+}
+
+func (o offer) hasValidIssuers() *Problem {
+	for _, c := range o.Chain {
+		if p := (Pair{Certificate: c}).checkValid(o.now); p != nil {
+			return &Problem{p.Cause + ", and it is an issuer of the one that is wanted", "put the authority's present certificates into the chain, or have a new certificate issued"}
+		}
 	}
 	return nil
 }
@@ -136,6 +148,23 @@ func (o offer) vaultKey() *Problem {
 	return &Problem{fmt.Sprintf("certificate %v has %s, which Key Vault does not take", o, keyKind(o.Certificate.PublicKey)), remedy}
 }
 
+func (o offer) isFileOfVault() *Problem {
+	const remedy = "convert it to PFX, or to PEM without a password"
+	switch {
+	case o.file == nil:
+		return nil
+	case o.file.Base64:
+		return &Problem{"the file is the base64 of one, and Key Vault takes the file itself", remedy}
+	case o.file.KeyCipher != nil:
+		return &Problem{"the private key in the file is encrypted, and of PEM Key Vault takes keys that are not", remedy}
+	case o.file.PKCS12 == nil && o.file.Format != FormatPEM:
+		return &Problem{"the file is neither PFX nor PEM", remedy}
+	case o.file.KeyForm != "" && o.file.KeyForm != KeyPKCS8:
+		return &Problem{fmt.Sprintf("the private key in the file has the form %s, and Key Vault takes PKCS#8", o.file.KeyForm), remedy}
+	}
+	return nil
+}
+
 func (o offer) shortSubject() *Problem {
 	const most = 200
 	if n := utf8.RuneCountInString(FormatName(o.Certificate.Subject)); n > most {
@@ -153,30 +182,33 @@ func (o offer) bigEnough() *Problem {
 
 func (o offer) isTripleDES() *Problem {
 	const remedy = "write it as PFX with the profile compat and a password"
-	if o.protection == nil {
+	if o.file == nil || o.file.PKCS12 == nil || o.file.Base64 {
 		return &Problem{"App Service takes PFX files alone", remedy}
 	}
-	if o.protection.NoPassword || o.protection.MAC.Name == "" {
+	if o.file.PKCS12.NoPassword {
 		return &Problem{"the PFX file has no password, and App Service needs one", remedy}
 	}
-	for _, c := range o.protection.Keys {
-		switch c.Name {
-		case "":
+	for _, c := range o.file.PKCS12.Keys {
+		switch {
+		case c.Name == "":
 			return &Problem{"the private key in the PFX file is not encrypted, and App Service needs a password", remedy}
-		case tripleDES:
-		default:
-			return &Problem{fmt.Sprintf("the private key in the PFX file is encrypted by %s, and App Service is documented to take triple DES alone", c.Name), remedy}
+		case !isTripleDES(c):
+			return &Problem{fmt.Sprintf("the private key in the PFX file is encrypted by %s (%s), and App Service is documented to take triple DES alone", c.Name, c.KDF), remedy}
 		}
 	}
-	for _, c := range o.protection.Certificates {
-		if c.Name != tripleDES && c.Name != "" {
-			return &Problem{fmt.Sprintf("the certificates in the PFX file are encrypted by %s, and App Service is documented to take triple DES alone", c.Name), remedy}
+	for _, c := range o.file.PKCS12.Certificates {
+		if c.Name != "" && !isTripleDES(c) {
+			return &Problem{fmt.Sprintf("the certificates in the PFX file are encrypted by %s (%s), and App Service is documented to take triple DES alone", c.Name, c.KDF), remedy}
 		}
 	}
 	return nil
 }
 
-const tripleDES = "3DES-CBC"
+// isTripleDES reports whether the cipher is the one of old: the same under PBES2 is
+// read by what reads AES.
+func isTripleDES(c pkcs12.Cipher) bool {
+	return c.Name == "3DES-CBC" && c.KDF == "PKCS#12 SHA-1"
+}
 
 func (o offer) hasWholeChain() *Problem {
 	if n := len(o.Chain); n > maxChain {

@@ -95,7 +95,7 @@ func TestCanary(t *testing.T) {
 		say(name+" described", pki.Describe(p.Certificate, now))
 		for _, c := range pki.Consumers() {
 			say(name+" to "+string(c), p.Objections(c, nil, notAfter.AddDate(20, 0, 0)))
-			say(name+" in a file to "+string(c), p.Objections(c, &pkcs12.Protection{}, now))
+			say(name+" in a file to "+string(c), p.Objections(c, &pki.Contents{PKCS12: &pkcs12.Protection{}}, now))
 		}
 		foreign := pki.Pair{Certificate: issue(t, "foreign", rsaKey(t, "other", 2048), nil, nil), Key: p.Key}
 		fails(name+" foreign", foreign.UsableForSignIn(now))

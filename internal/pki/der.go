@@ -22,11 +22,12 @@ func (r *reader) readDER(data []byte) error {
 	if err != nil {
 		return r.brokenDER(data)
 	}
-	if rest = bytes.Trim(rest, "\x00\r\n \t"); len(rest) > 0 {
+	if rest = bytes.TrimLeft(rest, "\x00\r\n \t"); len(rest) > 0 {
 		// A trusted certificate of OpenSSL has its purposes after it; other things, such
 		// as another certificate or the key, are not for us to pass over.
+		_, _, err := pkcs12.DER(rest)
 		form := formOf(rest)
-		purposes := looksDER(rest) && (form == formUnknown || form == formEncryptedKey) // with a key identifier they look like that
+		purposes := err == nil && (form == formUnknown || form == formEncryptedKey) // with a key identifier they look like that
 		if formOf(der) != formCertificate || !purposes {
 			return &Problem{
 				fmt.Sprintf("the input goes on for %d bytes after its end", len(rest)),
@@ -250,8 +251,27 @@ func (r *reader) addKey(der []byte) error {
 	if err != nil {
 		return r.problem(err)
 	}
+	if len(r.Keys) == 0 {
+		r.KeyForm = keyForm(der)
+	}
 	r.Keys = append(r.Keys, key)
 	return nil
+}
+
+// keyForm tells the form of a key that could be read.
+func keyForm(der []byte) KeyForm {
+	var key struct {
+		Version       int
+		Second, Third asn1.RawValue
+	}
+	asn1.Unmarshal(der, &key)
+	switch key.Second.Tag {
+	case asn1.TagInteger:
+		return KeyPKCS1
+	case asn1.TagOctetString:
+		return KeySEC1
+	}
+	return KeyPKCS8
 }
 
 func (r *reader) addEncryptedKey(der []byte) error {

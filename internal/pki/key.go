@@ -100,7 +100,8 @@ func keyKind(pub crypto.PublicKey) string {
 	}
 }
 
-func sameKey(a, b crypto.PublicKey) bool {
+// SameKey reports whether two public keys are the same.
+func SameKey(a, b crypto.PublicKey) bool {
 	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && k.Equal(b)
 }

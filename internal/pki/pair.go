@@ -48,7 +48,7 @@ func (p Pair) CheckKey() error {
 	if problem := checkEntraKey(p); problem != nil {
 		return problem
 	}
-	if !sameKey(p.Certificate.PublicKey, p.Key.Public()) {
+	if !SameKey(p.Certificate.PublicKey, p.Key.Public()) {
 		return foreignKey(p)
 	}
 	return nil
@@ -113,7 +113,8 @@ func (p Pair) checkValid(now time.Time) *Problem {
 func (p Pair) DaysLeft(now time.Time) int { return daysLeft(p.Certificate, now) }
 
 func daysLeft(c *x509.Certificate, now time.Time) int {
-	return int(math.Floor(c.NotAfter.Sub(now).Hours() / 24))
+	const day = 24 * 60 * 60 // not as a Duration, which ends after 292 years
+	return int(math.Floor(float64(c.NotAfter.Unix()-now.Unix()) / day))
 }
 
 // shown bounds what a message quotes of a certificate.

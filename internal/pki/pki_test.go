@@ -227,7 +227,7 @@ func TestParseRefuses(t *testing.T) {
 	}{
 		{"nothing", nil, "", "is empty"},
 		{"blanks", []byte(" \n"), "", "is empty"},
-		{"too large", make([]byte, pki.MaxFileSize+1), "", "1048577 bytes"},
+		{"too large", make([]byte, pki.MaxFileSize+1), "", "more than 1048576 bytes"},
 		{"text", []byte("hello, certificate"), "", "neither PEM text nor a PKCS#12"},
 		{"UTF-16", []byte("\xff\xfe-\x00-\x00"), "", "neither PEM text nor a PKCS#12"},
 		{"wrong password", good, "wrong", "password of the PFX file is wrong"},

@@ -34,6 +34,15 @@ const (
 	FormatGraphKey    Format = "Graph key credential"
 )
 
+// KeyForm is a form of private keys in PEM and DER.
+type KeyForm string
+
+const (
+	KeyPKCS8 KeyForm = "PKCS#8" // PRIVATE KEY, ENCRYPTED PRIVATE KEY
+	KeyPKCS1 KeyForm = "PKCS#1" // RSA PRIVATE KEY
+	KeySEC1  KeyForm = "SEC 1"  // EC PRIVATE KEY
+)
+
 // Contents is all that a file holds. It prints, logs and marshals as the names of
 // its certificates, never as a key.
 type Contents struct {
@@ -44,6 +53,8 @@ type Contents struct {
 	Requests     []*x509.CertificateRequest
 	// PKCS12 says how a PKCS#12 file is protected; nil for others.
 	PKCS12 *pkcs12.Protection
+	// KeyForm is the form of the first key of a PEM or DER file.
+	KeyForm KeyForm
 	// KeyCipher says how the keys of a PEM or DER file are encrypted; nil if they are not.
 	KeyCipher *pkcs12.Cipher
 }
@@ -93,7 +104,7 @@ func Parse(data []byte, password string) (Pair, error) {
 func Read(data []byte, password string) (*Contents, error) {
 	if len(data) > MaxFileSize {
 		return nil, &Problem{
-			fmt.Sprintf("the input has %d bytes, which is no certificate with its key (the limit is %d)", len(data), MaxFileSize),
+			fmt.Sprintf("the input has more than %d bytes, which is no certificate with its key", MaxFileSize),
 			"give the file that holds the certificate or key alone",
 		}
 	}

@@ -324,6 +324,7 @@ func TestReadSaysWhatElse(t *testing.T) {
 		{"cut PFX", string(pfx[:len(pfx)-1]), fmt.Sprintf("it is cut off, for only %d of its %d bytes are there", len(pfx)-1, len(pfx)), "binary mode"},
 		{"base64 of a cut PFX", base64.StdEncoding.EncodeToString(pfx[:999]), "the PFX file cannot be read: it is cut off", "variable"},
 		{"two DER certificates", string(leaf.Raw) + string(leaf.Raw), fmt.Sprintf("goes on for %d bytes after its end", len(leaf.Raw)), "one by one"},
+		{"DER certificate and what is cut off", string(leaf.Raw) + string(x509.MarshalPKCS1PrivateKey(key)[:1000]), "after its end", "one by one"},
 		{"DER certificate and key", string(leaf.Raw) + string(x509.MarshalPKCS1PrivateKey(key)), "after its end", "one by one"},
 		{"bytes after", string(pfx) + "xyz", "goes on for 3 bytes after its end", "new copy"},
 		{"cut PEM", string(certificatePEM(leaf)[:700]), "block 1 of the PEM text (certificate) has no end", "whole"},

@@ -36,7 +36,7 @@ func (c *Contents) Pair() (Pair, error) {
 	for i, key := range c.Keys {
 		again := false
 		for _, earlier := range c.Keys[:i] {
-			again = again || sameKey(earlier.Public(), key.Public())
+			again = again || SameKey(earlier.Public(), key.Public())
 		}
 		if leaf := certificateOf(key, c.Certificates); leaf != nil && !again {
 			pairs = append(pairs, Pair{Certificate: leaf, Key: key})
@@ -46,7 +46,7 @@ func (c *Contents) Pair() (Pair, error) {
 	case 0:
 		return Pair{}, &Problem{
 			"the private key does not belong to the certificate in the same input: " + names(c.Certificates),
-			"take certificate and key of one another: a renewed certificate has a new key",
+			"give the certificate and the key that were made together; a renewed certificate often has a new key",
 		}
 	case 1:
 		pairs[0].Chain = issuers(pairs[0].Certificate, c.Certificates)
@@ -58,7 +58,7 @@ func (c *Contents) Pair() (Pair, error) {
 	}
 	return Pair{}, &Problem{
 		"the input holds several private keys with their certificates: " + names(leaves),
-		"leave or export only the one that is wanted",
+		"choose one by its thumbprint, or export only the one that is wanted",
 	}
 }
 
@@ -66,7 +66,7 @@ func (c *Contents) Pair() (Pair, error) {
 func certificateOf(key crypto.Signer, certificates []*x509.Certificate) *x509.Certificate {
 	var leaf *x509.Certificate
 	for _, c := range certificates {
-		if sameKey(c.PublicKey, key.Public()) && (leaf == nil || c.NotAfter.After(leaf.NotAfter)) {
+		if SameKey(c.PublicKey, key.Public()) && (leaf == nil || c.NotAfter.After(leaf.NotAfter)) {
 			leaf = c
 		}
 	}

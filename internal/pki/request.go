@@ -138,7 +138,7 @@ func Issue(authority Pair, r *x509.CertificateRequest, notBefore, notAfter time.
 	switch {
 	case r.CheckSignature() != nil:
 		return nil, &Problem{"the request is not signed by the key that it is for", "have it made anew; it was changed on its way, or its maker does not have the key"}
-	case sameKey(r.PublicKey, authority.Certificate.PublicKey):
+	case SameKey(r.PublicKey, authority.Certificate.PublicKey):
 		return nil, &Problem{"the request is for the authority's own key", "make a new key for the certificate"}
 	case bytes.Equal(r.RawSubject, authority.Certificate.RawSubject):
 		return nil, &Problem{fmt.Sprintf("the request has the authority's own subject, %s", shown(FormatName(r.Subject))), "choose another subject"}
@@ -170,7 +170,7 @@ func (p Pair) checkAuthority(notBefore, notAfter time.Time) error {
 		return &Problem{"the authority has no certificate", "give its certificate together with its key"}
 	case p.Key == nil:
 		return &Problem{fmt.Sprintf("the authority %v has no private key", p), "give its certificate together with its key"}
-	case !sameKey(c.PublicKey, p.Key.Public()):
+	case !SameKey(c.PublicKey, p.Key.Public()):
 		return &Problem{fmt.Sprintf("the private key does not belong to the authority %v", p), "give the key that was made together with it"}
 	case !c.BasicConstraintsValid || !c.IsCA:
 		return &Problem{fmt.Sprintf("certificate %v is not an authority's (it has no basic constraint CA)", p), another}
@@ -195,18 +195,22 @@ func Join(key crypto.Signer, certificates []*x509.Certificate) (Pair, error) {
 	if len(certificates) > maxChain {
 		return Pair{}, &Problem{fmt.Sprintf("there are %d certificates", len(certificates)), "give the key's own certificate and those of its issuers alone"}
 	}
-	var leaf *x509.Certificate
-	var others []*x509.Certificate
+	var own, others []*x509.Certificate
 	for _, c := range certificates {
 		switch {
-		case c == nil || slices.ContainsFunc(others, c.Equal):
-		case !sameKey(c.PublicKey, key.Public()):
+		case c == nil || slices.ContainsFunc(others, c.Equal) || slices.ContainsFunc(own, c.Equal):
+		case !SameKey(c.PublicKey, key.Public()):
 			others = append(others, c)
-		case leaf == nil || c.NotAfter.After(leaf.NotAfter):
-			leaf = c
+		default:
+			own = append(own, c)
 		}
 	}
-	if leaf == nil {
+	if answers := slices.DeleteFunc(slices.Clone(own), selfSigned); len(answers) > 0 {
+		own = answers
+	}
+	switch len(own) {
+	case 1:
+	case 0:
 		if len(others) == 0 {
 			return Pair{}, &Problem{"there is no certificate", "give the one that the authority made"}
 		}
@@ -214,7 +218,10 @@ func Join(key crypto.Signer, certificates []*x509.Certificate) (Pair, error) {
 			fmt.Sprintf("the private key (%s) belongs to none of the certificates: %s", keyKind(key.Public()), names(others)),
 			"give the key that the request was made with, or the certificate that was made for it",
 		}
+	default:
+		return Pair{}, &Problem{"several certificates are for this private key: " + names(own), "choose one by its thumbprint, or leave the others out"}
 	}
+	leaf := own[0]
 	p := Pair{Certificate: leaf, Key: key}
 	for last := leaf; !bytes.Equal(last.RawIssuer, last.RawSubject); {
 		next, err := issuerOf(last, others)

@@ -287,19 +287,23 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// TestJoinTakesTheLatest certificate of a key that was renewed.
-func TestJoinTakesTheLatest(t *testing.T) {
-	key := ecKey(t)
-	old := selfSigned(t, key, template(t, "reeve")).Certificate
-	renewed := template(t, "reeve")
-	renewed.NotAfter = notAfter.AddDate(1, 0, 0)
-	latest := selfSigned(t, key, renewed).Certificate
-	for _, certificates := range [][]*x509.Certificate{{old, latest}, {latest, old}} {
+// TestJoinTakesTheAnswer of an authority when the key has a certificate of its own
+// already, which may expire later; of several answers none is the one that is meant.
+func TestJoinTakesTheAnswer(t *testing.T) {
+	key, ca := ecKey(t), authority(t, "Root")
+	later := template(t, "reeve")
+	later.NotAfter = notAfter.AddDate(1, 0, 0)
+	own := selfSigned(t, key, later).Certificate
+	answer := issue(t, "reeve", key, ca.Certificate, ca.Key)
+	another := issue(t, "other", key, ca.Certificate, ca.Key)
+	for _, certificates := range [][]*x509.Certificate{{own, answer}, {answer, own, ca.Certificate}} {
 		pair, err := pki.Join(key, certificates)
-		if err != nil || !pair.Certificate.Equal(latest) {
+		if err != nil || !pair.Certificate.Equal(answer) {
 			t.Errorf("got %v, %v", pair, err)
 		}
 	}
+	_, err := pki.Join(key, []*x509.Certificate{answer, another, ca.Certificate})
+	wantProblem(t, err, "several certificates are for this private key")
 }
 
 func TestJoinRefuses(t *testing.T) {

@@ -68,7 +68,7 @@ func EncodePFX(p Pair, profile Profile, password string) ([]byte, error) {
 	if err := exportable(p.Key); err != nil {
 		return nil, err
 	}
-	if !sameKey(p.Certificate.PublicKey, p.Key.Public()) {
+	if !SameKey(p.Certificate.PublicKey, p.Key.Public()) {
 		return nil, foreignKey(p)
 	}
 	if err := CheckPassword(password); err != nil {
