@@ -41,7 +41,7 @@ public half that Entra ID is given.`,
 	f := cmd.Flags()
 	f.StringVar(&o.consumer, "for", string(pki.EntraID), "who is to take it: entra, keyvault, appservice or all")
 	complete(cmd, "for", consumers)
-	f.StringVar(&o.which, "thumbprint", "", "which certificate is meant (SHA-1), where a file holds several")
+	f.StringVar(&o.which, "thumbprint", "", "which certificate is meant (SHA-1), where a file holds several; every file must hold it")
 	f.IntVar(&o.days, "days", 30, "object to a certificate that expires in fewer days")
 	o.password.flags(cmd, "", "of the files")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")

@@ -154,7 +154,7 @@ func (p *program) pkiNew(cmd *cobra.Command, o *newOptions) error {
 	if !o.authority {
 		m.Warnings = append(m.Warnings, pair.Objections(pki.EntraID, nil, p.now())...)
 		if pair.CheckKey() != nil || p.now().After(pair.Certificate.NotAfter) {
-			m.Next = "use it for something else than signing in to Entra ID, which does not take it"
+			m.Next = "use it for something other than signing in to Entra ID, which does not take it"
 		}
 	}
 	if password != nil {
@@ -193,7 +193,11 @@ func (p *program) newKey(cmd *cobra.Command, kind string) (crypto.Signer, error)
 // next says what to do with the files of a new certificate.
 func (o *newOptions) next(name string) string {
 	if o.authority {
-		return fmt.Sprintf("issue certificates by it: reeve pki issue --ca %s --csr REQUEST; and keep its key off line", o.path(name, o.authorityEnding()))
+		file, how := "FILE", ", with its certificate and private key in one FILE"
+		if ending := o.authorityEnding(); ending != "" {
+			file, how = o.path(name, ending), ""
+		}
+		return fmt.Sprintf("issue certificates by it: reeve pki issue --ca %s --csr REQUEST%s; and keep its key off line", file, how)
 	}
 	upload := "the certificate (reeve pki convert FILE --to cer)"
 	for _, ending := range []string{".der", ".cer"} {
@@ -204,12 +208,15 @@ func (o *newOptions) next(name string) string {
 	return fmt.Sprintf("upload %s at Entra ID > App registrations > (the application) > Certificates & secrets > Certificates", upload)
 }
 
-// authorityEnding is that of the file which holds both what an authority needs.
+// authorityEnding is that of the file which holds both that an authority needs; empty
+// if none does.
 func (o *newOptions) authorityEnding() string {
-	if slices.Contains(o.forms, "pfx") && !slices.Contains(o.forms, "pem") {
-		return ".pfx"
+	for _, form := range []string{"pem", "pfx"} {
+		if slices.Contains(o.forms, form) {
+			return "." + form
+		}
 	}
-	return ".pem"
+	return ""
 }
 
 // ofFlags makes what is wrong with the names or dates of a certificate for a key of

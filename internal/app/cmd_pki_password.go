@@ -191,7 +191,10 @@ func (i *input) secret(w *passwordFlags) (string, error) {
 		return "", wrongFlag(w.flag(), fmt.Errorf("the variable %s is not set, or empty", w.env))
 	}
 	password, err := i.secretFile(w)
-	if err != nil {
+	switch {
+	case i.ctx.Err() != nil:
+		return "", errInterrupted
+	case err != nil:
 		return "", wrongFlag(w.flag(), err)
 	}
 	return password, nil
@@ -202,7 +205,7 @@ func (i *input) secretFile(w *passwordFlags) (string, error) {
 		password, err := i.ask(terminal, "password")
 		if err == nil && w.chosen {
 			var again string
-			if again, err = i.ask(terminal, "once more"); err == nil && again != password {
+			if again, err = i.ask(terminal, "password once more"); err == nil && again != password {
 				err = errors.New("the two differ: start again")
 			}
 			if err == nil && password == "" {
@@ -258,7 +261,10 @@ func (i *input) ask(terminal int, what string) (string, error) {
 		term.Restore(terminal, before) // which shows again what is typed
 	}
 	fmt.Fprintln(i.Err)
-	if err != nil {
+	switch {
+	case i.ctx.Err() != nil:
+		return "", errInterrupted
+	case err != nil:
 		return "", fmt.Errorf("asking for the %s: %w", what, err)
 	}
 	return string(text), nil

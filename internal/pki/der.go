@@ -25,10 +25,7 @@ func (r *reader) readDER(data []byte) error {
 	if rest = bytes.TrimLeft(rest, "\x00\r\n \t"); len(rest) > 0 {
 		// A trusted certificate of OpenSSL has its purposes after it; other things, such
 		// as another certificate or the key, are not for us to pass over.
-		_, _, err := pkcs12.DER(rest)
-		form := formOf(rest)
-		purposes := err == nil && (form == formUnknown || form == formEncryptedKey) // with a key identifier they look like that
-		if formOf(der) != formCertificate || !purposes {
+		if formOf(der) != formCertificate || !arePurposes(rest) {
 			return &Problem{
 				fmt.Sprintf("the input goes on for %d bytes after its end", len(rest)),
 				"get a new copy of the file; if it is several files in one, give them one by one",
@@ -59,6 +56,30 @@ func (r *reader) readDER(data []byte) error {
 		}
 	}
 	return errUnknown()
+}
+
+// arePurposes reports whether DER may be what OpenSSL writes after a certificate that
+// it trusts.
+func arePurposes(data []byte) bool {
+	der, _, err := pkcs12.DER(data)
+	if err != nil {
+		return false
+	}
+	switch formOf(der) {
+	case formUnknown:
+		return true
+	case formEncryptedKey: // With a key identifier they look like that.
+		var key struct {
+			Cipher struct {
+				Algorithm  asn1.ObjectIdentifier
+				Parameters asn1.RawValue `asn1:"optional"`
+			}
+			Data []byte
+		}
+		_, err := asn1.Unmarshal(der, &key)
+		return err != nil || key.Cipher.Parameters.Tag != asn1.TagSequence
+	}
+	return false
 }
 
 // setFormat notes the form of the whole file, which is PEM already if this is about
@@ -261,8 +282,8 @@ func (r *reader) addKey(der []byte) error {
 // keyForm tells the form of a key that could be read.
 func keyForm(der []byte) KeyForm {
 	var key struct {
-		Version       int
-		Second, Third asn1.RawValue
+		Version int
+		Second  asn1.RawValue
 	}
 	asn1.Unmarshal(der, &key)
 	switch key.Second.Tag {

@@ -21,7 +21,7 @@ var foreignPEM = []struct {
 	label   string
 	problem Problem
 }{
-	{"OPENSSH PRIVATE KEY", Problem{"the input is a private key in OpenSSH's own format", "convert a copy of it (ssh-keygen -p -N \"\" -m PEM -f COPY), and add the certificate; an Ed25519 key has no other form there, and Entra ID takes none: make an RSA key"}},
+	{"OPENSSH PRIVATE KEY", Problem{"the input is a private key in OpenSSH's own format (the only one that it has for Ed25519)", "convert a copy of it (ssh-keygen -p -N \"\" -m PEM -f COPY), and add the certificate"}},
 	{"PGP ", Problem{"the input is of OpenPGP, whose keys have no X.509 certificates", "give the PFX or PEM file of an X.509 certificate (gpgsm --export-secret-key-p12 writes one)"}},
 	{"AGE ENCRYPTED FILE", ageProblem},
 	{"DSA PRIVATE KEY", derProblems[formDSA]},

@@ -273,6 +273,11 @@ func TestReadSaysWhatElse(t *testing.T) {
 	leaf, key, _ := chain(t)
 	public := must2(t)(x509.MarshalPKIXPublicKey(key.Public()))
 	pfx := encode(t, gopkcs12.Modern2023.WithIterations(100), key, leaf, nil, password)
+	encryptedPEM, err := pki.EncodeKey(key, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encrypted, _ := pem.Decode(encryptedPEM)
 	for _, v := range []struct {
 		name, data string
 		cause      string
@@ -325,6 +330,7 @@ func TestReadSaysWhatElse(t *testing.T) {
 		{"base64 of a cut PFX", base64.StdEncoding.EncodeToString(pfx[:999]), "the PFX file cannot be read: it is cut off", "variable"},
 		{"two DER certificates", string(leaf.Raw) + string(leaf.Raw), fmt.Sprintf("goes on for %d bytes after its end", len(leaf.Raw)), "one by one"},
 		{"DER certificate and what is cut off", string(leaf.Raw) + string(x509.MarshalPKCS1PrivateKey(key)[:1000]), "after its end", "one by one"},
+		{"DER certificate and encrypted key", string(leaf.Raw) + string(encrypted.Bytes), "after its end", "one by one"},
 		{"DER certificate and key", string(leaf.Raw) + string(x509.MarshalPKCS1PrivateKey(key)), "after its end", "one by one"},
 		{"bytes after", string(pfx) + "xyz", "goes on for 3 bytes after its end", "new copy"},
 		{"cut PEM", string(certificatePEM(leaf)[:700]), "block 1 of the PEM text (certificate) has no end", "whole"},

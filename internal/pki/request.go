@@ -186,8 +186,9 @@ func (p Pair) checkAuthority(notBefore, notAfter time.Time) error {
 
 // Join puts a key and the certificate that an authority made for it together. The
 // certificates may come in any order; each of the chain must have been signed by
-// the next. The authority at its top may be missing, one in between may not. Its
-// errors are [*Problem].
+// the next. The authority at its top may be missing, one in between may not. What
+// the key signed for itself is left out if there is a certificate of an authority's.
+// Its errors are [*Problem].
 func Join(key crypto.Signer, certificates []*x509.Certificate) (Pair, error) {
 	if key == nil {
 		return Pair{}, &Problem{"there is no private key", "give the key that the request was made with"}
