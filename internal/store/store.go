@@ -129,6 +129,10 @@ type Tx struct {
 // since that would cost the whole transaction; f looks at ctx itself where it
 // takes long.
 func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
+	return db.transact(ctx, false, f)
+}
+
+func (db *DB) transact(ctx context.Context, durable bool, f func(*Tx) error) error {
 	db.writing.Lock()
 	defer db.writing.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -138,6 +142,12 @@ func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
 		return fmt.Errorf("writing to %s: %w", db.url, sql.ErrConnDone)
 	}
 	tx := &Tx{db: db, ctx: context.WithoutCancel(ctx), Now: db.now().UTC(), named: map[string]map[string]int64{}}
+	if durable {
+		if _, err := tx.exec("PRAGMA synchronous = full"); err != nil {
+			return explain(db.url, "beginning a transaction on", err)
+		}
+		defer tx.exec("PRAGMA synchronous = normal")
+	}
 	if _, err := tx.exec("BEGIN IMMEDIATE"); err != nil {
 		return explain(db.url, "beginning a transaction on", err)
 	}
@@ -156,6 +166,13 @@ func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
 	open = false
 	db.remember(tx.named)
 	return nil
+}
+
+// writeDurably is Write for what must not be lost with the power: the transaction is on
+// the disk when it returns (see docs/decisions/0013). Transactions before it are then on
+// the disk as well.
+func (db *DB) writeDurably(ctx context.Context, f func(*Tx) error) error {
+	return db.transact(ctx, true, f)
 }
 
 // exec runs a statement, which is prepared once for the life of the database,

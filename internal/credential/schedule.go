@@ -1,0 +1,95 @@
+package credential
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+	"time"
+)
+
+// What is waited for, and how often something is asked. The numbers have their reasons
+// in docs/rotation.md.
+const (
+	readsNeeded = 5           // in a row, before a change at Graph is believed by all replicas
+	readGap     = time.Second // between two reads
+	readWithin  = 15 * time.Minute
+	// staleFor is how long a replica of Graph may lag.
+	staleFor = 35 * time.Second
+
+	// firstProbe spares Entra ID's front ends a question whose refusal they would
+	// remember for minutes.
+	firstProbe   = 40 * time.Second
+	probeGap     = 30 * time.Second
+	proofsNeeded = 3
+	proofSpan    = time.Minute
+	proveWithin  = 30 * time.Minute
+	// freshProof is how old a proof may be when something is decided by it.
+	freshProof = 10 * time.Minute
+
+	writeGap    = 5 * time.Second // between two changes of one application
+	lostAfter   = 2 * time.Minute // of not being shown, before tokens are asked
+	refusedFor  = time.Minute     // of refusals, before the active one is given up
+	silentAfter = 3 * day         // of a consumer that does not speak any more
+	skewAllowed = 5 * time.Minute // Entra ID's own tolerance
+	skewKnown   = 6 * time.Hour   // how long a measured skew counts
+
+	maxCreations   = 3 // of one application in a day without a person
+	creationPeriod = day
+)
+
+// Rhythm says how often an application is looked at, and its certificates are proved
+// again.
+type Rhythm struct {
+	Look     time.Duration
+	Rehearse time.Duration
+}
+
+// UsualRhythm is what reeve does unless told otherwise.
+var UsualRhythm = Rhythm{Look: 15 * time.Minute, Rehearse: day}
+
+// share is a number in [0,1) that belongs to an ID: always the same, and spread evenly
+// over IDs, so that nothing has to be coordinated or stored.
+func share(id, purpose string) float64 {
+	sum := sha256.Sum256([]byte(purpose + "\x00" + id))
+	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
+}
+
+// next is the first time after t at which it is the turn of an ID, if each has one turn
+// in every period.
+func next(t time.Time, every time.Duration, id, purpose string) time.Time {
+	phase := time.Duration(share(id, purpose) * float64(every))
+	n := t.Truncate(every).Add(phase)
+	if !n.After(t) {
+		n = n.Add(every)
+	}
+	return n
+}
+
+// RenewAt is when a certificate is due to be replaced: renew-before its end, and up to a
+// tenth of that earlier, by its ID, so that certificates made in one minute are not all
+// replaced in one.
+func RenewAt(id string, notBefore, notAfter time.Time, p Policy) time.Time {
+	before := p.RenewBefore.Of(notAfter.Sub(notBefore))
+	spread := min(before/10, (notAfter.Sub(notBefore)-before)/4)
+	return notAfter.Add(-before - time.Duration(share(id, "renew")*float64(spread))).UTC()
+}
+
+// Emergency is when the windows of a policy do not count any more: a twentieth of its
+// lifetime before a certificate ends.
+func (c Credential) Emergency() time.Time { return c.NotAfter.Add(-c.lifetime() / 20) }
+
+// good reports whether a standby is young enough to become the active one. It stops
+// being so a while before an active one made with it is due, so that a fresh one waits
+// by then.
+func (c Credential) good(now time.Time) bool {
+	lead := min(2*day, c.RenewAt.Sub(c.NotBefore)/8)
+	return now.Before(c.RenewAt.Add(-lead))
+}
+
+// Backoff is how long to wait after so many failures of one step in a row: 15 seconds
+// doubled for each, up to six hours, and of that a share between a half and all, by ID.
+func Backoff(id string, attempts int) time.Duration {
+	d := math.Min(float64(15*time.Second)*math.Pow(2, float64(max(attempts, 1)-1)), float64(6*time.Hour))
+	u := share(id, "backoff"+time.Duration(attempts).String())
+	return time.Duration(d * (0.5 + u/2))
+}
