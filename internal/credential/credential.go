@@ -87,17 +87,21 @@ type Credential struct {
 	Certificate [][]byte  `json:"certificate,omitempty"` // DER, and its issuers
 
 	// At Entra ID.
+	Method     string    `json:"method,omitempty"`    // how it is registered: addKey, PATCH
 	Sent       time.Time `json:"sent,omitzero"`       // when it was first meant to be put there
 	Registered time.Time `json:"registered,omitzero"` // when it was known to be there
 	Reads      int       `json:"reads,omitempty"`     // how often in a row Graph has shown it, or no longer shown it
 	ReadAt     time.Time `json:"read_at,omitzero"`
-	Missing    time.Time `json:"missing,omitzero"` // since when Graph does not show it though it ought to
-	Removed    time.Time `json:"removed,omitzero"` // when we took it away
-	Gone       time.Time `json:"gone,omitzero"`    // when Graph had not shown it any more for long enough
+	List       string    `json:"list,omitempty"`      // what the list of keys was when it was read last, before it is replaced
+	ListSince  time.Time `json:"list_since,omitzero"` // since when
+	Missing    time.Time `json:"missing,omitzero"`    // since when Graph does not show it though it ought to
+	Removed    time.Time `json:"removed,omitzero"`    // when we took it away
+	Gone       time.Time `json:"gone,omitzero"`       // when Graph had not shown it any more for long enough
 
 	// Proofs, by resource, and when the last was tried.
 	Probed time.Time        `json:"probed,omitzero"`
 	Proofs map[string]Proof `json:"proofs,omitempty"`
+	Ready  time.Time        `json:"ready,omitzero"` // when it became a standby
 	// Refused is when Entra ID first refused it, of late, with no token given since.
 	Refused     time.Time `json:"refused,omitzero"`
 	RefusedCode int       `json:"refused_code,omitempty"`
@@ -144,9 +148,9 @@ func (c Credential) Proved(resources []string) time.Time {
 	return oldest
 }
 
-// proven reports whether the tokens needed for a standby were obtained: for each
+// Proven reports whether the tokens needed for a standby were obtained: for each
 // resource enough of them in a row, over long enough.
-func (c Credential) proven(resources []string) bool {
+func (c Credential) Proven(resources []string) bool {
 	for _, r := range resources {
 		p := c.Proofs[r]
 		if p.Count < proofsNeeded || p.Last.Sub(p.Since) < proofSpan {

@@ -117,7 +117,7 @@ func (a Application) step(now time.Time, c Credential, r Rhythm) (Step, bool) {
 	case Registering:
 		return at(Find, c.Since.Add(readGap), "whether it was registered is not known")
 	case Registered:
-		if !a.Observed.Blind && now.Sub(c.Since) > readWithin {
+		if c.Reads == 0 && c.ReadAt.Sub(c.Since) > readWithin {
 			return at(Abandon, now, "Graph took it and did not show it for "+Span(readWithin).String())
 		}
 		return at(Confirm, c.ReadAt.Add(readGap), "until Graph's replicas agree")
@@ -304,6 +304,8 @@ func (a Application) create(now time.Time) (Step, bool) {
 		s.Why = "there is none"
 	case !ok:
 		s.Why = "no standby waits"
+	case hasActive && !now.Before(active.RenewAt) && !best.NotAfter.After(active.NotAfter) && now.Add(time.Duration(a.Policy.Lifetime)-day).After(active.NotAfter):
+		s.Why = "the active one ends on " + date(active.NotAfter) + ", and the standby before that"
 	case best.good(now):
 		lead := min(2*day, best.RenewAt.Sub(best.NotBefore)/8)
 		s.At, s.Why = best.RenewAt.Add(-lead), "the standby gets old"
@@ -318,19 +320,22 @@ func (a Application) create(now time.Time) (Step, bool) {
 }
 
 // brake is until when no credential is made, because something is wrong that more of
-// them would not mend.
+// them would not mend: after so many in a row that never became a standby, one a day.
 func (a Application) brake(now time.Time) time.Time {
-	var made []time.Time
+	var ready time.Time
 	for _, c := range a.Credentials {
-		if c.Origin == Made && now.Sub(c.Planned) < creationPeriod && (c.State == Abandoned || c.State == Destroyed || c.State == Lost) {
-			made = append(made, c.Planned)
+		ready = later(ready, c.Ready)
+	}
+	var failed []time.Time
+	for _, c := range a.Credentials {
+		if c.Origin == Made && c.Ready.IsZero() && c.Planned.After(ready) && slices.Contains([]State{Abandoned, Destroyed, Lost}, c.State) {
+			failed = append(failed, c.Planned)
 		}
 	}
-	if len(made) < maxCreations {
+	if len(failed) < maxFailures {
 		return time.Time{}
 	}
-	slices.SortFunc(made, time.Time.Compare)
-	return made[len(made)-maxCreations].Add(creationPeriod)
+	return slices.MaxFunc(failed, time.Time.Compare).Add(day)
 }
 
 // skewed reports that the clock is so wrong that a certificate's dates would be.

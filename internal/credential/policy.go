@@ -101,8 +101,8 @@ const vaultCache = 24 * time.Hour
 // (learn.microsoft.com/entra/identity-platform/access-tokens).
 const longestToken = 90 * time.Minute
 
-// drain is for how long a replaced certificate is kept at least.
-func (p Policy) drain() time.Duration {
+// Drain is for how long a replaced certificate is kept at least.
+func (p Policy) Drain() time.Duration {
 	d := time.Duration(p.Overlap)
 	for _, t := range p.Targets {
 		if strings.HasPrefix(t, "keyvault:") || strings.HasPrefix(t, "https:") {
@@ -133,8 +133,8 @@ func (p Policy) Check() []error {
 	switch {
 	case p.Overlap < 0 || time.Duration(p.Overlap) > 365*day:
 		no("overlap is %v: give up to 365 days", p.Overlap)
-	case len(errs) == 0 && p.drain() >= before:
-		no("the old certificate is kept for %v after it was replaced, but would expire %v after that: make overlap shorter than renew-before (a Key Vault target needs at least 25h30m)", Span(p.drain()), Span(before))
+	case len(errs) == 0 && p.Drain() >= before:
+		no("the old certificate is kept for %v after it was replaced, but would expire %v after that: make overlap shorter than renew-before (a Key Vault target needs at least 25h30m)", Span(p.Drain()), Span(before))
 	}
 	switch {
 	case p.KeyType == pki.P256 || p.KeyType == pki.P384:

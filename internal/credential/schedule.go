@@ -23,8 +23,8 @@ const (
 	proofsNeeded = 3
 	proofSpan    = time.Minute
 	proveWithin  = 30 * time.Minute
-	// freshProof is how old a proof may be when something is decided by it.
-	freshProof = 10 * time.Minute
+	// FreshProof is how old a proof may be when something is decided by it.
+	FreshProof = 10 * time.Minute
 
 	writeGap    = 5 * time.Second // between two changes of one application
 	lostAfter   = 2 * time.Minute // of not being shown, before tokens are asked
@@ -33,8 +33,7 @@ const (
 	skewAllowed = 5 * time.Minute // Entra ID's own tolerance
 	skewKnown   = 6 * time.Hour   // how long a measured skew counts
 
-	maxCreations   = 3 // of one application in a day without a person
-	creationPeriod = day
+	maxFailures = 3 // of new credentials in a row, before a person should look
 )
 
 // Rhythm says how often an application is looked at, and its certificates are proved

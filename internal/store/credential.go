@@ -481,14 +481,7 @@ func (e JournalEntry) digest(objectID, before string) string {
 // Journal gives the entries of an application after a number, oldest first, and at most
 // limit of them.
 func (db *DB) Journal(ctx context.Context, tenant int, objectID string, after int64, limit int) ([]JournalEntry, error) {
-	return list(ctx, db, "reading the journal of", func(rows *sql.Rows, e *JournalEntry) error {
-		var data string
-		err := rows.Scan(&e.Seq, stamped{&e.At}, &e.Actor, &e.Credential, &e.Step, &e.Outcome, &e.Text, &data, &e.Fence, &e.Digest)
-		if data != "" {
-			e.Data = json.RawMessage(data)
-		}
-		return err
-	}, `SELECT seq, at, actor, credential_id, step, outcome, text, data, fence, digest FROM credential_journal
+	return list(ctx, db, "reading the journal of", scanEntry, `SELECT seq, at, actor, credential_id, step, outcome, text, data, fence, digest FROM credential_journal
 		WHERE tenant_id = $1 AND object_id = $2 AND seq > $3 ORDER BY seq LIMIT $4`, tenant, objectID, after, limit)
 }
 
@@ -529,4 +522,65 @@ func encodeApplication(a credential.Application) (policy, data string, err error
 		return "", "", fmt.Errorf("writing application %s: %w", a.Name, err)
 	}
 	return string(p), string(d), nil
+}
+
+// SetFindings replaces the findings about an application by others. One that stood
+// already keeps its date.
+func (tx *CredentialTx) SetFindings(tenant int, objectID string, found []Finding) error {
+	stands := map[[2]string]bool{}
+	for _, f := range found {
+		stands[[2]string{f.Rule, f.Subject}] = true
+		if err := tx.find(tenant, f); err != nil {
+			return fmt.Errorf("writing a finding: %w", err)
+		}
+	}
+	rows, err := tx.db.conn.QueryContext(tx.ctx, `SELECT rule, subject FROM findings
+		WHERE tenant_id = $1 AND (subject = $2 OR subject LIKE $3)`, tenant, objectID, objectID+"/%")
+	if err != nil {
+		return fmt.Errorf("reading the findings: %w", err)
+	}
+	var over [][2]string
+	for rows.Next() {
+		var key [2]string
+		if err := rows.Scan(&key[0], &key[1]); err != nil {
+			rows.Close()
+			return fmt.Errorf("reading the findings: %w", err)
+		}
+		if !stands[key] {
+			over = append(over, key)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("reading the findings: %w", err)
+	}
+	for _, key := range over {
+		if _, err := tx.exec(`DELETE FROM findings WHERE tenant_id = $1 AND rule = $2 AND subject = $3`, tenant, key[0], key[1]); err != nil {
+			return fmt.Errorf("removing a finding: %w", err)
+		}
+	}
+	return nil
+}
+
+// LastIntent gives the newest intent of a step for a credential. The error matches
+// [ErrNotFound] if there is none.
+func (db *DB) LastIntent(ctx context.Context, tenant int, objectID, id, step string) (JournalEntry, error) {
+	found, err := list(ctx, db, "reading the journal of", scanEntry, `SELECT seq, at, actor, credential_id, step, outcome, text, data, fence, digest FROM credential_journal
+		WHERE tenant_id = $1 AND object_id = $2 AND credential_id = $3 AND step = $4 AND outcome = $5 ORDER BY seq DESC LIMIT 1`,
+		tenant, objectID, id, step, Intent)
+	if err == nil && len(found) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return JournalEntry{}, err
+	}
+	return found[0], nil
+}
+
+func scanEntry(rows *sql.Rows, e *JournalEntry) error {
+	var data string
+	err := rows.Scan(&e.Seq, stamped{&e.At}, &e.Actor, &e.Credential, &e.Step, &e.Outcome, &e.Text, &data, &e.Fence, &e.Digest)
+	if data != "" {
+		e.Data = json.RawMessage(data)
+	}
+	return err
 }

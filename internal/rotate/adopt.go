@@ -1,0 +1,275 @@
+package rotate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/reeve365/reeve/internal/certstore"
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// Adoption says which application to look after from now on.
+type Adoption struct {
+	ObjectID, ClientID, TenantID, Name string
+	Mode                               credential.Mode
+	Policy                             credential.Policy // complete and checked
+
+	// Pair is the certificate in use, with its private key, if reeve is to go on with
+	// it. It is proved with a token before anything is written.
+	Pair pki.Pair
+
+	By, Why string
+}
+
+// Adopt begins to look after an application. Nothing at Entra ID changes by it. What the
+// application has stays; of that, what Pair is becomes the active credential.
+func (r *Rotator) Adopt(ctx context.Context, o Adoption) (credential.Application, error) {
+	if errs := o.Policy.Check(); len(errs) > 0 {
+		return credential.Application{}, fmt.Errorf("the policy of application %s: %w", o.Name, errors.Join(errs...))
+	}
+	now := r.o.Now().UTC()
+	a := credential.Application{
+		TenantID: o.TenantID, ObjectID: o.ObjectID, ClientID: o.ClientID, Name: o.Name,
+		Mode: o.Mode, Policy: o.Policy, Adopted: now,
+	}
+	if _, err := r.o.DB.Application(ctx, r.o.Tenant, o.ObjectID); err == nil {
+		return credential.Application{}, fmt.Errorf("application %s: %w", o.Name, store.ErrExists)
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return credential.Application{}, err
+	}
+	text := "it is looked after from now on"
+	if o.Pair.Certificate != nil {
+		c, err := r.takeOver(ctx, a, o.Pair)
+		if err != nil {
+			return credential.Application{}, err
+		}
+		c.Generation = now.Unix()
+		a.Generation = c.Generation
+		a.Credentials = append(a.Credentials, c)
+		text += ", with certificate " + c.SHA1
+	}
+	data, err := json.Marshal(map[string]any{"mode": o.Mode, "policy": o.Policy, "why": o.Why})
+	if err != nil {
+		return credential.Application{}, err
+	}
+	err = r.o.DB.AddApplication(ctx, r.o.Tenant, a, store.JournalEntry{At: now, Actor: o.By, Step: "adopt", Outcome: store.Done, Text: text, Data: data})
+	r.Wake()
+	return a, err
+}
+
+// takeOver proves a pair that is in use, and keeps it.
+func (r *Rotator) takeOver(ctx context.Context, a credential.Application, pair pki.Pair) (credential.Credential, error) {
+	now := r.o.Now().UTC()
+	if err := pair.UsableForSignIn(now); err != nil {
+		return credential.Credential{}, fmt.Errorf("the certificate to go on with: %w", err)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return credential.Credential{}, fmt.Errorf("choosing an id: %w", err)
+	}
+	c := credential.Credential{
+		ID: id.String(), State: credential.Active, Origin: credential.Adopted, Reason: "it was in use",
+		Store: a.Policy.Store, Planned: now, Since: now, Sent: now, Registered: now, Promoted: now,
+		Proofs: map[string]credential.Proof{},
+	}
+	setCertificate(&c, pair, a.Policy)
+	for _, resource := range a.Policy.Resources {
+		proof, err := r.prover.Prove(ctx, m365.ProofRequest{TenantID: a.TenantID, ClientID: a.ClientID, Pair: pair, Resource: resource})
+		if err != nil {
+			return credential.Credential{}, fmt.Errorf("proving the certificate to go on with: %w", err)
+		}
+		c.Proofs[resource] = credential.Proof{Since: now, Last: now, Count: 1, Roles: proof.Roles}
+	}
+	c.Probed = now
+	keys, err := r.store(c.Store)
+	if err != nil {
+		return credential.Credential{}, err
+	}
+	if _, makes := keys.(certstore.Maker); makes {
+		return credential.Credential{}, fmt.Errorf("%s makes its keys itself and takes none in: adopt the application without its certificate, and a new one is made", keys.Name())
+	}
+	if err := keys.Put(ctx, certstore.Entry{
+		ID: c.ID, Key: pair.Key, Certificate: pair.Certificate, Chain: pair.Chain,
+		ObjectID: a.ObjectID, ClientID: a.ClientID, TenantID: a.TenantID, Made: now,
+	}); err != nil {
+		return credential.Credential{}, err
+	}
+	if _, err := r.Pair(ctx, c); err != nil {
+		return credential.Credential{}, err
+	}
+	return c, nil
+}
+
+// Import gives a credential that waits for its authority the certificate that was made
+// from its request.
+func (r *Rotator) Import(ctx context.Context, objectID string, answer *pki.Contents, by string) (credential.Credential, error) {
+	var c credential.Credential
+	err := r.under(ctx, objectID, func(w *work) error {
+		var refusal error
+		for _, waiting := range w.a.In(credential.Keyed) {
+			keys, err := r.store(waiting.Store)
+			if err != nil {
+				return err
+			}
+			e, err := keys.Get(ctx, waiting.ID)
+			if err != nil {
+				return err
+			}
+			pair, err := pki.Join(e.Key, answer.Certificates)
+			if err == nil {
+				err = pair.UsableForSignIn(r.o.Now())
+			}
+			if err != nil {
+				refusal = err
+				continue
+			}
+			c = waiting
+			return w.certified(ctx, c, pair, "the authority's answer was imported by "+by)
+		}
+		if refusal != nil {
+			return refusal
+		}
+		return errors.New("no credential of the application waits for a certificate: see reeve cert show")
+	})
+	r.Wake()
+	return c, err
+}
+
+// Request is the certificate signing request of a credential that waits for its
+// authority, in DER.
+func (r *Rotator) Request(ctx context.Context, a credential.Application, c credential.Credential) ([]byte, error) {
+	keys, err := r.store(c.Store)
+	if err != nil {
+		return nil, err
+	}
+	e, err := keys.Get(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	subject, err := a.Policy.SubjectOf(a)
+	if err != nil {
+		return nil, err
+	}
+	name, err := pki.ParseName(subject)
+	if err != nil {
+		return nil, err
+	}
+	return pki.NewRequest(e.Key, pki.Template{Subject: name})
+}
+
+// under runs f on an application under its lease.
+func (r *Rotator) under(ctx context.Context, objectID string, f func(*work) error) error {
+	lease, err := r.o.DB.LeaseApplication(ctx, r.o.Tenant, objectID, r.o.Holder+"/"+uuid.NewString(), leaseTime)
+	if err != nil {
+		return err
+	}
+	w := &work{r: r, lease: lease}
+	if w.a, err = lease.Read(ctx); err == nil {
+		err = f(w)
+	}
+	if releaseErr := lease.Release(context.WithoutCancel(ctx), r.o.Now()); err == nil {
+		err = releaseErr
+	}
+	return err
+}
+
+// Reconcile looks for private keys in the stores that the database knows nothing of, as
+// after it was restored from an older backup: what is of an application that is looked
+// after is taken up again, and the plan sees what becomes of it. It reports what it
+// found.
+func (r *Rotator) Reconcile(ctx context.Context) ([]string, error) {
+	applications, err := r.o.DB.Applications(ctx, r.o.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	known, byObject := map[string]bool{}, map[string]credential.Application{}
+	for _, a := range applications {
+		byObject[a.ObjectID] = a
+		for _, c := range a.Credentials {
+			known[c.ID] = true
+		}
+	}
+	var found []string
+	for word, keys := range r.o.Stores {
+		ids, err := keys.List(ctx)
+		if err != nil {
+			return found, err
+		}
+		slices.Sort(ids)
+		for _, id := range ids {
+			if known[id] {
+				continue
+			}
+			e, err := keys.Get(ctx, id)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				continue
+			case err != nil:
+				found = append(found, fmt.Sprintf("%s in %s cannot be read: %v", id, keys.Name(), err))
+				continue
+			}
+			a, ok := byObject[e.ObjectID]
+			if !ok {
+				found = append(found, fmt.Sprintf("%s in %s is of application %s, which is not looked after: it is left alone", id, keys.Name(), e.ClientID))
+				continue
+			}
+			if err := r.takeUp(ctx, a, word, e); err != nil {
+				return found, err
+			}
+			found = append(found, fmt.Sprintf("%s in %s is taken up again for application %s", id, keys.Name(), a.Name))
+		}
+	}
+	return found, nil
+}
+
+// takeUp enters a key that the database did not know. What has a certificate may be at
+// Entra ID: it is looked for there, proved, and waits as a standby, or is cleaned up.
+func (r *Rotator) takeUp(ctx context.Context, a credential.Application, word string, e certstore.Entry) error {
+	return r.under(ctx, a.ObjectID, func(w *work) error {
+		if _, ok := w.find(e.ID); ok {
+			return nil // it was made a moment ago
+		}
+		now := r.o.Now().UTC()
+		c := credential.Credential{
+			ID: e.ID, Origin: credential.Made, Store: word, Planned: e.Made, Since: now,
+			State: credential.Abandoned, Reason: "the database did not know it, and it has no certificate",
+		}
+		if e.Certificate != nil {
+			setCertificate(&c, pki.Pair{Certificate: e.Certificate, Chain: e.Chain}, w.a.Policy)
+			c.State, c.Sent, c.Reason = credential.Registering, now, "the database did not know it"
+			c.Since = now.Add(-time.Hour) // no answer is on its way any more
+		}
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := tx.Journal(w.entry(c.ID, "reconcile", store.Seen, c.Reason, nil)); err != nil {
+				return err
+			}
+			return tx.SaveCredential(c)
+		})
+	})
+}
+
+// readPreimage finds the list that the journal holds from before a certificate was added.
+func readPreimage(ctx context.Context, db *store.DB, tenant int, objectID, id string) (preimage, bool, error) {
+	e, err := db.LastIntent(ctx, tenant, objectID, id, string(credential.Register))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return preimage{}, false, nil
+	case err != nil:
+		return preimage{}, false, err
+	}
+	var p preimage
+	if err := json.Unmarshal(e.Data, &p); err != nil {
+		return preimage{}, false, fmt.Errorf("reading the list of keys from entry %d of the journal: %w", e.Seq, err)
+	}
+	return p, true, nil
+}

@@ -1,0 +1,615 @@
+package rotate
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/google/uuid"
+
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// Ways of registering a certificate.
+const (
+	byAddKey = "addKey" // as the application itself, with a proof: needs no permission, and adds
+	byPatch  = "PATCH"  // of the complete list, by whoever may write the application
+)
+
+// errBlind says that Graph does not let us read the application.
+var errBlind = errors.New("the application cannot be read at Graph")
+
+// read reads the application at Graph.
+func (w *work) read(ctx context.Context) (graph.Application, error) {
+	if w.r.o.Directory == nil {
+		return graph.Application{}, errBlind
+	}
+	return w.r.o.Directory.Application(ctx, w.a.ObjectID)
+}
+
+// look reads the application, and notes what there is and what has changed.
+func (w *work) look(ctx context.Context) error {
+	seen, err := w.read(ctx)
+	if err != nil {
+		return err
+	}
+	return w.observe(ctx, seen)
+}
+
+// observe notes what was read.
+func (w *work) observe(ctx context.Context, seen graph.Application) error {
+	now := w.r.o.Now().UTC()
+	before := w.a.Observed
+	o := credential.Observation{At: now, Skew: before.Skew, SkewAt: before.SkewAt}
+	var moved []credential.Credential // whose Missing has changed
+	for _, k := range seen.Keys {
+		o.Keys = append(o.Keys, w.observed(k))
+	}
+	for _, p := range seen.Passwords {
+		o.Keys = append(o.Keys, credential.ObservedKey{KeyID: p.KeyID, Name: p.Name, Start: p.Start, End: p.End, Secret: true})
+	}
+	for _, c := range w.a.Credentials {
+		if !slices.Contains([]credential.State{credential.Proving, credential.Standby, credential.Publishing, credential.Active, credential.Draining}, c.State) {
+			continue
+		}
+		shown := slices.ContainsFunc(o.Keys, func(k credential.ObservedKey) bool { return k.Ours == c.ID })
+		switch {
+		case shown && !c.Missing.IsZero():
+			c.Missing = time.Time{}
+			moved = append(moved, c)
+		case !shown && c.Missing.IsZero() && now.Sub(c.Registered) > 15*time.Minute:
+			c.Missing = now
+			moved = append(moved, c)
+		}
+	}
+	changes := drift(before, o)
+	w.a.Observed = o
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		for _, c := range moved {
+			if err := tx.SaveCredential(c); err != nil {
+				return err
+			}
+		}
+		for _, d := range changes {
+			if err := tx.Journal(w.entry("", string(credential.Look), store.Seen, d.text, d.key)); err != nil {
+				return err
+			}
+			if err := w.post(tx, w.noticeDrift(d)); err != nil {
+				return err
+			}
+		}
+		return tx.SaveApplication(w.a)
+	})
+}
+
+// lookFailed notes that the application could not be read, and why.
+func (w *work) lookFailed(ctx context.Context, err error, text string) error {
+	o := &w.a.Observed
+	o.FailedAt = w.r.o.Now().UTC()
+	o.Error = text
+	o.Attempts++
+	o.Blind = errors.Is(err, errBlind) || errors.Is(err, m365.ErrForbidden)
+	// A replica may not know it yet.
+	o.Gone = errors.Is(err, m365.ErrNotFound) && o.Attempts >= 4
+	return w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveApplication(w.a) })
+}
+
+// observed notes a key credential, and whose it is.
+func (w *work) observed(k graph.KeyCredential) credential.ObservedKey {
+	seen := credential.ObservedKey{KeyID: k.KeyID, Name: k.Name, Start: k.Start, End: k.End}
+	if cert, err := x509.ParseCertificate(k.Key); err == nil {
+		seen.SHA1, seen.SHA256 = pki.SHA1(cert), pki.SHA256(cert)
+	}
+	for _, c := range w.a.Credentials {
+		if isFor(k, c) {
+			seen.Ours = c.ID
+		}
+	}
+	return seen
+}
+
+// isFor reports whether a key credential is a credential's: by its certificate, else by
+// the key id that we know.
+func isFor(k graph.KeyCredential, c credential.Credential) bool {
+	if chain, err := certificates(c); err == nil && len(chain) > 0 {
+		if k.IsFor(chain[0]) {
+			return true
+		}
+		if len(k.Key) > 0 {
+			return false
+		}
+	}
+	return c.KeyID != "" && strings.EqualFold(k.KeyID, c.KeyID)
+}
+
+// shown lists the key credentials that are a credential's. There is more than one when
+// an answer was lost and Graph took the certificate twice.
+func shown(seen graph.Application, c credential.Credential) []graph.KeyCredential {
+	var keys []graph.KeyCredential
+	for _, k := range seen.Keys {
+		if isFor(k, c) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// drifted is a change at Entra ID that was not ours.
+type drifted struct {
+	text  string
+	added bool
+	key   credential.ObservedKey
+}
+
+// drift lists the foreign keys that have come and gone between two looks.
+func drift(before, after credential.Observation) []drifted {
+	if before.At.IsZero() {
+		return nil
+	}
+	var all []drifted
+	has := func(o credential.Observation, id string) bool {
+		return slices.ContainsFunc(o.Keys, func(k credential.ObservedKey) bool { return k.KeyID == id })
+	}
+	what := func(k credential.ObservedKey) string {
+		if k.Secret {
+			return "client secret"
+		}
+		return "certificate"
+	}
+	for _, k := range after.Foreign() {
+		if !has(before, k.KeyID) {
+			all = append(all, drifted{fmt.Sprintf("somebody else added a %s: %s (%s)", what(k), k.Name, k.KeyID), true, k})
+		}
+	}
+	for _, k := range before.Foreign() {
+		if !has(after, k.KeyID) {
+			all = append(all, drifted{fmt.Sprintf("somebody else removed a %s: %s (%s)", what(k), k.Name, k.KeyID), false, k})
+		}
+	}
+	return all
+}
+
+// preimage is what the journal keeps of the list before it is changed, from which a
+// person could restore it.
+type preimage struct {
+	Method string                `json:"method"`
+	KeyID  string                `json:"key_id,omitempty"`
+	SHA256 string                `json:"sha256"`
+	Keys   []graph.KeyCredential `json:"keys,omitempty"`
+	Signer string                `json:"signer,omitempty"`
+}
+
+// signer finds a credential of ours that can speak for the application now, other than
+// one: the active one, else one that works.
+func (w *work) signer(ctx context.Context, not string) (pki.Pair, credential.Credential, bool) {
+	now := w.r.o.Now()
+	for _, c := range w.a.In(credential.Active, credential.Draining, credential.Standby) {
+		if c.ID == not || c.Refusals > 0 || !now.Before(c.NotAfter) || !c.Missing.IsZero() || len(c.Proofs) == 0 {
+			continue
+		}
+		if pair, err := w.pair(ctx, c); err == nil {
+			return pair, c, true
+		}
+	}
+	return pki.Pair{}, credential.Credential{}, false
+}
+
+// self is Graph as the application itself sees it. It needs no permission there for its
+// own keys.
+func (w *work) self(pair pki.Pair) (*graph.Client, error) {
+	// A write is never repeated unseen: its answer may have been lost.
+	return graph.New(graph.Options{
+		Cloud: w.r.o.Cloud, HTTP: w.r.o.HTTP, Retry: m365.Retry{Max: -1},
+		Credential: provenToken{w.r.prover, m365.ProofRequest{TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: pair, Skew: w.skew()}},
+	})
+}
+
+// provenToken gives out tokens as they are obtained, none twice, by a clock that may be
+// corrected by what Entra ID's shows.
+type provenToken struct {
+	prover  m365.Prover
+	request m365.ProofRequest
+}
+
+// GetToken obtains a token.
+func (t provenToken) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	t.request.Resource = strings.TrimSuffix(o.Scopes[0], "/.default")
+	token, _, err := t.prover.Token(ctx, t.request)
+	return token, err
+}
+
+// register puts a certificate at Entra ID.
+func (w *work) register(ctx context.Context, c credential.Credential) error {
+	chain, err := certificates(c)
+	if err != nil {
+		return err
+	}
+	pair, by, ok := w.signer(ctx, c.ID)
+	if !ok || c.Method == byPatch {
+		return w.registerByList(ctx, c, chain[0])
+	}
+	client, err := w.self(pair)
+	if err != nil {
+		return err
+	}
+	proof, err := graph.KeyProof(pair, w.a.ObjectID, w.r.o.Now().Add(w.a.Observed.Skew))
+	if err != nil {
+		return err
+	}
+	c.Method = byAddKey
+	if err := w.intend(ctx, &c, credential.Registering, credential.Register, preimage{Method: byAddKey, SHA256: c.SHA256, Signer: by.ID}); err != nil {
+		return err
+	}
+	key, err := client.AddKey(ctx, w.a.ObjectID, chain[0], proof)
+	switch {
+	case errors.Is(err, graph.ErrDuplicate):
+		return w.registered(ctx, c, "it was there already")
+	case errors.Is(err, graph.ErrProof), errors.Is(err, m365.ErrForbidden):
+		// Whether the proof was too early for a front end or is not taken at all, the
+		// other way may work.
+		c.Method = byPatch
+		return w.back(ctx, c, credential.Staged, err)
+	case refused(err):
+		return w.back(ctx, c, credential.Staged, err)
+	case err != nil:
+		return err // it may be there or not: findAgain looks
+	}
+	c.KeyID = key.KeyID
+	return w.registered(ctx, c, "it was added with a proof by "+by.SHA1)
+}
+
+// refused reports that Graph has certainly not done what it was asked for.
+func refused(err error) bool {
+	var answer *m365.Error
+	if errors.As(err, &answer) {
+		return answer.Status >= 400 && answer.Status < 500 && answer.Status != 408
+	}
+	var signIn *m365.SignInError
+	return errors.As(err, &signIn) // no token, no request
+}
+
+// intend records that a credential is about to change at Entra ID.
+func (w *work) intend(ctx context.Context, c *credential.Credential, state credential.State, step credential.Action, data any) error {
+	now := w.r.o.Now().UTC()
+	if c.State != state {
+		c.State, c.Since = state, now
+	}
+	if state == credential.Registering && c.Sent.IsZero() {
+		c.Sent = now
+	}
+	c.Reads = 0
+	w.a.Wrote = now
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if err := tx.Journal(w.entry(c.ID, string(step), store.Intent, "", data)); err != nil {
+			return err
+		}
+		if err := tx.SaveApplication(w.a); err != nil {
+			return err
+		}
+		return tx.SaveCredential(*c)
+	})
+}
+
+// back returns a credential to the state before an effect that certainly did not happen,
+// and passes the reason on.
+func (w *work) back(ctx context.Context, c credential.Credential, state credential.State, because error) error {
+	c.State, c.Since = state, w.r.o.Now().UTC()
+	if err := w.save(ctx, c); err != nil {
+		return err
+	}
+	return because
+}
+
+// registered records that a certificate is at Entra ID.
+func (w *work) registered(ctx context.Context, c credential.Credential, text string) error {
+	now := w.r.o.Now().UTC()
+	c.Registered, c.Reads, c.ReadAt = now, 0, time.Time{}
+	c.Proofs, c.Probed, c.Refused, c.Refusals = nil, time.Time{}, time.Time{}, 0
+	return w.into(ctx, c, credential.Registered, credential.Register, text, map[string]any{"key_id": c.KeyID, "method": c.Method})
+}
+
+// What is read before the complete list is replaced: reads that agree, over longer than
+// a replica lags, so that what somebody else has just added is not overlooked.
+const (
+	listReads = 3
+	listSpan  = 36 * time.Second
+	listGap   = 12 * time.Second
+)
+
+// registerByList replaces the list of key credentials by itself and one more. Graph has
+// no way of making that depend on the list being what was read, so it is the way for an
+// application's first certificate alone.
+func (w *work) registerByList(ctx context.Context, c credential.Credential, cert *x509.Certificate) error {
+	if w.r.o.Directory == nil {
+		return fmt.Errorf("%w, and no certificate of it is here that could sign a proof: sign reeve in with Application.ReadWrite.OwnedBy as an owner of the application, or adopt a certificate that the application has, with its private key", errBlind)
+	}
+	seen, err := w.read(ctx)
+	if err != nil {
+		return err
+	}
+	if len(shown(seen, c)) > 0 {
+		c.KeyID = shown(seen, c)[0].KeyID
+		return w.registered(ctx, c, "it was there already")
+	}
+	if !w.settled(&c, seen.Keys) {
+		return w.save(ctx, c)
+	}
+	c.Method = byPatch
+	if c.KeyID == "" {
+		c.KeyID = uuid.NewString()
+	}
+	if err := w.intend(ctx, &c, credential.Registering, credential.Register, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: seen.Keys}); err != nil {
+		return err
+	}
+	err = w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(slices.Clone(seen.Keys), graph.NewKey(cert, c.KeyID)))
+	switch {
+	case errors.Is(err, graph.ErrDuplicate):
+		return w.registered(ctx, c, "it was there already")
+	case refused(err):
+		c.Method = "" // the other way is tried, if there is one by then
+		return w.back(ctx, c, credential.Staged, err)
+	case err != nil:
+		return err
+	}
+	return w.registered(ctx, c, "it was added to the list")
+}
+
+// settled notes a read of the list before it is replaced, and reports whether reads have
+// agreed for long enough. If not, it says when to read again.
+func (w *work) settled(c *credential.Credential, keys []graph.KeyCredential) bool {
+	now := w.r.o.Now().UTC()
+	if list := fingerprint(keys); list != c.List || c.ListSince.IsZero() {
+		c.List, c.ListSince, c.Reads = list, now, 0
+	}
+	c.Reads++
+	if c.Reads < listReads || now.Sub(c.ListSince) < listSpan {
+		c.RetryAt = now.Add(listGap)
+		return false
+	}
+	c.List, c.ListSince, c.Reads = "", time.Time{}, 0
+	return true
+}
+
+// fingerprint is the same for equal lists.
+func fingerprint(keys []graph.KeyCredential) string {
+	var ids []string
+	for _, k := range keys {
+		ids = append(ids, strings.ToLower(k.KeyID))
+	}
+	slices.Sort(ids)
+	return fmt.Sprint(len(ids), " ", strings.Join(ids, " "))
+}
+
+// staleFor is how long a replica of Graph may lag.
+const staleFor = 35 * time.Second
+
+// findAgain finds out whether a certificate was registered, when the answer was lost.
+func (w *work) findAgain(ctx context.Context, c credential.Credential) error {
+	seen, err := w.read(ctx)
+	switch {
+	case errors.Is(err, errBlind), errors.Is(err, m365.ErrForbidden):
+		return w.registered(ctx, c, "whether it was registered cannot be seen: tokens will tell")
+	case err != nil:
+		return err
+	}
+	if keys := shown(seen, c); len(keys) > 0 {
+		c.KeyID = keys[0].KeyID
+		return w.registered(ctx, c, "it was registered, and the answer lost")
+	}
+	now := w.r.o.Now().UTC()
+	if now.Sub(c.Since) > staleFor {
+		return w.into(ctx, c, credential.Staged, credential.Find, "it was not registered", nil)
+	}
+	c.RetryAt = now.Add(5 * time.Second)
+	return w.save(ctx, c)
+}
+
+// readsNeeded is how often in a row Graph must show a change.
+const readsNeeded = 5
+
+// confirm reads until Graph's replicas agree that the certificate is there, and gives
+// back what others have lost by a list of ours.
+func (w *work) confirm(ctx context.Context, c credential.Credential) error {
+	seen, err := w.read(ctx)
+	switch {
+	case errors.Is(err, errBlind), errors.Is(err, m365.ErrForbidden):
+		return w.into(ctx, c, credential.Proving, credential.Confirm, "Graph cannot be read: tokens will tell", nil)
+	case err != nil:
+		return err
+	}
+	c.ReadAt = w.r.o.Now().UTC()
+	keys := shown(seen, c)
+	if len(keys) == 0 {
+		c.Reads = 0
+		return w.save(ctx, c)
+	}
+	c.KeyID = keys[0].KeyID
+	if c.Reads++; c.Reads < readsNeeded {
+		return w.save(ctx, c)
+	}
+	if c.Method == byPatch {
+		if restored, err := w.restore(ctx, c, seen); err != nil || restored {
+			return err
+		}
+	}
+	if err := w.observe(ctx, seen); err != nil {
+		return err
+	}
+	c.Reads = 0
+	return w.into(ctx, c, credential.Proving, credential.Confirm, fmt.Sprintf("Graph has shown it %d times in a row", readsNeeded), map[string]any{"key_id": c.KeyID})
+}
+
+// restore puts back the key credentials of others that were in the list before ours was
+// added, and are no longer.
+func (w *work) restore(ctx context.Context, c credential.Credential, seen graph.Application) (bool, error) {
+	before, ok, err := w.preimage(ctx, c)
+	if err != nil || !ok {
+		return false, err
+	}
+	var lost []graph.KeyCredential
+	for _, k := range before.Keys {
+		there := slices.ContainsFunc(seen.Keys, func(s graph.KeyCredential) bool { return strings.EqualFold(s.KeyID, k.KeyID) })
+		if !there && len(k.Key) > 0 && w.r.o.Now().Before(k.End) {
+			lost = append(lost, k.AsNew())
+		}
+	}
+	if len(lost) == 0 {
+		return false, nil
+	}
+	c.Reads = 0
+	var names []string
+	for _, k := range lost {
+		names = append(names, k.KeyID)
+	}
+	text := "key credentials of others were lost when ours was added, and are put back: " + strings.Join(names, ", ")
+	if err := w.write(ctx, func(tx *store.CredentialTx) error {
+		if err := tx.Journal(w.entry(c.ID, "restore", store.Intent, text, preimage{Method: byPatch, Keys: seen.Keys})); err != nil {
+			return err
+		}
+		if err := w.post(tx, w.noticeRestored(c, names)); err != nil {
+			return err
+		}
+		return tx.SaveCredential(c)
+	}); err != nil {
+		return false, err
+	}
+	return true, w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(slices.Clone(seen.Keys), lost...))
+}
+
+// preimage finds the list that the journal holds from before a certificate was added.
+func (w *work) preimage(ctx context.Context, c credential.Credential) (preimage, bool, error) {
+	return readPreimage(ctx, w.r.o.DB, w.r.o.Tenant, w.a.ObjectID, c.ID)
+}
+
+// remove takes a certificate away from Entra ID.
+func (w *work) remove(ctx context.Context, c credential.Credential) error {
+	seen, err := w.read(ctx)
+	blind := errors.Is(err, errBlind) || errors.Is(err, m365.ErrForbidden)
+	if err != nil && !blind {
+		return err
+	}
+	ids := []string{}
+	if blind && c.KeyID != "" {
+		ids = append(ids, c.KeyID)
+	}
+	for _, k := range shown(seen, c) {
+		ids = append(ids, k.KeyID)
+	}
+	if len(ids) == 0 {
+		if blind {
+			return fmt.Errorf("%w, so that the key id of certificate %s, which was lost with an answer, cannot be found: remove that certificate by hand in the portal (Certificates & secrets), or give reeve Application.Read.All", errBlind, c.SHA1)
+		}
+		c.Removed, c.Reads, c.Probed = w.r.o.Now().UTC(), 0, time.Time{}
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := tx.Journal(w.entry(c.ID, string(credential.Remove), store.Seen, "Graph does not show it", nil)); err != nil {
+				return err
+			}
+			return tx.SaveCredential(c)
+		})
+	}
+	pair, by, ok := w.signer(ctx, c.ID)
+	if !ok || c.Method == byPatch && c.Attempts > 0 {
+		if blind {
+			return fmt.Errorf("%w, and no other certificate of it is here that could sign a proof", errBlind)
+		}
+		return w.removeByList(ctx, c, seen)
+	}
+	client, err := w.self(pair)
+	if err != nil {
+		return err
+	}
+	if err := w.intend(ctx, &c, c.State, credential.Remove, preimage{Method: byAddKey, KeyID: strings.Join(ids, " "), SHA256: c.SHA256, Keys: seen.Keys, Signer: by.ID}); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		proof, err := graph.KeyProof(pair, w.a.ObjectID, w.r.o.Now().Add(w.a.Observed.Skew))
+		if err != nil {
+			return err
+		}
+		switch err := client.RemoveKey(ctx, w.a.ObjectID, id, proof); {
+		case errors.Is(err, m365.ErrNotFound):
+		case errors.Is(err, graph.ErrProof), errors.Is(err, m365.ErrForbidden):
+			c.Method = byPatch
+			return w.back(ctx, c, c.State, err)
+		case err != nil:
+			return err
+		}
+	}
+	return w.removed(ctx, c, "it was removed with a proof by "+by.SHA1)
+}
+
+// removeByList replaces the list by one without the certificate.
+func (w *work) removeByList(ctx context.Context, c credential.Credential, seen graph.Application) error {
+	if !w.settled(&c, seen.Keys) {
+		return w.save(ctx, c)
+	}
+	keep := slices.DeleteFunc(slices.Clone(seen.Keys), func(k graph.KeyCredential) bool { return isFor(k, c) })
+	if err := w.intend(ctx, &c, c.State, credential.Remove, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: seen.Keys}); err != nil {
+		return err
+	}
+	if err := w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, keep); err != nil {
+		return err
+	}
+	return w.removed(ctx, c, "it was taken out of the list")
+}
+
+func (w *work) removed(ctx context.Context, c credential.Credential, text string) error {
+	c.Removed, c.Reads, c.ReadAt, c.Probed, c.Gone = w.r.o.Now().UTC(), 0, time.Time{}, time.Time{}, time.Time{}
+	c.Attempts, c.RetryAt, c.Error, c.Remedy, c.Stuck = 0, time.Time{}, "", "", false
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if err := tx.Journal(w.entry(c.ID, string(credential.Remove), store.Done, text, nil)); err != nil {
+			return err
+		}
+		return tx.SaveCredential(c)
+	})
+}
+
+// seeGone reads until Graph's replicas agree that the certificate is not there any more.
+func (w *work) seeGone(ctx context.Context, c credential.Credential) error {
+	seen, err := w.read(ctx)
+	now := w.r.o.Now().UTC()
+	switch {
+	case errors.Is(err, errBlind), errors.Is(err, m365.ErrForbidden):
+		w.a.Observed.Blind = true
+		c.Gone = now
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := tx.SaveApplication(w.a); err != nil {
+				return err
+			}
+			return tx.SaveCredential(c)
+		})
+	case err != nil:
+		return err
+	}
+	c.ReadAt = now
+	switch {
+	case len(shown(seen, c)) == 0:
+		if c.Reads++; c.Reads >= readsNeeded {
+			c.Gone, c.Reads = now, 0
+		}
+	case now.Sub(c.Removed) > time.Minute:
+		c.Reads, c.Removed = 0, time.Time{} // again
+	default:
+		c.Reads = 0
+	}
+	if err := w.save(ctx, c); err != nil {
+		return err
+	}
+	if !c.Gone.IsZero() {
+		if err := w.reread(ctx); err != nil {
+			return err
+		}
+		return w.observe(ctx, seen)
+	}
+	return nil
+}

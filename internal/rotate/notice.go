@@ -1,0 +1,168 @@
+package rotate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/notify"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// Kinds of the events that are told.
+const (
+	KindGenerated = "certificate-generated"
+	KindRenewed   = "certificate-renewed"
+	KindRetired   = "certificate-retired"
+	KindAbandoned = "certificate-abandoned"
+	KindLost      = "certificate-lost"
+	KindRevoked   = "certificate-revoked"
+	KindDrift     = "certificate-drift"
+	KindRestored  = "certificate-restored"
+	KindDeploy    = "certificate-deploy-failed"
+)
+
+// post puts an event into the outbox, in the transaction of what it tells about.
+func (w *work) post(tx *store.CredentialTx, e notify.Event) error {
+	e.Fields = append([]notify.Field{
+		{Name: "application", Value: w.a.Name}, {Name: "client ID", Value: w.a.ClientID}, {Name: "tenant ID", Value: w.a.TenantID},
+	}, e.Fields...)
+	if e.At.IsZero() {
+		e.At = w.r.o.Now()
+	}
+	// e.Targets = w.a.Policy.Notify
+	return notify.Post(tx.Tx, w.r.o.Tenant, e)
+}
+
+// event begins an event about a credential. Its public certificate is attached, never
+// its key.
+func (w *work) event(kind string, c credential.Credential, severity notify.Severity, subject string, args ...any) notify.Event {
+	e := notify.Event{
+		ID: kind + "/" + c.ID, Kind: kind, Severity: severity, Subject: w.a.Name + ": " + fmt.Sprintf(subject, args...),
+		Fields: []notify.Field{
+			{Name: "subject", Value: c.Subject}, {Name: "thumbprint (SHA-1)", Value: c.SHA1}, {Name: "SHA-256", Value: c.SHA256},
+			{Name: "valid until", Value: c.NotAfter.UTC().Format(time.RFC3339)}, {Name: "credential", Value: c.ID},
+		},
+	}
+	return e
+}
+
+func attach(e notify.Event, c credential.Credential) notify.Event {
+	if chain, err := certificates(c); err == nil && len(chain) > 0 {
+		e.Attachments = []notify.Attachment{{Name: c.SHA1 + ".cer", Data: chain[0].Raw}}
+	}
+	return e
+}
+
+func (w *work) noticeGenerated(c credential.Credential) notify.Event {
+	e := w.event(KindGenerated, c, notify.Info, "a new certificate was made, registered and proved")
+	e.Text = "It waits as the standby. Tokens were obtained with it; nothing has changed for programs yet."
+	return attach(e, c)
+}
+
+func (w *work) noticeRenewed(c credential.Credential) notify.Event {
+	e := w.event(KindRenewed, c, notify.Info, "a new certificate is in use")
+	e.ID += fmt.Sprintf("/%d", c.Generation)
+	e.Text = fmt.Sprintf("It has become the active one (%s). The one before stays usable for %v.", c.Reason, credential.Span(w.a.Policy.Drain()))
+	e.Remedy = "programs that read it from the feed, the vault or the directory get it by themselves; one that holds a copy needs the new one within that time"
+	return attach(e, c)
+}
+
+func (w *work) noticeRetired(c credential.Credential) notify.Event {
+	e := w.event(KindRetired, c, notify.Info, "an old certificate was taken away")
+	e.Text = "Entra ID was seen to refuse it."
+	return e
+}
+
+func (w *work) noticeAbandoned(c credential.Credential, why string) notify.Event {
+	e := w.event(KindAbandoned, c, notify.Warning, "a new certificate was given up before it was used")
+	e.Text = "Why: " + why + ". Nothing has changed for programs."
+	e.Remedy = c.Remedy
+	return e
+}
+
+func (w *work) noticeLost(c credential.Credential) notify.Event {
+	e := w.event(KindLost, c, notify.Critical, "somebody removed a certificate at Entra ID")
+	e.Text = "reeve did not remove it. Another certificate of reeve's becomes the active one by itself."
+	e.Remedy = "find out who did: Entra ID > Audit logs, activity \"Update application – Certificates and secrets management\""
+	return e
+}
+
+func (w *work) noticeRevoked(c credential.Credential, wish credential.Wish) notify.Event {
+	e := w.event(KindRevoked, c, notify.Critical, "a certificate is being revoked")
+	e.Text = fmt.Sprintf("%s asked for it: %s. The standby takes over, and then this one is removed at Entra ID without an overlap.", wish.By, wish.Why)
+	e.Remedy = "programs that hold a copy of it stop working now: give them the new one"
+	return e
+}
+
+func (w *work) noticeDrift(d drifted) notify.Event {
+	verb := "removed"
+	if d.added {
+		verb = "added"
+	}
+	return notify.Event{
+		ID: fmt.Sprintf("%s/%s/%s/%s/%d", KindDrift, w.a.ObjectID, verb, d.key.KeyID, w.r.o.Now().Unix()), Kind: KindDrift, Severity: notify.Warning,
+		Subject: w.a.Name + ": " + d.text,
+		Text:    "reeve does not touch what is not its own.",
+		Remedy:  "if nobody of yours did this, look into Entra ID > Audit logs",
+	}
+}
+
+func (w *work) noticeRestored(c credential.Credential, ids []string) notify.Event {
+	e := w.event(KindRestored, c, notify.Warning, "certificates of others were lost and are put back")
+	e.ID += fmt.Sprintf("/%d", w.r.o.Now().Unix())
+	e.Text = fmt.Sprintf("When reeve replaced the list of key credentials, %d of others went missing: %v. They are put back as they were.", len(ids), ids)
+	return e
+}
+
+func (w *work) noticeDeploy(c credential.Credential, d credential.Deploy) notify.Event {
+	e := w.event(KindDeploy, c, notify.Critical, "a command or webhook for the new certificate was given up")
+	e.ID += "/" + d.Hook
+	e.Text = fmt.Sprintf("%s failed %d times, at last: %s", d.Hook, d.Attempts, d.Error)
+	e.Remedy = "do by hand what it was to do, and mend it for the next time"
+	return e
+}
+
+// tell writes down the findings, and tells people of those that have become due.
+func (w *work) tell(ctx context.Context) error {
+	found := credential.Assess(w.r.o.Now(), w.a)
+	text, _ := json.Marshal(found)
+	w.r.mu.Lock()
+	same := w.r.findings[w.a.ObjectID] == string(text)
+	w.r.mu.Unlock()
+	if same {
+		return nil
+	}
+	err := w.write(ctx, func(tx *store.CredentialTx) error {
+		var rows []store.Finding
+		for _, f := range found {
+			subject := w.a.ObjectID
+			if id := f.Credential + f.Key; id != "" {
+				subject += "/" + id
+			}
+			rows = append(rows, store.Finding{Rule: f.Rule, Subject: subject, Message: w.a.Name + ": " + f.Message, Remedy: f.Remedy})
+			if f.Notice == "" {
+				continue
+			}
+			e := notify.Event{
+				ID: "finding/" + f.Notice, Kind: f.Rule, Severity: notify.Severity(f.Severity),
+				Subject: w.a.Name + ": " + f.Message, Text: f.Message, Remedy: f.Remedy,
+			}
+			if c, ok := w.find(f.Credential); ok && c.SHA1 != "" {
+				e.Fields = append(e.Fields, notify.Field{Name: "thumbprint (SHA-1)", Value: c.SHA1})
+			}
+			if err := w.post(tx, e); err != nil {
+				return err
+			}
+		}
+		return tx.SetFindings(w.r.o.Tenant, w.a.ObjectID, rows)
+	})
+	if err == nil {
+		w.r.mu.Lock()
+		w.r.findings[w.a.ObjectID] = string(text)
+		w.r.mu.Unlock()
+	}
+	return err
+}

@@ -1,0 +1,176 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// keyRefused are the AADSTS numbers by which Entra ID says that it does not take a key,
+// whatever else is right: it does not know the certificate, it was revoked, it is
+// outside of its dates, there is none.
+var keyRefused = []int{700027, 7000214, 1000502, 700026}
+
+// prove obtains a token for each resource with a credential, and notes how that went.
+func (w *work) prove(ctx context.Context, c credential.Credential) error {
+	pair, err := w.pair(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := w.token(ctx, &c, pair); err != nil {
+		return err
+	}
+	if c.State == credential.Proving && c.Proven(w.a.Policy.Resources) {
+		c.Ready = w.r.o.Now().UTC()
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := w.post(tx, w.noticeGenerated(c)); err != nil {
+				return err
+			}
+			return w.move(tx, c, credential.Standby, credential.Prove, "tokens were obtained with it for each resource", proofs(c))
+		})
+	}
+	return w.save(ctx, c)
+}
+
+// proofs are what the journal keeps of them.
+func proofs(c credential.Credential) any { return map[string]any{"proofs": c.Proofs} }
+
+// token obtains one token for each resource, and notes it in c. A refusal of the key is
+// noted and is no error; all else is one.
+func (w *work) token(ctx context.Context, c *credential.Credential, pair pki.Pair) error {
+	for _, resource := range w.a.Policy.Resources {
+		proof, err := w.r.prover.Prove(ctx, m365.ProofRequest{
+			TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: pair, Resource: resource, Skew: w.skew(),
+		})
+		now := w.r.o.Now().UTC()
+		w.clock(ctx, now, proof, err)
+		var signIn *m365.SignInError
+		switch {
+		case err == nil:
+			p := c.Proofs[resource]
+			if p.Count == 0 {
+				p.Since = now
+			}
+			p.Count++
+			p.Last, p.Roles = now, proof.Roles
+			c.Proofs = with(c.Proofs, resource, p)
+		case errors.As(err, &signIn) && slices.ContainsFunc(keyRefused, func(code int) bool { return slices.Contains(signIn.Codes, code) }):
+			if c.Refused.IsZero() {
+				c.Refused = now
+			}
+			c.Refusals++
+			c.RefusedCode = signIn.Codes[0]
+			c.Probed = now
+			c.Proofs = with(c.Proofs, resource, credential.Proof{})
+			c.Error, c.Remedy = explain(err)
+			return nil
+		default:
+			return err
+		}
+	}
+	c.Probed = w.r.o.Now().UTC()
+	c.Refused, c.Refusals, c.RefusedCode = time.Time{}, 0, 0
+	c.Attempts, c.RetryAt, c.Error, c.Remedy, c.Stuck = 0, time.Time{}, "", "", false
+	return nil
+}
+
+// with returns proofs with one replaced. The map that is in the application's copy stays
+// as it was.
+func with(proofs map[string]credential.Proof, resource string, p credential.Proof) map[string]credential.Proof {
+	fresh := map[string]credential.Proof{resource: p}
+	for r, q := range proofs {
+		if r != resource {
+			fresh[r] = q
+		}
+	}
+	return fresh
+}
+
+// skew is how far Entra ID's clock is ahead of ours, as far as that was seen lately.
+func (w *work) skew() time.Duration {
+	if w.r.o.Now().Sub(w.a.Observed.SkewAt).Abs() > time.Hour {
+		return 0
+	}
+	return w.a.Observed.Skew
+}
+
+// clock notes how far the authority's clock is from ours, if that has changed much.
+func (w *work) clock(ctx context.Context, now time.Time, proof m365.Proof, err error) {
+	server := proof.ServerTime
+	var signIn *m365.SignInError
+	if errors.As(err, &signIn) {
+		server = signIn.ServerTime
+	}
+	if server.IsZero() {
+		return
+	}
+	skew := server.Sub(now).Round(time.Second)
+	if skew.Abs() <= 30*time.Second {
+		skew = 0
+	}
+	if (skew-w.a.Observed.Skew).Abs() < 5*time.Second && (skew == 0 || now.Sub(w.a.Observed.SkewAt) < 10*time.Minute) {
+		return
+	}
+	w.a.Observed.Skew, w.a.Observed.SkewAt = skew, now
+	if err := w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveApplication(w.a) }); err != nil {
+		w.r.o.Log.Warn("That the clocks differ could not be recorded.", "error", err)
+	}
+}
+
+// fresh makes sure that a credential was proved within the last minutes, and proves it
+// now if not. It reports false if Entra ID refuses it.
+func (w *work) fresh(ctx context.Context, c *credential.Credential) (bool, error) {
+	if w.r.o.Now().Sub(c.Proved(w.a.Policy.Resources)).Abs() < credential.FreshProof && c.Refusals == 0 {
+		return true, nil
+	}
+	pair, err := w.pair(ctx, *c)
+	if err != nil {
+		return false, err
+	}
+	if err := w.token(ctx, c, pair); err != nil {
+		return false, err
+	}
+	return c.Refusals == 0, w.save(ctx, *c)
+}
+
+// seeRefused asks for a token with a certificate that was taken away. It must be refused.
+func (w *work) seeRefused(ctx context.Context, c credential.Credential) error {
+	pair, err := w.pair(ctx, c)
+	if err != nil {
+		return err
+	}
+	_, err = w.r.prover.Prove(ctx, m365.ProofRequest{
+		TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: pair, Resource: w.a.Policy.Resources[0], Skew: w.skew(),
+	})
+	now := w.r.o.Now().UTC()
+	c.Probed = now
+	var signIn *m365.SignInError
+	switch {
+	case errors.As(err, &signIn) && slices.ContainsFunc(keyRefused, func(code int) bool { return slices.Contains(signIn.Codes, code) }):
+		c.DestroyAfter = now.Add(time.Duration(w.a.Policy.DestroyAfter))
+		if c.State == credential.Compromised {
+			c.DestroyAfter = now // nobody should have it
+		}
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := w.post(tx, w.noticeRetired(c)); err != nil {
+				return err
+			}
+			return w.move(tx, c, credential.Retired, credential.SeeRefused, fmt.Sprintf("Entra ID refuses it (AADSTS%d)", signIn.Codes[0]), nil)
+		})
+	case err != nil:
+		return err
+	case now.Sub(c.Removed) > 30*time.Minute:
+		c.Stuck = true
+		c.Error = "Entra ID still gives tokens for certificate " + c.SHA1 + ", which was removed at " + c.Removed.Format(time.RFC3339)
+		c.Remedy = "look whether the service principal (Enterprise application) has the certificate as well, and remove it there"
+		c.RetryAt = now.Add(time.Hour)
+	}
+	return w.save(ctx, c)
+}

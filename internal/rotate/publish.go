@@ -1,0 +1,197 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/reeve365/reeve/internal/certstore"
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// promote begins to make a standby, or one that is draining, the active one: after a
+// fresh proof.
+func (w *work) promote(ctx context.Context, c credential.Credential, s credential.Step) error {
+	ok, err := w.fresh(ctx, &c)
+	if err != nil || !ok {
+		return err // when it was refused the rules have another look
+	}
+	active, hasActive := w.a.Active()
+	if hasActive {
+		c.Replaces = active.ID
+	}
+	now := w.r.o.Now().UTC()
+	// Seconds since 1970 at least: a database that was restored from an old backup must
+	// not give out a number again that consumers have seen.
+	w.a.Generation = max(w.a.Generation+1, now.Unix())
+	c.Generation, c.Published, c.Reason = w.a.Generation, nil, s.Why
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if err := tx.SaveApplication(w.a); err != nil {
+			return err
+		}
+		return w.move(tx, c, credential.Publishing, s.Action, s.Why, map[string]any{
+			"generation": c.Generation, "replaces": c.Replaces, "targets": w.a.Policy.Targets, "emergency": s.Emergency,
+		})
+	})
+}
+
+// publish hands a certificate to the live places, fetches it from each as a program
+// would, signs in with what it got, and makes it the active one.
+func (w *work) publish(ctx context.Context, c credential.Credential) error {
+	pair, err := w.pair(ctx, c)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, name := range w.a.Policy.Targets {
+		if slices.Contains(c.Published, name) {
+			continue
+		}
+		if err := w.publishTo(ctx, name, c, pair); err != nil {
+			failed = append(failed, fmt.Errorf("publishing to %s: %w", name, err))
+			continue // the others need not wait for it
+		}
+		c.Published = append(slices.Clone(c.Published), name)
+		if err := w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := tx.Journal(w.entry(c.ID, string(credential.Publish), store.Done, "it was published to "+name+" and fetched from there", nil)); err != nil {
+				return err
+			}
+			return tx.SaveCredential(c)
+		}); err != nil {
+			return err
+		}
+	}
+	if len(failed) > 0 {
+		return errors.Join(failed...)
+	}
+	now := w.r.o.Now().UTC()
+	c.Promoted, c.Missing = now, time.Time{}
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		for _, old := range w.a.In(credential.Active) {
+			old.DrainUntil = now.Add(w.a.Policy.Drain())
+			if err := w.move(tx, old, credential.Draining, credential.Publish, "it was replaced by "+c.SHA1, map[string]any{"until": old.DrainUntil}); err != nil {
+				return err
+			}
+		}
+		for _, hook := range w.a.Policy.Hooks {
+			if err := tx.PlanDeploy(credential.Deploy{Credential: c.ID, Hook: hook, DueAt: now}); err != nil {
+				return err
+			}
+		}
+		if err := w.post(tx, w.noticeRenewed(c)); err != nil {
+			return err
+		}
+		return w.move(tx, c, credential.Active, credential.Publish, "it is the active one: "+c.Reason, map[string]any{"generation": c.Generation})
+	})
+}
+
+func (w *work) publishTo(ctx context.Context, name string, c credential.Credential, pair pki.Pair) error {
+	if w.r.o.OpenTarget == nil {
+		return errors.New("no live places can be written from here")
+	}
+	target, err := w.r.o.OpenTarget(name)
+	if err != nil {
+		return err
+	}
+	if err := w.hold(ctx); err != nil {
+		return err
+	}
+	got, err := target.Published(ctx)
+	if err != nil || !got.Certificate.Equal(pair.Certificate) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			w.r.o.Log.Warn("What a live place holds could not be read; it is written anew.", "target", name, "error", err)
+		}
+		if err := w.write(ctx, func(tx *store.CredentialTx) error {
+			return tx.Journal(w.entry(c.ID, string(credential.Publish), store.Intent, "to "+name, nil))
+		}); err != nil {
+			return err
+		}
+		if err := target.Publish(ctx, certstore.Publication{
+			CredentialID: c.ID, Generation: c.Generation, Pair: pair, ClientID: w.a.ClientID, TenantID: w.a.TenantID,
+		}); err != nil {
+			return err
+		}
+		if got, err = target.Published(ctx); err != nil {
+			return fmt.Errorf("fetching what was just published: %w", err)
+		}
+	}
+	if !got.Certificate.Equal(pair.Certificate) {
+		return fmt.Errorf("what was just published is not what is there: certificate %s, in place of %s", pki.SHA1(got.Certificate), c.SHA1)
+	}
+	_, err = w.r.prover.Prove(ctx, m365.ProofRequest{
+		TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: got, Resource: w.a.Policy.Resources[0], Skew: w.skew(),
+	})
+	if err != nil {
+		return fmt.Errorf("signing in with what was fetched from there: %w", err)
+	}
+	return nil
+}
+
+// withdraw begins to take a certificate away, after a fresh proof of the active one.
+func (w *work) withdraw(ctx context.Context, c credential.Credential, s credential.Step) error {
+	active, ok := w.a.Active()
+	if !ok {
+		return errors.New("there is no active certificate that would remain")
+	}
+	if ok, err := w.fresh(ctx, &active); err != nil || !ok {
+		return err
+	}
+	c.Removed, c.Gone, c.Reads = time.Time{}, time.Time{}, 0
+	return w.into(ctx, c, credential.Retiring, s.Action, s.Why, map[string]any{"active": active.ID})
+}
+
+// hookTries is how often a hook is run before it is given up.
+const hookTries = 20
+
+// deliver runs a command or a webhook. That it fails does not undo the rotation, and is
+// not forgotten.
+func (w *work) deliver(ctx context.Context, c credential.Credential, s credential.Step) error {
+	i := slices.IndexFunc(w.a.Deploys, func(d credential.Deploy) bool { return d.Credential == c.ID && d.Hook == s.Hook })
+	if i < 0 {
+		return nil
+	}
+	d := w.a.Deploys[i]
+	if c.State != credential.Active {
+		d.DueAt, d.Error = time.Time{}, "another certificate has become the active one since"
+		return w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveDeploy(d) })
+	}
+	if w.r.o.RunHook == nil {
+		return errors.New("no hooks can be run from here")
+	}
+	d.Attempts++
+	if err := w.write(ctx, func(tx *store.CredentialTx) error {
+		return tx.Journal(w.entry(c.ID, string(s.Action), store.Intent, s.Hook, nil))
+	}); err != nil {
+		return err
+	}
+	permanent, err := w.r.o.RunHook(ctx, s.Hook, Deployment{
+		ClientID: w.a.ClientID, ObjectID: w.a.ObjectID, TenantID: w.a.TenantID, Name: w.a.Name,
+		Credential: c.ID, Generation: c.Generation, SHA1: c.SHA1, SHA256: c.SHA256, NotAfter: c.NotAfter, Targets: c.Published,
+	})
+	outcome, text := store.Done, s.Hook
+	d.DueAt, d.Error = time.Time{}, ""
+	if err != nil {
+		outcome, text = store.Failed, s.Hook+": "+err.Error()
+		d.Error = err.Error()
+		if !permanent && d.Attempts < hookTries {
+			d.DueAt = w.r.o.Now().Add(credential.Backoff(c.ID+s.Hook, d.Attempts)).UTC()
+		}
+	}
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if err := tx.Journal(w.entry(c.ID, string(s.Action), outcome, text, nil)); err != nil {
+			return err
+		}
+		if d.Error != "" && d.DueAt.IsZero() {
+			if err := w.post(tx, w.noticeDeploy(c, d)); err != nil {
+				return err
+			}
+		}
+		return tx.SaveDeploy(d)
+	})
+}

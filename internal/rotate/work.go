@@ -1,0 +1,341 @@
+package rotate
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// work is the work on one application under a lease.
+type work struct {
+	r     *Rotator
+	lease *store.Lease
+	a     credential.Application // as it is in the database
+
+	looked  bool // it was read at Entra ID in this work
+	changed bool // the active credential or the standby has changed
+}
+
+// run carries out what is due, one step after the other, and says when the next is.
+func (w *work) run(ctx context.Context) (time.Time, error) {
+	for range stepsAtOnce {
+		if err := ctx.Err(); err != nil {
+			return time.Time{}, context.Cause(ctx)
+		}
+		var err error
+		if w.a, err = w.lease.Read(ctx); err != nil {
+			return time.Time{}, err
+		}
+		if err := w.fulfil(ctx); err != nil {
+			return time.Time{}, err
+		}
+		step, next := w.due()
+		if step == nil {
+			return next, w.tell(ctx)
+		}
+		if err := w.do(ctx, *step); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return w.r.o.Now().Add(time.Second), w.tell(ctx)
+}
+
+// due finds the first step whose time has come and whose service is not known to be
+// down, and when the next is if there is none.
+func (w *work) due() (*credential.Step, time.Time) {
+	now := w.r.o.Now()
+	var next time.Time
+	for _, s := range credential.Plan(now, w.a, w.r.o.Rhythm) {
+		at := s.At
+		if s.Due(now) {
+			until := w.r.breakers.until(service(s.Action), now)
+			if until.IsZero() {
+				return &s, time.Time{}
+			}
+			at = until
+		}
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	return nil, next
+}
+
+// do carries out one step. Its error is the database's, or the context's: what went
+// wrong with the step is recorded.
+func (w *work) do(ctx context.Context, s credential.Step) error {
+	if err := w.hold(ctx); err != nil {
+		return err
+	}
+	stepCtx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	var err error
+	var c credential.Credential
+	if s.Credential != "" {
+		var ok bool
+		if c, ok = w.find(s.Credential); !ok {
+			return fmt.Errorf("the plan for application %s names credential %s, which is not there", w.a.Name, s.Credential)
+		}
+	}
+	switch s.Action {
+	case credential.Look:
+		err = w.look(stepCtx)
+	case credential.Create:
+		err = w.create(stepCtx, s)
+	case credential.MakeKey:
+		err = w.makeKey(stepCtx, c)
+	case credential.Certify:
+		err = w.certify(stepCtx, c)
+	case credential.Stage:
+		err = w.stage(stepCtx, c)
+	case credential.Register:
+		err = w.register(stepCtx, c)
+	case credential.Find:
+		err = w.findAgain(stepCtx, c)
+	case credential.Confirm:
+		err = w.confirm(stepCtx, c)
+	case credential.Prove:
+		err = w.prove(stepCtx, c)
+	case credential.Advance:
+		err = w.promote(stepCtx, c, s)
+	case credential.Publish:
+		err = w.publish(stepCtx, c)
+	case credential.Withdraw:
+		err = w.withdraw(stepCtx, c, s)
+	case credential.Remove:
+		err = w.remove(stepCtx, c)
+	case credential.SeeGone:
+		err = w.seeGone(stepCtx, c)
+	case credential.SeeRefused:
+		err = w.seeRefused(stepCtx, c)
+	case credential.Destroy:
+		err = w.destroy(stepCtx, c, s)
+	case credential.Abandon:
+		err = w.abandon(stepCtx, c, s)
+	case credential.Mourn:
+		err = w.mourn(stepCtx, c, s)
+	case credential.Deliver:
+		err = w.deliver(stepCtx, c, s)
+	default:
+		err = fmt.Errorf("there is no step %q", s.Action)
+	}
+	w.r.breakers.record(service(s.Action), err, w.r.o.Now())
+	var database *store.Error
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &database), errors.Is(err, store.ErrFenced):
+		return err
+	}
+	return w.failed(ctx, s, err)
+}
+
+// failed records that a step failed and when it is tried again.
+func (w *work) failed(ctx context.Context, s credential.Step, err error) error {
+	now := w.r.o.Now()
+	text, remedy := explain(err)
+	w.r.o.Log.Warn("A step for a certificate failed; it is tried again.", "application", w.a.Name, "step", s.Action,
+		"credential", s.Credential, "error", text)
+	if err := w.reread(ctx); err != nil { // the step may have written before it failed
+		return err
+	}
+	if s.Action == credential.Look {
+		return w.lookFailed(ctx, err, text)
+	}
+	c, ok := w.find(s.Credential)
+	if !ok { // creating one, which no service is asked for
+		return fmt.Errorf("application %s: %s: %w", w.a.Name, s.Action, err)
+	}
+	c.Attempts++
+	wait := credential.Backoff(c.ID, c.Attempts)
+	if errors.Is(err, graph.ErrConflict) {
+		wait = max(5*time.Second, min(wait, time.Minute))
+	}
+	if after := retryAfter(err); after > 0 {
+		wait = max(wait, after)
+	}
+	c.RetryAt = now.Add(wait)
+	// An entry for each attempt would bury the journal in a long failure.
+	tellIt := c.Attempts&(c.Attempts-1) == 0
+	c.Error, c.Remedy = text, remedy
+	c.Stuck = !errors.Is(err, m365.ErrTransient) && !errors.Is(err, m365.ErrThrottled) && !errors.Is(err, graph.ErrConflict) && c.Attempts >= 3
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if tellIt {
+			if err := tx.Journal(w.entry(c.ID, string(s.Action), store.Failed, text, requestIDs(err))); err != nil {
+				return err
+			}
+		}
+		return tx.SaveCredential(c)
+	})
+}
+
+// write runs f under the lease.
+func (w *work) write(ctx context.Context, f func(*store.CredentialTx) error) error {
+	return w.lease.Write(ctx, f)
+}
+
+// save writes a credential that has not moved on.
+func (w *work) save(ctx context.Context, c credential.Credential) error {
+	return w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveCredential(c) })
+}
+
+// into brings a credential into a state, as done by a step.
+func (w *work) into(ctx context.Context, c credential.Credential, state credential.State, step credential.Action, text string, data any) error {
+	return w.write(ctx, func(tx *store.CredentialTx) error { return w.move(tx, c, state, step, text, data) })
+}
+
+// move is into, in a transaction that does something else besides.
+func (w *work) move(tx *store.CredentialTx, c credential.Credential, state credential.State, step credential.Action, text string, data any) error {
+	was := c.State
+	c.State, c.Since = state, w.r.o.Now().UTC()
+	c.Attempts, c.RetryAt, c.Error, c.Remedy, c.Stuck = 0, time.Time{}, "", "", false
+	if was == credential.Active || was == credential.Standby || state == credential.Active || state == credential.Standby {
+		w.changed = true
+	}
+	if err := tx.Journal(w.entry(c.ID, string(step), store.Done, text, data)); err != nil {
+		return err
+	}
+	w.r.o.Log.Info("A certificate moved on.", "application", w.a.Name, "credential", c.ID, "from", was, "to", state, "why", text)
+	return tx.SaveCredential(c)
+}
+
+// entry makes a line for the journal.
+func (w *work) entry(id, step, outcome, text string, data any) store.JournalEntry {
+	e := store.JournalEntry{At: w.r.o.Now(), Actor: w.r.o.Actor, Credential: id, Step: step, Outcome: outcome, Text: text}
+	if data != nil {
+		e.Data, _ = json.Marshal(data) // of our own plain values
+	}
+	return e
+}
+
+// hold makes sure that the lease outlasts the next effect.
+func (w *work) hold(ctx context.Context) error {
+	if w.lease.Until.Sub(w.r.o.Now()) > 2*callTime {
+		return nil
+	}
+	return w.lease.Extend(ctx, leaseTime)
+}
+
+func (w *work) find(id string) (credential.Credential, bool) {
+	for _, c := range w.a.Credentials {
+		if c.ID == id {
+			return c, true
+		}
+	}
+	return credential.Credential{}, false
+}
+
+// fulfil takes away the wishes that have come true, and marks the credential that is to
+// be revoked.
+func (w *work) fulfil(ctx context.Context) error {
+	for _, wish := range w.a.Wishes {
+		if wish.Kind != credential.Revoke {
+			continue
+		}
+		c, ok := w.a.Find(wish.Credential)
+		if !ok || !c.State.HasKey() || c.State == credential.Compromised || c.State == credential.Retired || c.State == credential.Lost {
+			continue
+		}
+		if err := w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := w.post(tx, w.noticeRevoked(c, wish)); err != nil {
+				return err
+			}
+			c.Reason = "revoked by " + wish.By + ": " + wish.Why
+			return w.move(tx, c, credential.Compromised, "revoke", c.Reason, nil)
+		}); err != nil {
+			return err
+		}
+		return w.reread(ctx)
+	}
+	done := w.a.Fulfilled()
+	if len(done) == 0 {
+		return nil
+	}
+	if err := w.write(ctx, func(tx *store.CredentialTx) error {
+		for _, wish := range done {
+			if err := tx.Fulfil(wish); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return w.reread(ctx)
+}
+
+func (w *work) reread(ctx context.Context) (err error) {
+	w.a, err = w.lease.Read(ctx)
+	return err
+}
+
+// pair fetches a credential with its key.
+func (w *work) pair(ctx context.Context, c credential.Credential) (pki.Pair, error) {
+	return w.r.Pair(ctx, c)
+}
+
+func certificates(c credential.Credential) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for _, der := range c.Certificate {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("reading the certificate of credential %s from the database: %w", c.ID, err)
+		}
+		all = append(all, cert)
+	}
+	return all, nil
+}
+
+// explain gives an error's text and what to do about it.
+func explain(err error) (text, remedy string) {
+	var answer *m365.Error
+	var signIn *m365.SignInError
+	var problem *pki.Problem
+	switch {
+	case errors.As(err, &answer):
+		remedy = answer.Remedy
+	case errors.As(err, &signIn):
+		if x, ok := signIn.Explanation(); ok {
+			remedy = x.Remedy
+		}
+	case errors.As(err, &problem):
+		remedy = problem.Remedy
+	}
+	return err.Error(), remedy
+}
+
+func retryAfter(err error) time.Duration {
+	var answer *m365.Error
+	var signIn *m365.SignInError
+	switch {
+	case errors.As(err, &answer):
+		return answer.RetryAfter
+	case errors.As(err, &signIn):
+		return signIn.RetryAfter
+	}
+	return 0
+}
+
+// requestIDs are what Microsoft's support asks for.
+func requestIDs(err error) any {
+	var answer *m365.Error
+	var signIn *m365.SignInError
+	switch {
+	case errors.As(err, &answer) && answer.RequestID != "":
+		return map[string]any{"request_id": answer.RequestID, "status": answer.Status, "code": answer.Code}
+	case errors.As(err, &signIn) && signIn.TraceID != "":
+		return map[string]any{"trace_id": signIn.TraceID, "correlation_id": signIn.CorrelationID, "codes": signIn.Codes}
+	}
+	return nil
+}
