@@ -138,7 +138,7 @@ func ReadError(op string, resp *http.Response) *Error {
 	} else {
 		e.Message = excerpt(data)
 	}
-	e.Message = jwt.ReplaceAllString(e.Message, "<token>")
+	e.Message = withoutTokens(e.Message)
 	return e
 }
 
@@ -186,11 +186,21 @@ func retryAfter(h http.Header) time.Duration {
 	if err != nil {
 		return 0
 	}
-	now, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
+	now := serverTime(h)
+	if now.IsZero() {
 		now = time.Now()
 	}
 	return max(0, until.Sub(now))
+}
+
+// serverTime is the clock of whoever answered, to the second; zero when it did not
+// say.
+func serverTime(h http.Header) time.Time {
+	t, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return t.UTC()
 }
 
 func status(code int) string {

@@ -1,12 +1,14 @@
 package m365
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 )
 
 // PipelineOptions says for whom and how an API is called.
@@ -26,7 +29,8 @@ type PipelineOptions struct {
 
 	// Classify completes an error by what the API documents: its Kind where the
 	// HTTP status does not tell, its Remedy. An error whose Kind it makes
-	// [ErrThrottled] or [ErrTransient] is retried. It may be nil.
+	// [ErrThrottled] or [ErrTransient] is retried, and a 401 to which it gives a
+	// kind of the API's own does not count against the access token. It may be nil.
 	Classify func(*Error)
 }
 
@@ -49,20 +53,44 @@ type Retry struct {
 type Pipeline struct {
 	pipeline runtime.Pipeline
 	classify func(*Error)
-	stream   policy.RetryOptions
+	retry    policy.RetryOptions
 }
 
-// Call is one request.
+// Call is one request. It prints as method, host and path: a body may hold a proof.
 type Call struct {
 	Op     string // what is being done, gerund, for errors
 	Method string
 	URL    string
+
+	// Body is sent as application/json; nil sends none.
+	Body []byte
+
+	// Once keeps the call from being repeated when its answer is lost, or says
+	// that the service failed or was busy. It is for writes: whether one was done
+	// is looked up. A refused access token is still replaced, since a call that
+	// was refused for it did nothing.
+	Once bool
 
 	// Stream leaves the answer's body unread, of any length; the caller closes it.
 	// Otherwise the body is in memory when Do returns, and at most MaxBody bytes.
 	Stream  bool
 	MaxBody int64 // default 1 MiB
 }
+
+// String names the call without its query and body.
+func (c Call) String() string {
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return c.Method
+	}
+	return c.Method + " " + hostPath(u)
+}
+
+// Format keeps the body out of %#v and its like.
+func (c Call) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
+
+// MarshalText keeps the body out of JSON and structured logs.
+func (c Call) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 const (
 	// tryTimeout bounds one try whose answer is read into memory.
@@ -77,23 +105,21 @@ func NewPipeline(o PipelineOptions) *Pipeline {
 	if p.classify == nil {
 		p.classify = func(*Error) {}
 	}
-	retry := policy.RetryOptions{
+	p.retry = policy.RetryOptions{
 		MaxRetries:    int32(cmp.Or(o.Retry.Max, 3)),
+		TryTimeout:    tryTimeout,
 		RetryDelay:    cmp.Or(o.Retry.Delay, time.Second),
 		MaxRetryDelay: cmp.Or(o.Retry.MaxDelay, time.Minute),
 		ShouldRetry:   p.shouldRetry,
 	}
-	p.stream = retry // without a limit on the whole try
-	retry.TryTimeout = tryTimeout
-
 	p.pipeline = runtime.NewPipeline("reeve", "", runtime.PipelineOptions{
 		PerCall: []policy.Policy{agent(userAgent())},
 		PerRetry: []policy.Policy{
-			freshToken{o.Credential},
+			freshToken{o.Credential, p.classify},
 			runtime.NewBearerTokenPolicy(o.Credential, []string{scope(o.Audience)}, nil),
 		},
 	}, &policy.ClientOptions{
-		Retry:     retry,
+		Retry:     p.retry,
 		Telemetry: policy.TelemetryOptions{Disabled: true},
 		Transport: boundedTransport{o.HTTP},
 	})
@@ -102,15 +128,24 @@ func NewPipeline(o PipelineOptions) *Pipeline {
 
 // Do makes the call. Its error is an [*Error], a [*SignInError], or the context's.
 func (p *Pipeline) Do(ctx context.Context, c Call) (*http.Response, error) {
-	callCtx := context.WithValue(ctx, maxBodyKey{}, cmp.Or(c.MaxBody, defaultMaxBody))
-	if c.Stream {
-		callCtx = policy.WithRetryOptions(context.WithValue(ctx, maxBodyKey{}, int64(0)), p.stream)
+	retry, limit := p.retry, cmp.Or(c.MaxBody, defaultMaxBody)
+	if c.Once {
+		retry.MaxRetries = -1
 	}
+	if c.Stream {
+		retry.TryTimeout, limit = 0, 0
+	}
+	callCtx := policy.WithRetryOptions(context.WithValue(ctx, maxBodyKey{}, limit), retry)
 	req, err := runtime.NewRequest(callCtx, c.Method, c.URL)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Op, err)
 	}
 	req.Raw().Header.Set("Accept", "application/json")
+	if c.Body != nil {
+		if err := req.SetBody(streaming.NopCloser(bytes.NewReader(c.Body)), "application/json"); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Op, err)
+		}
+	}
 	if c.Stream {
 		runtime.SkipBodyDownload(req)
 	}
@@ -184,8 +219,13 @@ func userAgent() string {
 
 // freshToken answers a 401 by trying once more with a new token. The SDK's own
 // policy asks its credential again, but the credential would give out the refused
-// token until its lifetime ends.
-type freshToken struct{ cred azcore.TokenCredential }
+// token until its lifetime ends. A lacking permission is tried again too, because it
+// may have been granted since the token was issued; a 401 that the API means
+// otherwise, such as one about a proof in the body, is left as it is.
+type freshToken struct {
+	cred     azcore.TokenCredential
+	classify func(*Error)
+}
 
 func (f freshToken) Do(req *policy.Request) (*http.Response, error) {
 	resp, err := req.Next()
@@ -195,6 +235,11 @@ func (f freshToken) Do(req *policy.Request) (*http.Response, error) {
 	cred, ok := f.cred.(interface{ Forget(token string) })
 	if !ok {
 		return resp, err
+	}
+	e := ReadError("", resp)
+	f.classify(e)
+	if e.Kind != ErrUnauthorized && e.Kind != ErrForbidden {
+		return resp, nil
 	}
 	cred.Forget(strings.TrimPrefix(req.Raw().Header.Get("Authorization"), "Bearer "))
 	runtime.Drain(resp)

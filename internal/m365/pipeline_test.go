@@ -1,6 +1,7 @@
 package m365
 
 import (
+	"cmp"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -51,7 +52,7 @@ func call(t *testing.T, c Call, handler http.HandlerFunc) (*http.Response, *coun
 		HTTP:       clientFor(t, server),
 		Retry:      Retry{Max: 3, Delay: time.Microsecond, MaxDelay: 2 * time.Second},
 	})
-	c.Op, c.Method, c.URL = "asking", http.MethodGet, server.URL+"/thing?secret=query"
+	c.Op, c.Method, c.URL = "asking", cmp.Or(c.Method, http.MethodGet), server.URL+"/thing?secret=query"
 	resp, err := p.Do(t.Context(), c)
 	return resp, cred, err
 }
@@ -205,6 +206,91 @@ func TestPipelineStopsAtASecondRefusal(t *testing.T) {
 	_, _, err := call(t, Call{}, func(w http.ResponseWriter, r *http.Request) { tries++; w.WriteHeader(401) })
 	if !errors.Is(err, ErrUnauthorized) || tries != 2 {
 		t.Errorf("%d tries, error %v; want two and unauthorized", tries, err)
+	}
+}
+
+func TestPipelineSendsItsBodyEachTime(t *testing.T) {
+	const body = `{"a":"b"}`
+	tries := 0
+	_, cred, err := call(t, Call{Method: http.MethodPatch, Body: []byte(body)}, func(w http.ResponseWriter, r *http.Request) {
+		got, err := io.ReadAll(r.Body)
+		if err != nil || string(got) != body || r.Header.Get("Content-Type") != "application/json" || r.ContentLength != int64(len(body)) {
+			t.Errorf("try %d: got %q of %s, error %v", tries, got, r.Header.Get("Content-Type"), err)
+		}
+		switch tries++; tries {
+		case 1:
+			w.WriteHeader(503)
+		case 2:
+			w.WriteHeader(401)
+		case 3:
+			panic(http.ErrAbortHandler)
+		}
+	})
+	if err != nil || tries != 4 || cred.number != 1 {
+		t.Errorf("%d tries, error %v; want success at the fourth", tries, err)
+	}
+}
+
+// What is sent once is sent once, over a connection that is kept too; a pipeline
+// without retries does the same.
+func TestPipelineSendsOnce(t *testing.T) {
+	for name, fail := range map[string]func(http.ResponseWriter){
+		"429":   func(w http.ResponseWriter) { w.Header().Set("Retry-After", "1"); w.WriteHeader(429) },
+		"503":   func(w http.ResponseWriter) { w.WriteHeader(503) },
+		"reset": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	} {
+		for _, method := range []string{http.MethodPatch, http.MethodGet} {
+			for _, retry := range []Retry{{Max: 3, Delay: time.Microsecond}, {Max: -1}} {
+				tries := 0
+				server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if tries++; tries > 1 {
+						fail(w)
+					}
+				}))
+				p := NewPipeline(PipelineOptions{Audience: "a", Credential: new(counting), HTTP: clientFor(t, server), Retry: retry})
+				for _, ok := range []bool{true, false} {
+					c := Call{Op: "writing", Method: method, URL: server.URL, Once: retry.Max > 0}
+					if method == http.MethodPatch {
+						c.Body = []byte("{}")
+					}
+					resp, err := p.Do(t.Context(), c)
+					if (err == nil) != ok {
+						t.Fatalf("%s %s: %v", name, method, err)
+					}
+					if err == nil {
+						resp.Body.Close()
+					}
+				}
+				// net/http itself asks again for what only reads, when a kept
+				// connection breaks.
+				most := 2
+				if method == http.MethodGet && name == "reset" {
+					most = 3
+				}
+				if tries < 2 || tries > most {
+					t.Errorf("%s %s, %+v: sent %d times besides the first", name, method, retry, tries-1)
+				}
+				server.Close()
+			}
+		}
+	}
+}
+
+// A 401 of another meaning leaves the token alone; a lacking permission does not.
+func TestPipelineKnowsWhatA401IsAbout(t *testing.T) {
+	errOwn := errors.New("own")
+	for kind, want := range map[error]int{errOwn: 1, ErrForbidden: 2, ErrUnauthorized: 2} {
+		tries := 0
+		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { tries++; w.WriteHeader(401) }))
+		p := NewPipeline(PipelineOptions{
+			Audience: "a", Credential: new(counting), HTTP: clientFor(t, server), Retry: Retry{Delay: time.Microsecond},
+			Classify: func(e *Error) { e.Kind = kind },
+		})
+		_, err := p.Do(t.Context(), Call{Op: "asking", Method: http.MethodGet, URL: server.URL})
+		if !errors.Is(err, kind) || tries != want {
+			t.Errorf("%v: %d tries, want %d, error %v", kind, tries, want, err)
+		}
+		server.Close()
 	}
 }
 

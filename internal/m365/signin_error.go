@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,10 @@ type SignInError struct {
 	CorrelationID string
 	Timestamp     string // as Entra ID wrote it
 	RetryAfter    time.Duration
+
+	// ServerTime is the authority's clock as it answered, by which a wrong clock
+	// here shows (AADSTS700024); zero without an answer.
+	ServerTime time.Time
 
 	cause error
 }
@@ -60,9 +65,12 @@ func (e *SignInError) Unwrap() error { return e.cause }
 
 // Is makes a sign-in that was throttled or never answered an [ErrTransient].
 func (e *SignInError) Is(target error) bool {
-	unanswered := e.Status == 0 && e.cause != nil && retryable(e.cause)
+	unanswered := e.Status == 0 && e.cause != nil && retryable(e.cause) && !errors.Is(e.cause, errTooLarge)
 	return target == ErrTransient && (unanswered || e.Status == http.StatusTooManyRequests || e.Status >= 500)
 }
+
+// Has reports whether Entra ID named the AADSTS number.
+func (e *SignInError) Has(code int) bool { return slices.Contains(e.Codes, code) }
 
 // Explanation returns what the first of the codes that is known means.
 func (e *SignInError) Explanation() (Explanation, bool) {
@@ -90,11 +98,7 @@ func (c *Credential) signInError(ctx context.Context, o policy.TokenRequestOptio
 	case errors.As(err, &failed) && failed.RawResponse != nil:
 		e.read(failed.RawResponse)
 	case network != nil:
-		e.cause = withoutURL(network)
-		e.Message = e.cause.Error()
-		if h := hint(e.cause); h != "" {
-			e.Message += "; " + h
-		}
+		e.unanswered(network)
 	default:
 		e.Message = err.Error()
 		e.Codes = codesIn(e.Message)
@@ -103,10 +107,20 @@ func (c *Credential) signInError(ctx context.Context, o policy.TokenRequestOptio
 	return e
 }
 
+// unanswered says that the network stopped the sign-in.
+func (e *SignInError) unanswered(network error) {
+	e.cause = withoutURL(network)
+	e.Message = e.cause.Error()
+	if h := hint(e.cause); h != "" {
+		e.Message += "; " + h
+	}
+}
+
 // read takes the error out of Entra ID's answer, whose body the SDK keeps in memory.
 func (e *SignInError) read(resp *http.Response) {
 	e.Status = resp.StatusCode
 	e.RetryAfter = retryAfter(resp.Header)
+	e.ServerTime = serverTime(resp.Header)
 	data, err := runtime.Payload(resp)
 	var body struct {
 		Error         string `json:"error"`
@@ -149,8 +163,10 @@ func codesIn(s string) []int {
 // jwt matches tokens and assertions, which some answers echo.
 var jwt = regexp.MustCompile(`eyJ[\w-]{5,}(\.[\w-]*){0,2}`)
 
+func withoutTokens(s string) string { return jwt.ReplaceAllString(s, "<token>") }
+
 func (c *Credential) scrub(s string) string {
-	s = jwt.ReplaceAllString(s, "<token>")
+	s = withoutTokens(s)
 	if c.signIn.Secret != "" {
 		s = strings.ReplaceAll(s, c.signIn.Secret, "<secret>")
 	}

@@ -32,7 +32,7 @@ func (w *work) post(tx *store.CredentialTx, e notify.Event) error {
 	if e.At.IsZero() {
 		e.At = w.r.o.Now()
 	}
-	// e.Targets = w.a.Policy.Notify
+	e.Targets = w.a.Policy.Notify
 	return notify.Post(tx.Tx, w.r.o.Tenant, e)
 }
 

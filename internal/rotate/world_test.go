@@ -3,9 +3,13 @@ package rotate
 import (
 	"context"
 	"crypto"
+	"crypto/x509/pkix"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -110,11 +114,25 @@ func (w *world) rotator() *Rotator {
 // directory is Graph as the demo application sees it, whatever its certificate is.
 func (w *world) directory() *graph.Client {
 	w.t.Helper()
-	c, err := graph.New(graph.Options{Cloud: w.cloud, HTTP: w.HTTPClient(), Retry: m365.Retry{Max: -1}, Credential: own{w}})
+	return newDirectory(w.t, w.cloud, w.HTTPClient(), own{w})
+}
+
+func newDirectory(t testing.TB, cloud m365.Cloud, client *http.Client, cred azcore.TokenCredential) *graph.Client {
+	t.Helper()
+	c, err := graph.New(graph.Options{Cloud: cloud, HTTP: client, Retry: m365.Retry{Max: -1}, Credential: cred})
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return c
+}
+
+func mustName(t testing.TB, s string) pkix.Name {
+	t.Helper()
+	n, err := pki.ParseName(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // own signs in as reeve does: with the active certificate, or the standby when that is
@@ -198,17 +216,24 @@ func (w *world) until(r *Rotator, limit time.Duration, what string, ok func(cred
 }
 
 // describe tells what there is, for a test that fails.
-func (w *world) describe() string {
-	a := w.app()
-	s := "at " + w.clock.Now().Format(time.RFC3339) + "\n"
+func (w *world) describe() string { return describe(w.db, w.tenant, w.object, w.clock.Now()) }
+
+func describe(db *store.DB, tenant int, objectID string, now time.Time) string {
+	a, err := db.Application(context.Background(), tenant, objectID)
+	if err != nil {
+		return err.Error()
+	}
+	cut := func(s string) string { return s[:min(len(s), 160)] }
+	var b strings.Builder
+	fmt.Fprintf(&b, "at %s\n", now.Format(time.RFC3339))
 	for _, c := range a.Credentials {
-		s += "  " + c.ID + " " + string(c.State) + " until " + c.NotAfter.Format(time.DateOnly) + " " + c.Error + "\n"
+		fmt.Fprintf(&b, "  %s %s since %s, until %s %s\n", c.ID[24:], c.State, c.Since.Format("01-02 15:04:05"), c.NotAfter.Format(time.DateOnly), cut(c.Error))
 	}
-	entries, _ := w.db.Journal(context.Background(), w.tenant, w.object, 0, 1000)
+	entries, _ := db.Journal(context.Background(), tenant, objectID, 0, 1000)
 	for _, e := range entries[max(0, len(entries)-25):] {
-		s += "  " + e.At.Format("01-02 15:04:05") + " " + e.Step + " " + e.Outcome + " " + e.Text + "\n"
+		fmt.Fprintf(&b, "  %s %s %s %s %s\n", e.At.Format("01-02 15:04:05"), cut("            "+e.Credential)[max(0, len(e.Credential)):], e.Step, e.Outcome, cut(e.Text))
 	}
-	return s
+	return b.String()
 }
 
 // atEntra lists the key credentials of the demo application as they are, without lag.

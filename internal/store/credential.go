@@ -160,10 +160,14 @@ func (db *DB) applications(ctx context.Context, tenant int, objectID string) (_ 
 		return nil, err
 	}
 	defer tx.Rollback()
+	of, args := ` WHERE tenant_id = $1 `, []any{tenant}
+	if objectID != "" {
+		of, args = of+`AND object_id = $2 `, append(args, objectID)
+	}
 	var all []credential.Application
 	at := map[string]int{}
 	each := func(query string, row func(*sql.Rows) error) error {
-		rows, err := tx.QueryContext(ctx, query, tenant, objectID)
+		rows, err := tx.QueryContext(ctx, query, args...)
 		if err != nil {
 			return err
 		}
@@ -175,7 +179,6 @@ func (db *DB) applications(ctx context.Context, tenant int, objectID string) (_ 
 		}
 		return rows.Err()
 	}
-	const of = ` WHERE tenant_id = $1 AND ($2 = '' OR object_id = $2) `
 	for _, q := range []struct {
 		query string
 		row   func(*sql.Rows) error

@@ -27,6 +27,7 @@ type DB struct {
 	write *sql.DB // for the one connection that writes
 	read  *sql.DB
 	now   func() time.Time
+	trace func(string)
 
 	writing    sync.Mutex // held by Write; guards conn and statements
 	conn       *sql.Conn
@@ -40,6 +41,10 @@ type DB struct {
 type Options struct {
 	// Now gives the time for what the store itself dates. Nil means time.Now.
 	Now func() time.Time
+	// Trace, if there is one, is told of each transaction: that it begins ("begin"),
+	// is about to be committed ("commit"), and is ("committed"). A test may end the
+	// program there.
+	Trace func(event string)
 	// MustExist refuses to make a database that is not there.
 	MustExist bool
 }
@@ -57,11 +62,14 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Trace == nil {
+		o.Trace = func(string) {}
+	}
 	if _, err := os.Stat(path); o.MustExist && errors.Is(err, fs.ErrNotExist) {
 		return nil, &Error{URL: url, Doing: "opening the database", Cause: "there is none",
 			Remedy: "look at database.url, or run 'reeve import run --once', which makes it"}
 	}
-	db := &DB{url: url, now: o.Now, names: map[string]map[string]any{}}
+	db := &DB{url: url, now: o.Now, trace: o.Trace, names: map[string]map[string]any{}}
 	for _, step := range []struct {
 		doing string
 		do    func(context.Context) error
@@ -141,6 +149,7 @@ func (db *DB) transact(ctx context.Context, durable bool, f func(*Tx) error) err
 	if db.conn == nil {
 		return fmt.Errorf("writing to %s: %w", db.url, sql.ErrConnDone)
 	}
+	db.trace("begin")
 	tx := &Tx{db: db, ctx: context.WithoutCancel(ctx), Now: db.now().UTC(), named: map[string]map[string]int64{}}
 	if durable {
 		if _, err := tx.exec("PRAGMA synchronous = full"); err != nil {
@@ -160,11 +169,13 @@ func (db *DB) transact(ctx context.Context, durable bool, f func(*Tx) error) err
 	if err := f(tx); err != nil {
 		return explain(db.url, "writing to", err)
 	}
+	db.trace("commit")
 	if _, err := tx.exec("COMMIT"); err != nil {
 		return explain(db.url, "committing to", err)
 	}
 	open = false
 	db.remember(tx.named)
+	db.trace("committed")
 	return nil
 }
 

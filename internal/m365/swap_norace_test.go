@@ -1,0 +1,5 @@
+//go:build !race
+
+package m365_test
+
+const raceFactor = 1
