@@ -40,14 +40,18 @@ var mayImport = map[string][]string{
 	"m365/activity":         {"m365", "pki"},
 	"pki/interop":           {"pki", "pki/pkcs12"},
 	"certstore":             {"pki", "m365"},
-	"store":                 {},
+	"m365/graph":            {"m365", "pki"},
+	"credential":            {"pki"},
+	"store":                 {"credential"},
+	"notify":                {"store"},
+	"rotate":                {"certstore", "credential", "m365", "m365/graph", "notify", "pki", "store"},
 	"ingest":                {"store"},
 	"feed":                  {"ingest", "store", "m365", "m365/activity"},
 	"web":                   {"ingest", "store"},
 	"config":                {},
 	"app": {
-		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "certstore",
-		"store", "ingest", "feed", "web", "config",
+		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "m365/graph", "certstore",
+		"credential", "rotate", "notify", "store", "ingest", "feed", "web", "config",
 	},
 }
 

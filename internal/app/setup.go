@@ -13,6 +13,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/certstore"
 	"github.com/reeve365/reeve/internal/config"
+	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/feed"
 	"github.com/reeve365/reeve/internal/ingest"
 	"github.com/reeve365/reeve/internal/m365"
@@ -26,14 +27,17 @@ type App struct {
 	Config     *config.Config
 	Cloud      m365.Cloud
 	Credential *m365.Credential
-	Pair       pki.Pair // the certificate in use; without one if the method is another
+	Pair       pki.Pair // the certificate in use at the start; without one if the method is another
 	DB         *store.DB
 	Tenant     int
 	Feeds      []*ingest.Feed
 
-	log   *slog.Logger
-	now   func() time.Time
-	stops []func() error // in the order of starting; Close goes backwards
+	openVaults
+	stores map[string]certstore.Store // nil until they are needed
+	http   *http.Client
+	log    *slog.Logger
+	now    func() time.Time
+	stops  []func() error // in the order of starting; Close goes backwards
 }
 
 // setup builds reeve from its configuration: who signs in and how, the database,
@@ -46,40 +50,24 @@ func (p *program) setup(ctx context.Context, c *config.Config, log *slog.Logger)
 			a.Close()
 		}
 	}()
-	client, err := signInTo(c, &a.Cloud)
-	if err != nil {
+	if a.http, err = signInTo(c, &a.Cloud); err != nil {
 		return nil, err
-	}
-	signIn, err := signIn(ctx, c, a.Cloud, client)
-	if err != nil {
-		return nil, err
-	}
-	a.Pair = signIn.Pair
-	if a.Pair.Certificate != nil {
-		a.logCertificate()
-		if err := a.Pair.UsableForSignIn(a.now()); err != nil {
-			return nil, failWith(exitSignIn, "the certificate of auth.certificate cannot sign in: %w", err)
-		}
-	}
-	if a.Credential, err = m365.NewCredential(a.Cloud, signIn, client); err != nil {
-		return nil, coded{exitConfig, err}
 	}
 	scope, err := feed.NewScope(c.Feeds.Audit.OrgURLs)
 	if err != nil {
 		return nil, coded{exitConfig, err}
 	}
-	if a.DB, err = store.Open(ctx, c.Database.URL, store.Options{Now: p.now}); err != nil {
+	if err := a.open(ctx, p); err != nil {
 		return nil, err
 	}
-	a.stops = append(a.stops, a.DB.Close)
-	if a.Tenant, err = a.DB.Tenant(ctx, c.TenantID); err != nil {
+	if err := a.signIn(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.setScope(ctx, scope); err != nil {
 		return nil, err
 	}
 	if c.Feeds.Audit.Enabled {
-		api, err := activity.New(activity.Options{Cloud: a.Cloud, TenantID: c.TenantID, Credential: a.Credential, HTTP: client})
+		api, err := activity.New(activity.Options{Cloud: a.Cloud, TenantID: c.TenantID, Credential: a.Credential, HTTP: a.http})
 		if err != nil {
 			return nil, coded{exitConfig, err}
 		}
@@ -89,6 +77,72 @@ func (p *program) setup(ctx context.Context, c *config.Config, log *slog.Logger)
 		}))
 	}
 	return a, nil
+}
+
+// open opens the database.
+func (a *App) open(ctx context.Context, p *program) (err error) {
+	if a.DB, err = store.Open(ctx, a.Config.Database.URL, store.Options{Now: p.now}); err != nil {
+		return err
+	}
+	a.stops = append(a.stops, a.DB.Close)
+	a.Tenant, err = a.DB.Tenant(ctx, a.Config.TenantID)
+	return err
+}
+
+// signIn prepares signing in as configured: with the certificate that reeve looks after
+// itself, if it does, and else with that of auth.certificate.
+func (a *App) signIn(ctx context.Context) error {
+	var s m365.SignIn
+	active, standby, err := a.managed(ctx)
+	if err != nil {
+		return err
+	}
+	if active.Certificate != nil {
+		s = signInAs(a.Config)
+		s.Pair = active
+	} else if s, err = signIn(ctx, a.Config, a.Cloud, a.http); err != nil {
+		return err
+	}
+	a.Pair = s.Pair
+	if a.Pair.Certificate != nil {
+		a.logCertificate()
+		if err := a.Pair.UsableForSignIn(a.now()); err != nil {
+			return failWith(exitSignIn, "the certificate of auth.certificate cannot sign in: %w", err)
+		}
+	}
+	if a.Credential, err = m365.NewCredential(a.Cloud, s, a.http); err != nil {
+		return coded{exitConfig, err}
+	}
+	a.Credential.Now = a.now
+	a.Credential.OnSwap = func(from, to pki.Pair, because error) {
+		a.log.Warn("Entra ID refused the certificate in use; the standby was taken.", "refused", from, "taken", to, "error", because)
+	}
+	if standby.Certificate != nil {
+		a.Credential.SetStandby(standby)
+	}
+	return nil
+}
+
+// managed gives the certificates of reeve's own application when reeve looks after them
+// itself; none when it does not, or when they cannot be fetched, which is no reason not
+// to try auth.certificate.
+func (a *App) managed(ctx context.Context) (active, standby pki.Pair, err error) {
+	if m365.Method(a.Config.Auth.Method) != m365.MethodCertificate {
+		return pki.Pair{}, pki.Pair{}, nil
+	}
+	app, ok, err := a.own(ctx)
+	if err != nil || !ok || app.Mode == credential.Off {
+		return pki.Pair{}, pki.Pair{}, err
+	}
+	if err := a.openStores(ctx); err != nil {
+		a.log.Warn("The certificate that reeve looks after cannot be fetched; the one of auth.certificate is used.", "error", err)
+		return pki.Pair{}, pki.Pair{}, nil
+	}
+	active, standby, _, err = a.ownPairs(ctx)
+	if err != nil {
+		a.log.Warn("The certificate that reeve looks after cannot be fetched; the one of auth.certificate is used.", "error", err)
+	}
+	return active, standby, nil
 }
 
 // Close ends what setup began, the last first.
@@ -135,12 +189,17 @@ func signInTo(c *config.Config, cloud *m365.Cloud) (*http.Client, error) {
 	return client, nil
 }
 
-// signIn gathers what the configured method needs, and fetches the certificate.
-func signIn(ctx context.Context, c *config.Config, cloud m365.Cloud, client *http.Client) (m365.SignIn, error) {
-	s := m365.SignIn{
+// signInAs is what the configuration says about signing in, without a certificate.
+func signInAs(c *config.Config) m365.SignIn {
+	return m365.SignIn{
 		Method: m365.Method(c.Auth.Method), TenantID: c.TenantID, ClientID: c.ClientID,
 		Secret: c.Auth.ClientSecret.Reveal(), SendChain: c.Auth.SendChain, FederatedTokenFile: c.Auth.FederatedTokenFile,
 	}
+}
+
+// signIn gathers what the configured method needs, and fetches the certificate.
+func signIn(ctx context.Context, c *config.Config, cloud m365.Cloud, client *http.Client) (m365.SignIn, error) {
+	s := signInAs(c)
 	if s.Method != m365.MethodCertificate {
 		return s, nil
 	}

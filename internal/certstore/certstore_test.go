@@ -92,14 +92,19 @@ type world struct {
 	vault  *certstore.KeyVault
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, change ...func(*tenant.Options, *emulator.Options)) *world {
 	t.Helper()
 	w := new(world)
 	var err error
-	if w.tenant, err = tenant.New(tenant.Options{Seed: 1, Calm: true}); err != nil {
+	of, o := tenant.Options{Seed: 1, Calm: true}, emulator.Options{Calm: true}
+	for _, f := range change {
+		f(&of, &o)
+	}
+	if w.tenant, err = tenant.New(of); err != nil {
 		t.Fatal(err)
 	}
-	if w.Emulator, err = emulator.Start(emulator.Options{Tenant: w.tenant, Calm: true}); err != nil {
+	o.Tenant = w.tenant
+	if w.Emulator, err = emulator.Start(o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -8,23 +8,28 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azcertificates"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/pki"
 )
 
-// KeyVault reads from one Azure Key Vault.
+// KeyVault is the way to one Azure Key Vault.
 type KeyVault struct {
 	url          string
 	certificates *azcertificates.Client
 	secrets      *azsecrets.Client
+	keys         *azkeys.Client
+
+	pause func(context.Context, time.Duration) error // between tries
 }
 
-// OpenKeyVault prepares reading from the vault at an address such as
+// OpenKeyVault prepares the way to the vault at an address such as
 // https://NAME.vault.azure.net; nothing is sent. In a cloud of Microsoft's the vault
 // must be below that cloud's domain, since it is shown a token.
 func OpenKeyVault(vaultURL string, cloud m365.Cloud, cred azcore.TokenCredential, client *http.Client) (*KeyVault, error) {
@@ -54,6 +59,14 @@ func OpenKeyVault(vaultURL string, cloud m365.Cloud, cred azcore.TokenCredential
 	if err != nil {
 		return nil, fmt.Errorf("opening key vault %s: %w", v.url, err)
 	}
+	v.keys, err = azkeys.NewClient(v.url, cred, &azkeys.ClientOptions{
+		ClientOptions:                        options,
+		DisableChallengeResourceVerification: !cloud.Listed(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening key vault %s: %w", v.url, err)
+	}
+	v.pause = pause
 	return v, nil
 }
 
@@ -118,7 +131,45 @@ const (
 	getSecret      = "secrets/get"
 )
 
-// explain names an error of the SDK and says what to do about it.
+// Permissions that keeping and publishing take besides.
+const (
+	importCertificate  = "certificates/import"
+	updateCertificate  = "certificates/update"
+	recoverCertificate = "certificates/recover"
+
+	listSecrets   = "secrets/list"
+	setSecret     = "secrets/set"
+	deleteSecret  = "secrets/delete"
+	recoverSecret = "secrets/recover"
+
+	getKey     = "keys/get"
+	listKeys   = "keys/list"
+	createKey  = "keys/create"
+	deleteKey  = "keys/delete"
+	recoverKey = "keys/recover"
+	signByKey  = "keys/sign"
+)
+
+// readsPair reports whether a permission is one of those that reading a pair takes.
+func readsPair(permission string) bool {
+	return permission == getCertificate || permission == getSecret
+}
+
+// officer is the built-in role that has a permission besides those.
+func officer(permission string) string {
+	switch kind, _, _ := strings.Cut(permission, "/"); {
+	case permission == getKey || permission == signByKey:
+		return "Key Vault Crypto User"
+	case kind == "keys":
+		return "Key Vault Crypto Officer"
+	case kind == "secrets":
+		return "Key Vault Secrets Officer"
+	}
+	return "Key Vault Certificates Officer"
+}
+
+// explain names an error of the SDK and says what to do about it. With a name, what is
+// not found is answered by the certificates that there are.
 func (v *KeyVault) explain(ctx context.Context, op, name, permission string, err error) error {
 	var signIn *m365.SignInError
 	var answer *azcore.ResponseError
@@ -141,11 +192,15 @@ func (v *KeyVault) explain(ctx context.Context, op, name, permission string, err
 		e.Remedy = "enable it, or make a new version"
 	case strings.HasSuffix(code, "ForbiddenByFirewall"), strings.HasSuffix(code, "ForbiddenByConnection"):
 		e.Remedy = "the vault's firewall refuses this machine: allow its address, or use a private endpoint"
+	case strings.HasSuffix(code, "ForbiddenByRbac") && !readsPair(permission):
+		e.Remedy = fmt.Sprintf("the identity that uses the vault has no role with %s: give it %s; a new role takes up to 10 minutes", permission, officer(permission))
 	case strings.HasSuffix(code, "ForbiddenByRbac"):
 		e.Remedy = fmt.Sprintf("the identity that reads the vault has no role with %s: give it Key Vault Certificate User, which covers the certificate and its private key; a new role takes up to 10 minutes", permission)
+	case e.Status == http.StatusForbidden && !readsPair(permission):
+		e.Remedy = fmt.Sprintf("the identity that uses the vault lacks %s: add it to its access policy, or with roles give it %s", permission, officer(permission))
 	case e.Status == http.StatusForbidden:
 		e.Remedy = fmt.Sprintf("the identity that reads the vault lacks %s: its access policy needs %s for the certificate and %s for its private key", permission, getCertificate, getSecret)
-	case e.Status == http.StatusNotFound:
+	case e.Status == http.StatusNotFound && name != "":
 		e.Remedy = v.namesInstead(ctx, name)
 	case e.Status == http.StatusUnauthorized:
 		e.Remedy = "see that the vault is in the tenant that the identity signs in to, and in the configured cloud"

@@ -54,3 +54,13 @@ func refuseForeignLinks(folder string) error {
 	}
 	return nil
 }
+
+// refuseForeignOwner reports a file or folder that neither the system nor the user of
+// this process owns: its owner can change it at any time.
+func refuseForeignOwner(path string, info fs.FileInfo) error {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid != 0 && int64(owner.Uid) != int64(os.Geteuid()) {
+		return fmt.Errorf("%s belongs to another user: chown it to the user that reeve runs as", path)
+	}
+	return nil
+}

@@ -12,9 +12,42 @@ func (l *loader) checkTogether(signIn bool) {
 		l.checkEndpoints()
 		l.checkMethod()
 		l.checkVault()
+		l.checkCredentials()
+		l.checkNotify()
 	}
 	l.noticeSecrets()
 	l.checkScope()
+}
+
+// checkCredentials checks what looking after certificates needs.
+func (l *loader) checkCredentials() {
+	c := l.config.Credentials
+	if c.Keyset != "" && c.KeysetText != "" {
+		l.notice("credentials.keyset is not used: credentials.keyset-text (%s) is set", l.config.origins["credentials.keyset-text"])
+	}
+	switch c.Manager {
+	case "certificate":
+		l.need("credentials.manager-certificate", c.ManagerCertificate, l.by("credentials.manager", c.Manager))
+		l.need("credentials.manager-client-id", c.ManagerClientID, l.by("credentials.manager", c.Manager))
+	case "workload-identity":
+		l.need("auth.federated-token-file", l.config.Auth.FederatedTokenFile, l.by("credentials.manager", c.Manager))
+		l.need("credentials.manager-client-id", c.ManagerClientID, l.by("credentials.manager", c.Manager))
+	}
+}
+
+// checkNotify checks that who is to be told can be told.
+func (l *loader) checkNotify() {
+	m := l.config.Notify.Mail
+	if m.Host == "" {
+		if len(m.To) > 0 {
+			l.need("notify.mail.host", "", "notify.mail.to says who gets mail")
+		}
+		return
+	}
+	l.need("notify.mail.from", m.From, l.by("notify.mail.host", m.Host))
+	if len(m.To) == 0 {
+		l.need("notify.mail.to", "", l.by("notify.mail.host", m.Host))
+	}
 }
 
 func (l *loader) notice(format string, args ...any) {

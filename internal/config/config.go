@@ -45,12 +45,14 @@ type Config struct {
 	// private cloud.
 	CAFile string `key:"ca-file" example:"/etc/reeve/ca.pem"`
 
-	Auth     Auth     `key:"auth"`
-	Database Database `key:"database"`
-	Feeds    Feeds    `key:"feeds"`
+	Auth        Auth        `key:"auth"`
+	Database    Database    `key:"database"`
+	Feeds       Feeds       `key:"feeds"`
+	Credentials Credentials `key:"credentials"`
+	Notify      Notify      `key:"notify"`
 
-	// The address of the status page. It has no sign-in yet, so only a loopback
-	// address is accepted.
+	// The address of the status page, and of the feed of certificates for other
+	// programs. The page has no sign-in yet, so only a loopback address is accepted.
 	Listen string `key:"listen" default:"127.0.0.1:8080" form:"loopback"`
 
 	Log Log `key:"log"`
@@ -134,6 +136,89 @@ type AuditFeed struct {
 	// Say that the empty list in feeds.audit.org-urls is meant, and that records
 	// of every site and person are wanted.
 	ImportEverything bool `key:"import-everything" default:"false"`
+}
+
+// Credentials says how reeve looks after certificates.
+type Credentials struct {
+	// What reeve does about the certificate that it signs in with itself, when
+	// nobody has decided with "reeve cert adopt": on renews it, observe looks and
+	// tells, off does neither.
+	Mode string `key:"mode" default:"observe" oneof:"on observe off"`
+
+	// The folder in which private keys are kept, encrypted. By default it is
+	// "reeve-keys" beside the database. Several reeves on one database need one
+	// folder, or keep their keys in a Key Vault.
+	Dir string `key:"dir" form:"path" example:"/var/lib/reeve/keys"`
+
+	// What private keys are encrypted with: the path of a file, or the address of
+	// a Key Vault secret (https://VAULT/secrets/NAME). A file is made when it is
+	// missing and nothing is encrypted yet; by default it is "reeve-keys.json"
+	// beside the folder. Keep a copy of it elsewhere.
+	Keyset string `key:"keyset" example:"/etc/reeve/keyset.json"`
+
+	// The same as text, where no file can be kept.
+	KeysetText Secret `key:"keyset-text"`
+
+	// How often each application is looked at.
+	Interval time.Duration `key:"interval" default:"15m" min:"1m" max:"24h"`
+
+	// Who reads and changes applications other than reeve's own, and reeve's own
+	// where it cannot do so itself: application is reeve's own, as which it signs
+	// in by auth.method. Another identity also helps when a certificate is lost.
+	Manager string `key:"manager" default:"application" oneof:"application managed-identity workload-identity azure-cli certificate"`
+
+	// The client ID of that other identity, if it needs one.
+	ManagerClientID string `key:"manager-client-id" form:"guid" example:"00000000-0000-0000-0000-000000000000"`
+
+	// The path of the PEM or PFX file with its certificate, when
+	// credentials.manager is "certificate".
+	ManagerCertificate string `key:"manager-certificate" form:"path" example:"/etc/reeve/manager.pem"`
+}
+
+// Notify says who is told what reeve has done, and what needs a person. The log is
+// always told.
+type Notify struct {
+	Mail    Mail    `key:"mail"`
+	Webhook Webhook `key:"webhook"`
+}
+
+// Mail says how mail is sent.
+type Mail struct {
+	// The SMTP server. Without one no mail is sent.
+	Host string `key:"host" example:"smtp.contoso.com"`
+
+	// Its port. 0 is the usual one: 587 with starttls, 465 with implicit, 25 with
+	// none.
+	Port int `key:"port" default:"0" min:"0" max:"65535"`
+
+	// The sender.
+	From string `key:"from" example:"reeve@contoso.com"`
+
+	// The recipients.
+	To []string `key:"to" example:"it@contoso.com"`
+
+	// What subjects begin with.
+	SubjectPrefix string `key:"subject-prefix" default:"reeve"`
+
+	// The name to sign in with at the server, if it wants one.
+	Username string `key:"username" example:"reeve@contoso.com"`
+
+	// The password for it.
+	Password Secret `key:"password"`
+
+	// How the connection is encrypted. Without encryption is for a server on this
+	// machine.
+	TLS string `key:"tls" default:"starttls" oneof:"starttls implicit none"`
+}
+
+// Webhook says which web address is told.
+type Webhook struct {
+	// The address that gets events by POST, as Alertmanager sends them. It is
+	// secret: who knows it can post to it.
+	URL Secret `key:"url"`
+
+	// A key with which each body is signed (HMAC-SHA256, X-Reeve-Signature).
+	Secret Secret `key:"secret"`
 }
 
 // Log says what reeve tells on standard error.

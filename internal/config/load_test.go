@@ -25,8 +25,10 @@ func TestDefaults(t *testing.T) {
 			Interval:     10 * time.Minute,
 			Concurrency:  8,
 		}},
-		Listen: "127.0.0.1:8080",
-		Log:    Log{Level: "info", Format: "text"},
+		Credentials: Credentials{Mode: "observe", Interval: 15 * time.Minute, Manager: "application"},
+		Notify:      Notify{Mail: Mail{SubjectPrefix: "reeve", TLS: "starttls"}},
+		Listen:      "127.0.0.1:8080",
+		Log:         Log{Level: "info", Format: "text"},
 	}
 	if diff := cmp.Diff(want, mustLoad(t, Source{}), cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)

@@ -94,6 +94,9 @@ func (w *work) certify(ctx context.Context, c credential.Credential) error {
 	if err != nil {
 		return err
 	}
+	if e.Certificate != nil { // the database was restored from an older backup
+		return w.certified(ctx, c, e.Pair(), "the store had its certificate already")
+	}
 	now := w.r.o.Now().UTC().Truncate(time.Second)
 	subject, err := w.a.Policy.SubjectOf(w.a)
 	if err != nil {

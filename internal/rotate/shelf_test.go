@@ -36,6 +36,9 @@ func (s *shelf) Put(_ context.Context, e certstore.Entry) error {
 		if e.Certificate == nil {
 			return nil
 		}
+		if old.Certificate != nil && !old.Certificate.Equal(e.Certificate) {
+			return fmt.Errorf("putting %s: %w", e.ID, certstore.ErrOtherKey)
+		}
 	}
 	s.entries[e.ID] = e
 	return nil

@@ -1,0 +1,314 @@
+package app
+
+import (
+	"context"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/reeve365/reeve/internal/certstore"
+	"github.com/reeve365/reeve/internal/config"
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/notify"
+	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/rotate"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// keysDir is where private keys are kept, by default beside the database.
+func keysDir(c *config.Config, db *store.DB) string {
+	if c.Credentials.Dir != "" {
+		return c.Credentials.Dir
+	}
+	return filepath.Join(db.Dir(), "reeve-keys")
+}
+
+// keyset is what the private keys are encrypted with.
+func (a *App) keyset(ctx context.Context, dir string) (*certstore.Keyset, error) {
+	c := a.Config.Credentials
+	source := certstore.KeysetSource{Entries: dir, Text: c.KeysetText.Reveal(), File: filepath.Clean(dir) + ".json"}
+	if c.Keyset != "" && c.KeysetText == "" {
+		ref, err := certstore.ParseReference(c.Keyset)
+		switch {
+		case err != nil:
+			return nil, failWith(exitConfig, "credentials.keyset: %w", err)
+		case ref.Kind == certstore.KindFile:
+			source.File = ref.Path
+		case ref.Kind == certstore.KindSecret:
+			source.File, source.Secret = "", ref
+			if source.Vault, err = a.vault(ref.VaultURL); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, failWith(exitConfig, "credentials.keyset is %s: give the path of a file, or https://VAULT/secrets/NAME", c.Keyset)
+		}
+	}
+	if source.Text != "" {
+		source.File = ""
+	}
+	return certstore.OpenKeyset(ctx, source)
+}
+
+// vault opens a Key Vault, once for each address; that of vault-url when it is empty.
+func (a *App) vault(address string) (*certstore.KeyVault, error) {
+	if address == "" {
+		address = a.Config.VaultURL
+	}
+	if address == "" {
+		return nil, failWith(exitConfig, "vault-url is not set, and the reference to the Key Vault names none")
+	}
+	address = strings.ToLower(strings.TrimSuffix(address, "/"))
+	a.vaultsMu.Lock()
+	defer a.vaultsMu.Unlock()
+	if v, ok := a.vaults[address]; ok {
+		return v, nil
+	}
+	v, err := openVault(a.Config, certstore.Reference{VaultURL: address}, a.Cloud, a.http)
+	if err != nil {
+		return nil, err
+	}
+	if a.vaults == nil {
+		a.vaults = map[string]*certstore.KeyVault{}
+	}
+	a.vaults[address] = v
+	return v, nil
+}
+
+// openVaults are those opened so far.
+type openVaults struct {
+	vaultsMu sync.Mutex // guards what follows
+	vaults   map[string]*certstore.KeyVault
+}
+
+// openStores opens the certificate stores that the configuration allows for, once.
+func (a *App) openStores(ctx context.Context) error {
+	if a.stores != nil {
+		return nil
+	}
+	dir := keysDir(a.Config, a.DB)
+	keyset, err := a.keyset(ctx, dir)
+	if err != nil {
+		return err
+	}
+	local, err := certstore.OpenLocal(dir, keyset)
+	if err != nil {
+		return err
+	}
+	local.Now = a.now
+	a.stops = append(a.stops, local.Close)
+	stores := map[string]certstore.Store{credential.StoreLocal: local}
+	if a.Config.VaultURL != "" {
+		vault, err := a.vault("")
+		if err != nil {
+			return err
+		}
+		stores[credential.StoreSecrets] = certstore.NewVaultSecrets(vault)
+		stores[credential.StoreKeys] = certstore.NewVaultKeys(context.WithoutCancel(ctx), vault)
+	}
+	a.stores = stores
+	return nil
+}
+
+// openTarget opens a live place.
+func (a *App) openTarget(name string) (certstore.Target, error) {
+	ref, err := certstore.ParseTarget(name)
+	if err != nil {
+		return nil, err
+	}
+	o := certstore.TargetOptions{Notice: func(text string) { a.log.Warn(text, "target", name) }}
+	if ref.Kind == certstore.TargetKeyVault {
+		if o.Vault, err = a.vault(ref.VaultURL); err != nil {
+			return nil, err
+		}
+	}
+	return ref.Open(o)
+}
+
+// rotation builds what looks after certificates. changed is told when those of an
+// application have changed.
+func (a *App) rotation(ctx context.Context, changed func(credential.Application)) (*rotate.Rotator, error) {
+	if err := a.openStores(ctx); err != nil {
+		return nil, err
+	}
+	directory, err := a.directory()
+	if err != nil {
+		return nil, err
+	}
+	return rotate.New(rotate.Options{
+		DB: a.DB, Tenant: a.Tenant, Cloud: a.Cloud, HTTP: a.http, Directory: directory,
+		Stores: a.stores, OpenTarget: a.openTarget, RunHook: rotate.HookRunner(a.http),
+		Rhythm:  credential.Rhythm{Look: a.Config.Credentials.Interval},
+		Changed: changed, Now: a.now, Log: a.log,
+	}), nil
+}
+
+// directory is Graph as the manager sees it.
+func (a *App) directory() (*graph.Client, error) {
+	cred, err := a.manager()
+	if err != nil || cred == nil {
+		return nil, err
+	}
+	return graph.New(graph.Options{Cloud: a.Cloud, Credential: cred, HTTP: a.http})
+}
+
+// manager is who reads and changes applications; nil when reeve cannot sign in at all.
+func (a *App) manager() (*m365.Credential, error) {
+	c := a.Config.Credentials
+	s := m365.SignIn{
+		Method: m365.Method(c.Manager), TenantID: a.Config.TenantID, ClientID: c.ManagerClientID,
+		FederatedTokenFile: a.Config.Auth.FederatedTokenFile,
+	}
+	switch c.Manager {
+	case "application":
+		return a.Credential, nil
+	case "certificate":
+		var err error
+		if s.Pair, err = certstore.File(c.ManagerCertificate, ""); err != nil {
+			return nil, failWith(exitConfig, "credentials.manager-certificate: %w", err)
+		}
+	}
+	cred, err := m365.NewCredential(a.Cloud, s, a.http)
+	if err != nil {
+		return nil, failWith(exitConfig, "credentials.manager: %w", err)
+	}
+	return cred, nil
+}
+
+// own finds reeve's own application among those that are looked after.
+func (a *App) own(ctx context.Context) (credential.Application, bool, error) {
+	all, err := a.DB.Applications(ctx, a.Tenant)
+	if err != nil {
+		return credential.Application{}, false, err
+	}
+	for _, app := range all {
+		if strings.EqualFold(app.ClientID, a.Config.ClientID) {
+			return app, true, nil
+		}
+	}
+	return credential.Application{}, false, nil
+}
+
+// ownPairs are the certificates that reeve itself signs in with, when it looks after
+// them: the active one and the standby. They are empty when it does not.
+func (a *App) ownPairs(ctx context.Context) (active, standby pki.Pair, generation int64, err error) {
+	app, ok, err := a.own(ctx)
+	if err != nil || !ok || app.Mode == credential.Off {
+		return active, standby, 0, err
+	}
+	r := rotate.New(rotate.Options{DB: a.DB, Tenant: a.Tenant, Cloud: a.Cloud, HTTP: a.http, Stores: a.stores, Now: a.now, Log: a.log})
+	if c, ok := app.Active(); ok {
+		if active, err = r.Pair(ctx, c); err != nil {
+			return pki.Pair{}, pki.Pair{}, 0, err
+		}
+		generation = c.Generation
+	}
+	if c, ok := app.Standby(); ok {
+		if standby, err = r.Pair(ctx, c); err != nil {
+			a.log.Warn("The standby certificate cannot be fetched.", "error", err)
+			standby, err = pki.Pair{}, nil
+		}
+	}
+	return active, standby, generation, nil
+}
+
+// follow keeps reeve's own certificate up to date, whoever renews it: it looks into the
+// database when it is woken and each half minute, until ctx ends.
+func (a *App) follow(ctx context.Context, woken <-chan struct{}) {
+	var generation int64
+	var standbyIs string
+	for {
+		active, standby, now, err := a.ownPairs(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			a.log.Warn("Whether the certificate was renewed could not be seen; the one in use stays.", "error", err)
+		default:
+			if active.Certificate != nil && !active.Certificate.Equal(a.Credential.Pair().Certificate) && now != generation {
+				if err := a.Credential.Swap(ctx, active); err != nil {
+					a.log.Warn("The renewed certificate could not be taken yet; the one in use stays.", "error", err)
+					now = generation
+				} else {
+					a.log.Info("Signing in with a renewed certificate from now on.", "sha1", pki.SHA1(active.Certificate), "not_after", active.Certificate.NotAfter)
+				}
+			}
+			generation = now
+			name := ""
+			if standby.Certificate != nil {
+				name = pki.SHA256(standby.Certificate)
+			}
+			if name != standbyIs {
+				a.Credential.SetStandby(standby)
+				standbyIs = name
+			}
+		}
+		timer := time.NewTimer(30 * time.Second)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-woken:
+			timer.Stop()
+		}
+	}
+}
+
+// notifier makes what sends notices.
+func (a *App) notifier(ca []byte) (*notify.Sender, error) {
+	s := &notify.Sender{DB: a.DB, Tenant: a.Tenant, Now: a.now, Log: a.log}
+	if m := a.Config.Notify.Mail; m.Host != "" {
+		targets, err := notify.NewMail(notify.MailOptions{
+			Host: m.Host, Port: m.Port, From: m.From, To: m.To, SubjectPrefix: m.SubjectPrefix,
+			Username: m.Username, Password: m.Password.Reveal(), TLS: notify.TLS(m.TLS), CA: ca,
+		})
+		if err != nil {
+			return nil, failWith(exitConfig, "notify.mail: %w", err)
+		}
+		s.Targets = append(s.Targets, targets...)
+	}
+	if w := a.Config.Notify.Webhook; w.URL != "" {
+		target, err := notify.NewWebhook(notify.WebhookOptions{URL: w.URL.Reveal(), Secret: w.Secret.Reveal(), CA: ca, Now: a.now})
+		if err != nil {
+			return nil, failWith(exitConfig, "notify.webhook: %w", err)
+		}
+		s.Targets = append(s.Targets, target)
+	}
+	return s, nil
+}
+
+// tell sends notices until ctx ends.
+func tell(ctx context.Context, s *notify.Sender) {
+	for {
+		next, err := s.Deliver(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		wait := 15 * time.Second // for what is posted meanwhile
+		if err != nil {
+			s.Log.Error("Notices could not be sent; it is tried again.", "error", err)
+		} else if !next.IsZero() {
+			wait = min(wait, max(next.Sub(s.Now()), 0))
+		}
+		timer := time.NewTimer(max(wait, time.Second))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// actor is who is at the keyboard, for the journal.
+func actor() string {
+	u, err := user.Current()
+	if err != nil || u.Username == "" {
+		return "somebody at the command line"
+	}
+	return u.Username
+}

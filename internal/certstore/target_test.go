@@ -1,0 +1,97 @@
+package certstore_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reeve365/reeve/internal/certstore"
+)
+
+func TestParseTarget(t *testing.T) {
+	vault := "https://contoso.vault.azure.net"
+	for in, want := range map[string]certstore.TargetReference{
+		"keyvault:" + vault + "/certificates/app":            {Kind: certstore.TargetKeyVault, VaultURL: vault, Name: "app"},
+		"keyvault:" + vault + "/certificates/app,format=pem": {Kind: certstore.TargetKeyVault, VaultURL: vault, Name: "app", PEM: true},
+		"keyvault:app":                                         {Kind: certstore.TargetKeyVault, Name: "app"},
+		"directory:/etc/app/cert":                              {Kind: certstore.TargetDirectory, Path: "/etc/app/cert", Mode: 0o600},
+		"directory:/etc/app/cert,mode=0400":                    {Kind: certstore.TargetDirectory, Path: "/etc/app/cert", Mode: 0o400},
+		"directory:/etc/app/cert,mode=0640,group=app":          {Kind: certstore.TargetDirectory, Path: "/etc/app/cert", Mode: 0o640, Group: "app"},
+		"directory:/c,mode=0440,group=7,password-file=/secret": {Kind: certstore.TargetDirectory, Path: "/c", Mode: 0o440, Group: "7", PasswordFile: "/secret"},
+	} {
+		got, err := certstore.ParseTarget(in)
+		if d := cmp.Diff(want, got); err != nil || d != "" {
+			t.Errorf("%q: error %v (-want +got):\n%s", in, err, d)
+		}
+		if got.String() != in {
+			t.Errorf("%q prints as %q", in, got)
+		}
+	}
+	if r, err := certstore.ParseTarget("directory:/etc/app/../cert/,group=app,mode=640"); err != nil || r.String() != "directory:/etc/cert,mode=0640,group=app" {
+		t.Errorf("got %v, %v", r, err)
+	}
+}
+
+func TestParseTargetRefuses(t *testing.T) {
+	vault := "keyvault:https://contoso.vault.azure.net"
+	for in, want := range map[string]string{
+		"":                                       "names no kind",
+		"/etc/app":                               "names no kind",
+		"https://contoso.vault.azure.net/x":      "is not known",
+		"file:/etc/app":                          "is not known",
+		vault + "/secrets/app":                   "is a secret",
+		vault + "/certificates/app/" + version:   "leave the version out",
+		vault + "/certificates/a_b":              "cannot be the name",
+		"keyvault:":                              "cannot be the name",
+		"keyvault:http://contoso/certificates/a": "not over https",
+		"keyvault:app,format=der":                "format=pfx",
+		"keyvault:app,mode=0640":                 "leave it out",
+		"keyvault:app,format":                    "name=value",
+		"directory:":                             "from the root",
+		"directory:etc/app":                      "from the root",
+		"directory:/":                            "is the root",
+		"directory:/a,b":                         "cannot have a comma",
+		"directory:/a,mode=0644":                 "nobody else's",
+		"directory:/a,mode=0200":                 "nobody else's",
+		"directory:/a,mode=rw":                   "nobody else's",
+		"directory:/a,mode=0640":                 "add group",
+		"directory:/a,mode=0600,group=app":       "mode=0640",
+		"directory:/a,group=a,group=b":           "twice",
+		"directory:/a,colour=red":                "leave it out",
+		"directory:/a,password-file=x":           "from the root",
+	} {
+		_, err := certstore.ParseTarget(in)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", in, err, want)
+		}
+	}
+}
+
+func FuzzParseTarget(f *testing.F) {
+	f.Add("keyvault:https://contoso.vault.azure.net/certificates/reeve,format=pem")
+	f.Add("directory:/etc/app,mode=0640,group=app,password-file=/p")
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := certstore.ParseTarget(s)
+		if err != nil {
+			return
+		}
+		again, err := certstore.ParseTarget(r.String())
+		if err != nil || again != r {
+			t.Errorf("%q is %+v, which reads as %+v, %v", s, r, again, err)
+		}
+	})
+}
+
+func openTarget(t *testing.T, reference string, vault *certstore.KeyVault, notice func(string)) certstore.Target {
+	t.Helper()
+	r, err := certstore.ParseTarget(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := r.Open(certstore.TargetOptions{Vault: vault, Notice: notice})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
+}
