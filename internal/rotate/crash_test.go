@@ -416,6 +416,11 @@ func (a *arena) check(s *subject) string {
 		if !hasCertificate(seen, active.Certificate[0]) {
 			return fmt.Sprintf("the active certificate would be refused by a front end that lags by %v\n%s", lag, a.describe(s))
 		}
+		for _, c := range app.In(credential.Draining) {
+			if now.Before(c.DrainUntil) && !hasCertificate(seen, c.Certificate[0]) {
+				return "a certificate that programs may still use is gone\n" + a.describe(s)
+			}
+		}
 		for _, id := range s.foreign {
 			if !hasKey(seen, id) {
 				return "the key " + id + " of somebody else is gone\n" + a.describe(s)
@@ -491,59 +496,64 @@ func hasKey(app *directory.Application, id string) bool {
 }
 
 // TestCrash ends the process, or loses an answer, at each point of a renewal in turn,
-// and then at several.
+// and then at several points of each.
 func TestCrash(t *testing.T) {
-	runs, seeds := 1000, uint64(1)
-	if os.Getenv("TEST_LONG") != "" {
-		runs, seeds = 15000, 8
+	runs, seeds := 1000, 4
+	switch {
+	case os.Getenv("TEST_LONG") != "":
+		runs, seeds = 15000, 20
+	case raceEnabled:
+		runs, seeds = 60, 2 // the other 940 are run without the race detector
 	}
-	done := 0
 	for seed := range seeds {
-		a := newArena(t, seed+1)
-		a.doom = &doom{strike: func(int, string) string { return "" }}
-		if wrong := a.run(a.newSubject(0)); wrong != "" {
-			t.Fatalf("without any harm: %s", wrong)
-		}
-		points := a.doom.count
-		share := runs / int(seeds)
-		t.Logf("seed %d: %d points", seed+1, points)
-		random := rand.New(rand.NewPCG(seed, 1))
-		began := time.Now()
-		for n := range share {
-			if n > 0 && n%100 == 0 {
-				t.Logf("%d runs in %v", n, time.Since(began).Round(time.Second))
-			}
-			s := a.newSubject(n + 1)
-			var strike func(int, string) string
-			switch {
-			case n < 2*points && n < share*4/5: // each point once, both ways; a seed that has not enough runs takes a part
-				at := 1 + (n/2*max(1, 2*points/(share*4/5)+1)+int(seed))%points
-				what := []string{"kill", "lose"}[n%2]
-				strike = func(i int, _ string) string {
-					if i == at {
-						return what
-					}
-					return ""
-				}
-			default: // again and again
-				p := 0.005 + 0.02*random.Float64()
-				strike = func(int, string) string {
-					if random.Float64() < p {
-						return []string{"kill", "lose"}[random.IntN(2)]
-					}
-					return ""
-				}
-			}
-			a.doom = &doom{strike: strike}
-			if wrong := a.run(s); wrong != "" {
-				t.Errorf("seed %d, run %d (%v): %s", seed+1, n, a.doom.struck, wrong)
-				if done++; done > 3 {
-					t.Fatal("that is enough")
-				}
-			}
-			a.doom = nil
-		}
+		t.Run(fmt.Sprint("seed ", seed+1), func(t *testing.T) {
+			t.Parallel()
+			crashes(t, uint64(seed+1), runs/seeds)
+		})
 	}
+}
+
+func crashes(t *testing.T, seed uint64, runs int) {
+	a := newArena(t, seed)
+	a.doom = &doom{strike: func(int, string) string { return "" }}
+	if wrong := a.run(a.newSubject(0)); wrong != "" {
+		t.Fatalf("without any harm: %s", wrong)
+	}
+	points := a.doom.count
+	random := rand.New(rand.NewPCG(seed, 1))
+	single := runs * 3 / 4 // of the runs have one blow, spread evenly over the points
+	failed := 0
+	for n := range runs {
+		s := a.newSubject(n + 1)
+		var strike func(int, string) string
+		if n < single {
+			at := 1 + int((float64(n)+random.Float64())/float64(single)*float64(points))
+			what := []string{"kill", "lose"}[random.IntN(2)]
+			strike = func(i int, _ string) string {
+				if i == at {
+					return what
+				}
+				return ""
+			}
+		} else {
+			p := 0.002 + 0.02*random.Float64()
+			strike = func(int, string) string {
+				if random.Float64() < p {
+					return []string{"kill", "lose"}[random.IntN(2)]
+				}
+				return ""
+			}
+		}
+		a.doom = &doom{strike: strike}
+		if wrong := a.run(s); wrong != "" {
+			t.Errorf("run %d (%v): %s", n, a.doom.struck, wrong)
+			if failed++; failed > 2 {
+				t.Fatal("that is enough")
+			}
+		}
+		a.doom = nil
+	}
+	t.Logf("%d runs, %d points at which the process may end or an answer be lost", runs, points)
 }
 
 // reader signs in as the demo application, which may read and write all others. Its
