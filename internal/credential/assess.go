@@ -2,6 +2,7 @@ package credential
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -53,9 +54,9 @@ func Assess(now time.Time, a Application) []Finding {
 		add(Finding{Rule: "application-unreadable", Severity: Info,
 			Remedy: "nothing has to be done: certificates are renewed all the same. To see what others do to the application, give reeve Application.Read.All"},
 			"Graph does not let reeve read the application, so what others add or remove is not seen")
-	case o.Error != "" && now.Sub(o.At) > time.Hour:
+	case o.Error != "" && now.Sub(later(o.At, a.Adopted)) > time.Hour:
 		add(Finding{Rule: "application-unread", Severity: Warning, Remedy: "see the error; it is tried again by itself"},
-			"the application could not be read at Graph since %s: %s", stamp(o.At), o.Error)
+			"the application could not be read at Graph since %s: %s", stamp(later(o.At, a.Adopted)), o.Error)
 	}
 	if a.skewed(now) {
 		add(Finding{Rule: "clock-wrong", Severity: Critical, Notice: "clock/" + date(now),
@@ -79,9 +80,9 @@ func (a Application) assessOurs(now time.Time) []Finding {
 		found = append(found, f)
 	}
 	active, hasActive := a.Active()
-	_, hasStandby := a.Standby()
+	standby, hasStandby := a.Standby()
 	switch {
-	case !hasActive && len(a.In(Publishing)) == 0 && len(a.In(Compromised, Lost, Draining)) > 0:
+	case !hasActive && a.out(now):
 		add(Finding{Rule: "certificate-none", Severity: Critical, Notice: "none/" + a.ObjectID + "/" + date(now),
 			Remedy: "a new one is made by itself if reeve may change the application; else: reeve cert rescue " + a.ClientID},
 			"no certificate of the application is in use")
@@ -93,11 +94,11 @@ func (a Application) assessOurs(now time.Time) []Finding {
 		add(Finding{Rule: "certificate-refused", Severity: Critical, Credential: active.ID, Notice: "refused/" + active.ID,
 			Remedy: "the standby becomes the active one by itself; if there is none: reeve cert rescue " + a.ClientID},
 			"Entra ID refuses the certificate in use, %s (AADSTS%d)", active.SHA1, active.RefusedCode)
-	case hasActive && !hasStandby:
+	case hasActive && (!hasStandby || !standby.works() || now.After(active.Emergency())):
 		if n := notice(now, active.NotAfter, a.Policy.NoticeDays); n > 0 {
 			add(Finding{Rule: "certificate-due", Severity: dueSeverity(n), Credential: active.ID, Notice: fmt.Sprintf("due/%s/%d", active.ID, n),
 				Remedy: "see the other findings for what keeps reeve from making a successor; if nothing helps: reeve cert rescue " + a.ClientID},
-				"the certificate in use, %s, ends on %s, and no proved successor waits", active.SHA1, date(active.NotAfter))
+				"the certificate in use, %s, ends on %s, and no proved successor has taken over or can", active.SHA1, date(active.NotAfter))
 		}
 	}
 	if until := a.brake(now); until.After(now) {
@@ -132,8 +133,16 @@ func (a Application) assessOurs(now time.Time) []Finding {
 				"%s has failed %d times: %s", d.Hook, d.Attempts, d.Error)
 		}
 	}
-	for target, what := range a.Observed.Targets {
-		add(Finding{Rule: "target-drifted", Severity: Warning, Remedy: "it is published there again by itself; find out who else writes there"}, "%s: %s", target, what)
+	for _, target := range slices.Sorted(maps.Keys(a.Observed.Targets)) {
+		add(Finding{Rule: "target-drifted", Severity: Warning, Remedy: "it is published there again by itself; find out who else writes there"}, "%s: %s", target, a.Observed.Targets[target])
+	}
+	for _, k := range a.Observed.Keys {
+		// A replica of Graph may show one for a while after it was taken away.
+		if c, ok := a.Find(k.Ours); ok && k.Ours != "" && slices.Contains([]State{Lost, Retired, Destroyed}, c.State) && a.Observed.At.Sub(c.Since) > readWithin {
+			add(Finding{Rule: "certificate-back", Severity: Critical, Credential: c.ID, Notice: "back/" + c.ID,
+				Remedy: "find out who put it there, and remove it (Entra ID > App registrations > Certificates & secrets): reeve does not use it, and whoever has its key can sign in"},
+				"certificate %s is at Entra ID again, which is over for reeve (%s)", c.SHA1, c.State)
+		}
 	}
 	return found
 }

@@ -5,6 +5,7 @@
 package credential
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
@@ -153,7 +154,7 @@ func (c Credential) Proved(resources []string) time.Time {
 func (c Credential) Proven(resources []string) bool {
 	for _, r := range resources {
 		p := c.Proofs[r]
-		if p.Count < proofsNeeded || p.Last.Sub(p.Since) < proofSpan {
+		if p.Count < proofsNeeded || p.Last.Sub(p.Since).Abs() < proofSpan { // negative: the clock was set back
 			return false
 		}
 	}
@@ -217,7 +218,30 @@ type Observation struct {
 	SkewAt time.Time     `json:"skew_at,omitzero"`
 	// Warnings are what the live places said last, by target.
 	Targets map[string]string `json:"targets,omitempty"`
+	// List is the body of the request that would leave the keys as they are, for a person
+	// who has to change them by hand.
+	List json.RawMessage `json:"list,omitempty"`
+	// Rungs are the ways to a new certificate if the one in use were lost.
+	Rungs   []Rung    `json:"rungs,omitempty"`
+	RungsAt time.Time `json:"rungs_at,omitzero"`
 }
+
+// Rung is a way by which an application gets a working certificate again.
+type Rung struct {
+	Name  string    `json:"name"`
+	Works Certainty `json:"works"`
+	Text  string    `json:"text"`
+}
+
+// Certainty is an answer that may not be known.
+type Certainty string
+
+// Certainties.
+const (
+	Yes     Certainty = "yes"
+	No      Certainty = "no"
+	Unknown Certainty = "unknown"
+)
 
 // ObservedKey is a certificate or a secret that Entra ID has for an application.
 type ObservedKey struct {
@@ -314,12 +338,24 @@ func (a Application) Find(id string) (Credential, bool) {
 func (a Application) Active() (Credential, bool) { return first(a.In(Active)) }
 
 // Standby returns the credential that would be promoted next: of those that were
-// proved, the one that expires last.
+// proved, and still work, the one that expires last.
 func (a Application) Standby() (Credential, bool) {
 	s := a.In(Standby)
-	slices.SortStableFunc(s, func(x, y Credential) int { return y.NotAfter.Compare(x.NotAfter) })
+	slices.SortStableFunc(s, func(x, y Credential) int {
+		if x.works() != y.works() {
+			if x.works() {
+				return -1
+			}
+			return 1
+		}
+		return y.NotAfter.Compare(x.NotAfter)
+	})
 	return first(s)
 }
+
+// works reports that nothing speaks against the credential: it was not refused, and no
+// proof of it fails for long.
+func (c Credential) works() bool { return c.Refusals == 0 && !c.Stuck }
 
 func first(cs []Credential) (Credential, bool) {
 	if len(cs) == 0 {

@@ -39,7 +39,9 @@ type Step struct {
 	Hook       string // of Deliver
 	At         time.Time
 	Why        string
-	// Emergency steps do not wait for windows, and are carried out before all others.
+	// Emergency steps do not wait for windows, nor long after a failure, and are carried
+	// out before all others. One of Publish is content with the live places that can be
+	// reached; the others get the certificate later.
 	Emergency bool
 }
 
@@ -54,13 +56,16 @@ func Plan(now time.Time, a Application, r Rhythm) []Step {
 	if a.Mode == Off {
 		return nil
 	}
+	a = a.asOf(now)
 	steps := []Step{look(now, a, r)}
 	if a.Mode == On && !a.Observed.Gone {
+		out := a.out(now)
 		for _, c := range a.Credentials {
 			if s, ok := a.step(now, c, r); ok {
 				s.Credential = c.ID
-				if s.At.Before(c.RetryAt) && !(s.Action == Abandon || s.Action == Mourn) {
-					s.At = c.RetryAt
+				s.Emergency = s.Emergency || out && (c.State.Coming() || c.State == Publishing)
+				if !(s.Action == Abandon || s.Action == Mourn) {
+					s.At = later(s.At, c.retryAt(s.Emergency))
 				}
 				steps = append(steps, s)
 			}
@@ -84,6 +89,55 @@ func Plan(now time.Time, a Application, r Rhythm) []Step {
 	return steps
 }
 
+// asOf is the application as far as its record can be believed at a time. What happened
+// at a time that has not come yet was written by a clock that has been set back since:
+// it counts as a day ago, and a wait of more than a day as over. Otherwise a clock that
+// was wrong by a year for a minute would make everything wait for a year.
+func (a Application) asOf(now time.Time) Application {
+	past := func(times ...*time.Time) {
+		for _, t := range times {
+			if t.After(now) {
+				*t = now.Add(-day)
+			}
+		}
+	}
+	wait := func(t *time.Time) {
+		if t.After(now.Add(day)) {
+			*t = now
+		}
+	}
+	past(&a.Wrote, &a.Observed.At, &a.Observed.FailedAt)
+	a.Credentials, a.Deploys = slices.Clone(a.Credentials), slices.Clone(a.Deploys)
+	for i := range a.Credentials {
+		c := &a.Credentials[i]
+		past(&c.Since, &c.Sent, &c.Registered, &c.ReadAt, &c.Missing, &c.Removed, &c.Gone, &c.Probed, &c.Refused)
+		wait(&c.RetryAt)
+	}
+	for i := range a.Deploys {
+		wait(&a.Deploys[i].DueAt)
+	}
+	return a
+}
+
+// retryAt is when the step under way may be tried again. In an emergency it is as if it
+// had failed a few times only: the service may be back.
+func (c Credential) retryAt(emergency bool) time.Time {
+	const few = 5
+	if emergency && c.Attempts > few {
+		return c.RetryAt.Add(Backoff(c.ID, few) - Backoff(c.ID, c.Attempts))
+	}
+	return c.RetryAt
+}
+
+// out reports that an application which had a certificate of ours in use has none that
+// works.
+func (a Application) out(now time.Time) bool {
+	if active, ok := a.Active(); ok {
+		return active.expired(now) || active.Refusals > 1 && now.Sub(active.Refused) >= refusedFor
+	}
+	return slices.ContainsFunc(a.Credentials, func(c Credential) bool { return !c.Promoted.IsZero() })
+}
+
 func look(now time.Time, a Application, r Rhythm) Step {
 	s := Step{Action: Look, At: now, Why: "it was never looked at"}
 	if seen := later(a.Observed.At, a.Observed.FailedAt); !seen.IsZero() {
@@ -102,6 +156,9 @@ func (a Application) step(now time.Time, c Credential, r Rhythm) (Step, bool) {
 	}
 	none := Step{}
 	wrote := a.Wrote.Add(writeGap)
+	if why := a.vain(now, c); why != "" {
+		return at(Abandon, now, why)
+	}
 	switch c.State {
 	case Planned:
 		return at(MakeKey, now, c.Reason)
@@ -129,25 +186,46 @@ func (a Application) step(now time.Time, c Credential, r Rhythm) (Step, bool) {
 	case Standby:
 		return a.standbyStep(now, c, r)
 	case Publishing:
-		return at(Publish, now, "it is becoming the active one")
+		return a.publishingStep(now, c)
 	case Active:
-		if !c.Missing.IsZero() && now.Sub(c.Missing) > lostAfter && c.Refusals > 1 {
-			return at(Mourn, now, "Graph does not show it, and Entra ID refuses it")
-		}
-		return a.rehearse(now, c, r)
+		return a.activeStep(now, c, r)
 	case Draining:
 		return a.drainingStep(now, c)
-	case Retiring, Abandoned, Compromised:
-		if c.State == Compromised {
-			if _, ok := a.Active(); !ok {
-				return none, false // it is the only one
-			}
+	case Abandoned:
+		return a.removal(now, c)
+	case Retiring, Compromised:
+		if !c.Sent.IsZero() && c.Removed.IsZero() && !a.assured(now) {
+			return none, false // for a proof of the active one: it may be the only one that works
 		}
 		return a.removal(now, c)
 	case Retired, Lost:
+		if a.skewed(now) {
+			return none, false
+		}
 		return at(Destroy, c.DestroyAfter, "nobody needs its key any more")
 	}
 	return none, false
+}
+
+// vain says why nothing can become of a credential that is on its way; "" if it can.
+func (a Application) vain(now time.Time, c Credential) string {
+	awaited := c.State == Keyed && a.Policy.Issuer == IssuerRequest
+	switch {
+	case !c.State.Coming() || c.State == Registering: // it has to be found first
+	case !c.NotAfter.IsZero() && a.Policy.Issuer == IssuerSelf && !c.good(now):
+		return "it got old on its way"
+	case c.Stuck && !awaited && now.Sub(c.Planned) > comeWithin:
+		return "it is stuck: " + c.Error
+	case c.Stuck && slices.ContainsFunc(a.In(Standby), func(s Credential) bool { return s.works() && s.good(now) && s.Planned.After(c.Planned) }):
+		return "it is stuck, and a younger one has been proved"
+	}
+	return ""
+}
+
+// assured reports that the active one works: tokens were just obtained with it.
+func (a Application) assured(now time.Time) bool {
+	active, ok := a.Active()
+	return ok && active.Refusals == 0 && !active.expired(now) && now.Sub(active.Proved(a.Policy.Resources)).Abs() < FreshProof
 }
 
 // removal takes a credential away from Entra ID, if it may be there, and sees that it
@@ -160,8 +238,10 @@ func (a Application) removal(now time.Time, c Credential) (Step, bool) {
 		return Step{Action: Remove, At: later(a.Wrote.Add(writeGap), c.Since), Why: string(c.State), Emergency: c.State == Compromised}, true
 	case c.Gone.IsZero() && !a.Observed.Blind:
 		return Step{Action: SeeGone, At: c.ReadAt.Add(readGap), Why: "until Graph's replicas agree"}, true
-	case c.State == Abandoned || c.expired(now):
+	case c.State == Abandoned, c.State == Compromised && c.expired(now):
 		return Step{Action: Destroy, At: now, Why: "it was given up"}, true
+	case c.expired(now): // Entra ID refuses it for that, and may say nothing else any more
+		return Step{Action: Destroy, At: c.Removed.Add(time.Duration(a.Policy.DestroyAfter)), Why: "nobody needs its key any more"}, true
 	default:
 		return Step{Action: SeeRefused, At: later(c.Removed.Add(firstProbe), c.Probed.Add(probeGap)), Why: "a removed key must not sign in"}, true
 	}
@@ -170,34 +250,41 @@ func (a Application) removal(now time.Time, c Credential) (Step, bool) {
 func (a Application) standbyStep(now time.Time, c Credential, r Rhythm) (Step, bool) {
 	best, _ := a.Standby()
 	switch {
-	case c.expired(now):
+	case c.expired(now) && c.Refusals > 1:
 		return Step{Action: Abandon, At: now, Why: "it has expired"}, true
-	case c.ID != best.ID && !c.good(now) && best.good(now):
+	case c.ID != best.ID && !c.good(now) && best.good(now) && best.works():
 		return Step{Action: Abandon, At: now, Why: "a younger standby has been proved"}, true
-	case !c.Missing.IsZero() && now.Sub(c.Missing) > lostAfter && c.Refusals > 1:
+	case c.lost(now):
 		return Step{Action: Mourn, At: now, Why: "Graph does not show it, and Entra ID refuses it"}, true
 	case c.Refusals > 1 && now.Sub(c.Refused) > proveWithin:
 		return Step{Action: Abandon, At: now, Why: fmt.Sprintf("Entra ID refuses it (AADSTS%d)", c.RefusedCode)}, true
 	}
-	if c.ID == best.ID && c.Refusals == 0 {
-		if s, ok := a.promotion(now, c); ok {
-			if rehearsal, _ := a.rehearse(now, c, r); !s.Due(now) && rehearsal.At.Before(s.At) {
-				return rehearsal, true
-			}
+	rehearsal, rehearsed := a.rehearse(now, c, r)
+	if c.Refusals == 0 {
+		if s, ok := a.promotion(now, c); ok && !(rehearsed && !s.Due(now) && rehearsal.At.Before(s.At)) {
 			return s, true
 		}
 	}
-	return a.rehearse(now, c, r)
+	return rehearsal, rehearsed
 }
 
-// promotion says when, and why, the best standby becomes the active one.
+// lost reports that somebody took the credential away from Entra ID.
+func (c Credential) lost(now time.Time) bool {
+	return !c.Missing.IsZero() && now.Sub(c.Missing) > lostAfter && c.Refusals > 1
+}
+
+// promotion says when, and why, a standby becomes the active one.
 func (a Application) promotion(now time.Time, c Credential) (Step, bool) {
-	if len(a.In(Publishing)) > 0 {
-		return Step{}, false // one at a time
+	out := a.out(now)
+	for _, p := range a.In(Publishing) {
+		if !(out && p.Stuck) {
+			return Step{}, false // one at a time
+		}
 	}
+	best, _ := a.Standby()
 	s := Step{Action: Advance, At: now}
-	if w, ok := a.wish(Promote); ok && (w.Credential == "" || w.Credential == c.ID) {
-		s.Why = asked(w)
+	if w, ok := a.wish(Promote); ok && a.meant(w, c, best) {
+		s.At, s.Why = later(now, w.from()), asked(w)
 		return s, true
 	}
 	if w, ok := a.wish(Renew); ok && c.Planned.After(w.At) {
@@ -205,22 +292,30 @@ func (a Application) promotion(now time.Time, c Credential) (Step, bool) {
 		return s, true
 	}
 	active, ok := a.Active()
+	due := active.RenewAt
+	if back, known := a.Find(active.Replaces); known && back.State == Draining && back.Planned.After(active.Planned) {
+		due = later(due, back.DrainUntil) // a rollback is not undone at once
+	}
 	switch {
-	case !ok && len(a.In(Compromised, Lost)) > 0:
+	case c.ID != best.ID:
+		return Step{}, false
+	case !ok && out:
 		s.Why, s.Emergency = "the active one is lost or not to be trusted", true
 	case !ok:
 		s.At, s.Why = a.Policy.Allowed(now), "none is active"
 	case active.expired(now):
 		s.Why, s.Emergency = "the active one has expired", true
-	case active.Refusals > 1 && now.Sub(active.Refused) >= refusedFor:
+	case out:
 		s.Why, s.Emergency = fmt.Sprintf("Entra ID refuses the active one (AADSTS%d)", active.RefusedCode), true
-	case !c.NotAfter.After(active.NotAfter):
-		return Step{}, false // nothing would be won
-	case c.good(later(now, active.RenewAt)):
-		s.At, s.Why = a.Policy.Allowed(later(now, active.RenewAt)), "the active one ends on "+date(active.NotAfter)
+	case active.Stuck && c.works() && c.Probed.Sub(active.Probed) > day:
+		s.Why, s.Emergency = "the active one cannot be proved, and this one can: "+active.Error, true
+	case c.good(later(now, due)):
+		s.At, s.Why = a.Policy.Allowed(later(now, due)), "the active one ends on "+date(active.NotAfter)
 		if e := active.Emergency(); s.At.After(e) {
 			s.At, s.Why, s.Emergency = later(now, e), s.Why+", and no window comes before", true
 		}
+	case !c.NotAfter.After(active.NotAfter):
+		return Step{}, false // nothing would be won
 	default:
 		// An old one is better than one that expires.
 		s.At, s.Why, s.Emergency = later(now, active.Emergency()), "the active one ends on "+date(active.NotAfter)+", and no fresh one is there", true
@@ -228,40 +323,101 @@ func (a Application) promotion(now time.Time, c Credential) (Step, bool) {
 	return s, true
 }
 
-// rehearse proves a credential that works again, and one that was refused soon.
+// rehearse proves a credential that works again, and soon one of which that is not sure.
 func (a Application) rehearse(now time.Time, c Credential, r Rhythm) (Step, bool) {
+	prove := func(t time.Time, why string) (Step, bool) { return Step{Action: Prove, At: t, Why: why}, true }
 	switch {
-	case c.expired(now):
+	case c.expired(now) && c.Refusals > 1:
 		return Step{}, false
-	case c.Refusals > 0 && now.Sub(c.Refused) < proveWithin, !c.Missing.IsZero() && c.Probed.Before(c.Missing.Add(lostAfter)):
-		return Step{Action: Prove, At: later(c.Probed.Add(probeGap), c.Missing.Add(lostAfter)), Why: "whether it still works"}, true
+	case c.Refusals > 0 && now.Sub(c.Refused) < proveWithin:
+		return prove(later(c.Probed.Add(probeGap), c.Missing.Add(lostAfter)), "whether it still works")
+	case c.Probed.IsZero():
+		return prove(now, "it was never proved")
+	case c.expired(now) && c.Probed.Before(c.NotAfter):
+		return prove(now, "whether Entra ID takes it for expired, too")
+	case !c.Missing.IsZero() && c.Probed.Before(c.Missing.Add(lostAfter)):
+		return prove(c.Missing.Add(lostAfter), "Graph does not show it")
+	case !c.Missing.IsZero(), c.expired(now), a.Observed.Skew.Abs() > skewAllowed:
+		return prove(c.Probed.Add(askAgain), "Entra ID, or its clock, does not agree with what is recorded")
 	}
-	since := c.Probed
-	if since.IsZero() {
-		return Step{Action: Prove, At: now, Why: "it was never proved"}, true
+	return prove(next(c.Probed, r.Rehearse, c.ID, "prove"), "each "+Span(r.Rehearse).String())
+}
+
+// publishingStep hands a credential to the live places for as long as that makes sense.
+func (a Application) publishingStep(now time.Time, c Credential) (Step, bool) {
+	active, ok := a.Active()
+	switch {
+	case ok && active.Generation > c.Generation:
+		return Step{Action: Abandon, At: now, Why: "another one was published since"}, true
+	case c.lost(now):
+		return Step{Action: Mourn, At: now, Why: "Graph does not show it, and Entra ID refuses it"}, true
+	case c.Refusals > 1:
+		return Step{Action: Abandon, At: now, Why: fmt.Sprintf("Entra ID refuses it (AADSTS%d)", c.RefusedCode)}, true
+	case c.Refusals > 0:
+		return Step{Action: Prove, At: c.Probed.Add(probeGap), Why: "whether it still works"}, true
+	case c.Attempts > 1 && now.Sub(c.Probed) >= time.Hour:
+		return Step{Action: Prove, At: now, Why: "whether that is why it cannot be published"}, true
 	}
-	return Step{Action: Prove, At: next(since, r.Rehearse, c.ID, "prove"), Why: "each " + Span(r.Rehearse).String()}, true
+	pressing := c.Attempts > 1 && (a.out(now) || ok && !now.Before(active.Emergency()))
+	return Step{Action: Publish, At: now, Why: "it is becoming the active one", Emergency: pressing}, true
+}
+
+func (a Application) activeStep(now time.Time, c Credential, r Rhythm) (Step, bool) {
+	if c.lost(now) {
+		return Step{Action: Mourn, At: now, Why: "Graph does not show it, and Entra ID refuses it"}, true
+	}
+	rehearsal, ok := a.rehearse(now, c, r)
+	switch {
+	case ok && rehearsal.Due(now):
+	case !a.assured(now) && c.Refusals == 0 && !c.expired(now) && slices.ContainsFunc(a.In(Retiring, Compromised), func(old Credential) bool {
+		return !old.Sent.IsZero() && old.Removed.IsZero() && !old.RetryAt.After(now)
+	}):
+		return Step{Action: Prove, At: later(now, c.Probed.Add(probeGap)), Why: "before another is taken away"}, true
+	default:
+		if missing := a.unpublished(c); missing != "" {
+			return Step{Action: Publish, At: now, Why: missing + " does not have it yet"}, true
+		}
+	}
+	return rehearsal, ok
+}
+
+// unpublished is a live place that does not have a credential yet; "" if all do.
+func (a Application) unpublished(c Credential) string {
+	for _, t := range a.Policy.Targets {
+		if !slices.Contains(c.Published, t) {
+			return t
+		}
+	}
+	return ""
 }
 
 func (a Application) drainingStep(now time.Time, c Credential) (Step, bool) {
-	if w, ok := a.wish(Rollback); ok && (w.Credential == c.ID || w.Credential == "") && !c.expired(now) && len(a.In(Publishing)) == 0 {
-		if newest := a.In(Draining)[0]; w.Credential == c.ID || newest.ID == c.ID {
-			return Step{Action: Advance, At: now, Why: asked(w)}, true
+	active, ok := a.Active()
+	if newest, some := first(a.restorable(now)); some && len(a.In(Publishing)) == 0 {
+		if w, asks := a.wish(Rollback); asks && a.meant(w, c, newest) && !c.expired(now) && c.Refusals < triesToRestore {
+			s := Step{Action: Advance, At: later(now, w.from()), Why: asked(w)}
+			if c.Refusals > 0 {
+				s.At = later(s.At, c.Probed.Add(probeGap))
+			}
+			return s, true
+		}
+		if best, waits := a.Standby(); a.out(now) && !(waits && best.works()) && c.ID == newest.ID && c.Refusals == 0 {
+			return Step{Action: Advance, At: now, Why: "nothing else is there that works", Emergency: true}, true
 		}
 	}
-	active, ok := a.Active()
-	if !ok {
+	if !ok || active.Refusals > 0 || active.expired(now) || a.skewed(now) {
 		return Step{}, false // it may be the only one that works
 	}
-	if w, ok := a.wish(Retire); ok && (w.Credential == "" || w.Credential == c.ID) {
-		return Step{Action: Withdraw, At: now, Why: asked(w)}, true
+	if w, ok := a.wish(Retire); ok && a.meant(w, c, c) {
+		return Step{Action: Withdraw, At: later(now, w.from()), Why: asked(w)}, true
 	}
 	s := Step{Action: Withdraw, At: a.Policy.Allowed(later(now, c.DrainUntil)), Why: "its time is over, and it was replaced"}
 	if c.expired(now) {
+		s.At = a.Policy.Allowed(now)
 		return s, true
 	}
-	if _, ok := a.Standby(); !ok || active.Refusals > 0 {
-		return Step{}, false // it is needed as long as nothing waits
+	if best, ok := a.Standby(); !ok || !best.works() || a.unpublished(active) != "" {
+		return Step{}, false // it is needed as long as nothing waits, or some program cannot have another
 	}
 	if len(a.behind(now)) > 0 && now.Before(c.NotAfter.Add(-day)) {
 		return Step{}, false
@@ -269,11 +425,20 @@ func (a Application) drainingStep(now time.Time, c Credential) (Step, bool) {
 	return s, true
 }
 
+// triesToRestore is how many refusals it takes until one is not made active again.
+const triesToRestore = 3
+
+// restorable lists those that may be made the active one again, the newest first.
+func (a Application) restorable(now time.Time) []Credential {
+	return slices.DeleteFunc(a.In(Draining), func(c Credential) bool { return c.expired(now) || c.Refusals >= triesToRestore })
+}
+
 // behind lists the consumers that speak and have not got the active certificate yet.
 func (a Application) behind(now time.Time) []Consumer {
+	active, _ := a.Active()
 	var behind []Consumer
 	for _, c := range a.Consumers {
-		if c.Generation < a.Generation && now.Sub(c.At) < silentAfter {
+		if c.Generation < active.Generation && now.Sub(c.At) < silentAfter {
 			behind = append(behind, c)
 		}
 	}
@@ -283,84 +448,119 @@ func (a Application) behind(now time.Time) []Consumer {
 // create says when a new credential is decided on: when no good standby waits and none
 // is on its way, or a person wants a fresh one.
 func (a Application) create(now time.Time) (Step, bool) {
-	s := Step{Action: Create, At: now}
 	w, wished := a.wish(Renew)
 	for _, c := range a.Credentials {
+		fresh := wished && c.Planned.After(w.At)
 		switch {
-		case c.State.Coming() && (!wished || c.Planned.After(w.At)):
+		case c.State.Coming() && (!wished || fresh):
 			return Step{}, false
-		case c.State == Publishing:
+		case c.State == Publishing && (fresh || c.Attempts == 0):
 			return Step{}, false // what is needed is known when it is active
-		case wished && c.State == Standby && c.Planned.After(w.At):
+		case c.State == Standby && fresh && c.Refusals <= 1:
 			return Step{}, false
+		case c.State == Active && fresh:
+			wished = false // it has come true
 		}
 	}
+	s := Step{Action: Create, At: later(now, a.brake(now)), Emergency: a.out(now)}
 	best, ok := a.Standby()
-	active, hasActive := a.Active()
+	_, hasActive := a.Active()
 	switch {
-	case wished:
-		s.Why = asked(w)
+	case wished: // not before it: the new one is known by being younger than the wish
+		s.At, s.Why = later(s.At, w.from()), asked(w)
 	case !ok && !hasActive:
 		s.Why = "there is none"
 	case !ok:
 		s.Why = "no standby waits"
-	case hasActive && !now.Before(active.RenewAt) && !best.NotAfter.After(active.NotAfter) && now.Add(time.Duration(a.Policy.Lifetime)-day).After(active.NotAfter):
-		s.Why = "the active one ends on " + date(active.NotAfter) + ", and the standby before that"
-	case best.good(now):
-		lead := min(2*day, best.RenewAt.Sub(best.NotBefore)/8)
-		s.At, s.Why = best.RenewAt.Add(-lead), "the standby gets old"
+	case best.Refusals > 1:
+		s.Why = fmt.Sprintf("Entra ID refuses the standby (AADSTS%d)", best.RefusedCode)
+	case best.Stuck:
+		s.Why = "the standby cannot be proved: " + best.Error
 	default:
-		s.Why = "the standby gets old"
+		s.At, s.Why = later(s.At, best.old()), "the standby gets old"
 	}
-	if !wished {
-		s.At = later(s.At, a.brake(now))
-	}
-	s.Emergency = hasActive && active.expired(now)
 	return s, true
 }
 
 // brake is until when no credential is made, because something is wrong that more of
-// them would not mend: after so many in a row that never became a standby, one a day.
+// them would not mend: after so many in a row that never became a standby, one a day, or
+// one an hour while nothing works. A person who wants a new one takes it off.
 func (a Application) brake(now time.Time) time.Time {
-	var ready time.Time
-	for _, c := range a.Credentials {
-		ready = later(ready, c.Ready)
+	var since time.Time
+	if w, ok := a.wish(Renew); ok {
+		since = w.At
 	}
-	var failed []time.Time
 	for _, c := range a.Credentials {
-		if c.Origin == Made && c.Ready.IsZero() && c.Planned.After(ready) && slices.Contains([]State{Abandoned, Destroyed, Lost}, c.State) {
-			failed = append(failed, c.Planned)
+		if !c.Ready.After(now) {
+			since = later(since, c.Ready)
 		}
 	}
-	if len(failed) < maxFailures {
-		return time.Time{}
+	var failed int
+	var last time.Time
+	for _, c := range a.Credentials {
+		if c.Origin == Made && c.Ready.IsZero() && c.Planned.After(since) && slices.Contains([]State{Abandoned, Destroyed, Lost}, c.State) {
+			failed++
+			last = later(last, c.Planned)
+		}
 	}
-	return slices.MaxFunc(failed, time.Time.Compare).Add(day)
+	switch {
+	case failed < maxFailures || last.After(now):
+		return time.Time{}
+	case a.out(now):
+		return last.Add(time.Hour)
+	}
+	return last.Add(day)
 }
 
 // skewed reports that the clock is so wrong that a certificate's dates would be.
 func (a Application) skewed(now time.Time) bool {
-	return a.Observed.Skew.Abs() > skewAllowed && now.Sub(a.Observed.SkewAt) < skewKnown
+	return a.Observed.Skew.Abs() > skewAllowed && now.Sub(a.Observed.SkewAt).Abs() < skewKnown
+}
+
+// from is when a wish may be fulfilled: after it was made, since what comes of it is
+// known by that. It matters when the clock was set back.
+func (w Wish) from() time.Time { return w.At.Add(time.Millisecond) }
+
+// meant reports whether a wish is about a credential, which if it names none is the one
+// that its kind suggests.
+func (a Application) meant(w Wish, c, suggested Credential) bool {
+	if w.Credential == "" {
+		return c.ID == suggested.ID
+	}
+	named, ok := a.Find(w.Credential)
+	return ok && named.ID == c.ID
 }
 
 // Fulfilled lists the wishes that have come true, and those that cannot any more.
 func (a Application) Fulfilled() []Wish {
 	var done []Wish
 	active, _ := a.Active()
+	restorable := func(c Credential) bool {
+		return c.State == Publishing || c.State == Draining && c.Refusals < triesToRestore
+	}
 	for _, w := range a.Wishes {
 		c, known := a.Find(w.Credential)
-		ok := false
-		switch w.Kind {
-		case Renew:
-			ok = active.Promoted.After(w.At) && active.Planned.After(w.At)
-		case Promote:
+		ok := !known && w.Credential != ""
+		switch {
+		case ok:
+		case w.Kind == Renew:
+			ok = active.Planned.After(w.At)
+		case w.Kind == Promote && known:
+			ok = !c.State.Coming() && c.State != Standby && c.State != Publishing
+		case w.Kind == Promote:
 			ok = active.Promoted.After(w.At)
-		case Rollback:
-			ok = active.Promoted.After(w.At) || (len(a.In(Draining, Publishing)) == 0)
-		case Retire:
-			ok = known && !slices.Contains([]State{Active, Draining, Standby}, c.State) || (w.Credential == "" && len(a.In(Draining)) == 0)
-		case Revoke:
-			ok = !known || c.State == Compromised || c.State == Retired || c.State == Destroyed || c.State == Lost
+		case w.Kind == Rollback && known:
+			ok = !restorable(c)
+		case w.Kind == Rollback:
+			ok = active.Promoted.After(w.At) || !slices.ContainsFunc(a.Credentials, restorable)
+		case w.Kind == Retire && known:
+			ok = c.State != Draining
+		case w.Kind == Retire:
+			ok = len(a.In(Draining)) == 0
+		case w.Kind == Revoke && known:
+			ok = slices.Contains([]State{Compromised, Retired, Destroyed, Lost}, c.State)
+		default:
+			ok = true
 		}
 		if ok {
 			done = append(done, w)

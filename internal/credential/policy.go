@@ -1,12 +1,15 @@
 package credential
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/reeve365/reeve/internal/pki"
 )
@@ -190,14 +193,21 @@ func (p Policy) SubjectOf(a Application) (string, error) {
 		}
 		return b.String()
 	}
-	name := []rune(a.Name)
+	// An application may be called anything, and its certificate cannot.
+	name := []rune(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(a.Name, "?")))
 	if len(name) > 64 { // the upper bound of a common name, RFC 5280
 		name = name[:64]
 	}
-	s := strings.NewReplacer("{name}", quote(strings.TrimSpace(string(name))), "{client-id}", a.ClientID, "{tenant-id}", a.TenantID).Replace(p.Subject)
-	if strings.ContainsAny(s, "{}") {
+	called := cmp.Or(strings.TrimSpace(string(name)), a.ClientID)
+	if strings.ContainsAny(strings.NewReplacer("{name}", "", "{client-id}", "", "{tenant-id}", "").Replace(p.Subject), "{}") {
 		return "", fmt.Errorf("subject is %q: of words in braces there are {name}, {client-id} and {tenant-id}", p.Subject)
 	}
+	s := strings.NewReplacer("{name}", quote(called), "{client-id}", a.ClientID, "{tenant-id}", a.TenantID).Replace(p.Subject)
 	if _, err := pki.ParseName(s); err != nil {
 		return "", fmt.Errorf("subject is %q: %w", p.Subject, err)
 	}
@@ -232,9 +242,8 @@ func (s Span) String() string {
 		return fmt.Sprintf("%dd", d/day)
 	default:
 		text := d.String()
-		text = strings.TrimSuffix(text, "0s")
-		if text == "" {
-			return "0s"
+		if strings.HasSuffix(text, "m0s") {
+			text = strings.TrimSuffix(text, "0s")
 		}
 		if strings.HasSuffix(text, "h0m") {
 			text = strings.TrimSuffix(text, "0m")
@@ -263,6 +272,7 @@ func ParseBefore(s string) (Before, error) {
 	s = strings.TrimSpace(s)
 	if p, ok := strings.CutSuffix(s, "%"); ok {
 		n, err := strconv.ParseFloat(strings.TrimSpace(p), 64)
+		n = math.Round(n*100) / 100
 		if err != nil || !(n > 0 && n < 100) {
 			return Before{}, fmt.Errorf("%q is no share: write 33%%", s)
 		}
@@ -271,7 +281,7 @@ func ParseBefore(s string) (Before, error) {
 	if a, b, ok := strings.Cut(s, "/"); ok {
 		x, errX := strconv.Atoi(strings.TrimSpace(a))
 		y, errY := strconv.Atoi(strings.TrimSpace(b))
-		if errX != nil || errY != nil || x <= 0 || y <= x {
+		if errX != nil || errY != nil || x <= 0 || y <= x || y > maxParts {
 			return Before{}, fmt.Errorf("%q is no share: write 1/3", s)
 		}
 		return Before{Share: float64(x) / float64(y)}, nil
@@ -292,13 +302,26 @@ func (b Before) String() string {
 	if b.Share == 0 {
 		return b.Span.String()
 	}
-	for y := 2.0; y <= 20; y++ {
-		if x := b.Share * y; x > 0.5 && x-float64(int(x+0.5)) < 1e-9 && float64(int(x+0.5))-x < 1e-9 {
-			return fmt.Sprintf("%d/%d", int(x+0.5), int(y))
+	parts := func(from, to float64) string { // as a fraction
+		for y := from; y <= to; y++ {
+			if x := math.Round(b.Share * y); math.Abs(b.Share*y-x) < 1e-9 {
+				return fmt.Sprintf("%d/%d", int(x), int(y))
+			}
 		}
+		return ""
 	}
-	return strconv.FormatFloat(b.Share*100, 'g', 4, 64) + "%"
+	percent := math.Round(b.Share*1e4) / 100
+	if s := parts(2, 20); s != "" {
+		return s
+	}
+	if s := parts(21, maxParts); s != "" && math.Abs(b.Share*100-percent) > 1e-9 {
+		return s
+	}
+	return strconv.FormatFloat(percent, 'f', -1, 64) + "%"
 }
+
+// maxParts is the largest denominator of a share.
+const maxParts = 1000
 
 // MarshalText writes it as ParseBefore reads it.
 func (b Before) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
@@ -335,8 +358,10 @@ func ParseWindow(s string) (Window, error) {
 			w.From, w.To = a, b
 		case i == 0:
 			for d := range strings.SplitSeq(part, ",") {
-				n := slices.IndexFunc(weekdays, func(name string) bool { return hasPrefixFold(d, name) })
-				if n < 0 {
+				n := slices.IndexFunc(weekdays, func(name string) bool {
+					return len(d) >= len(name) && hasPrefixFold(time.Weekday(slices.Index(weekdays, name)).String(), d)
+				})
+				if n < 0 || slices.Contains(w.Days, time.Weekday(n)) {
 					return Window{}, bad
 				}
 				w.Days = append(w.Days, time.Weekday(n))
@@ -408,20 +433,20 @@ func (w Window) next(t time.Time) time.Time {
 		zone = time.UTC // as check has reported
 	}
 	local := t.In(zone)
-	for i := -1; i <= 8; i++ {
-		midnight := time.Date(local.Year(), local.Month(), local.Day()+i, 0, 0, 0, 0, zone)
-		if len(w.Days) > 0 && !slices.Contains(w.Days, midnight.Weekday()) {
+	for i := -1; i <= 15; i++ {
+		noon := time.Date(local.Year(), local.Month(), local.Day()+i, 12, 0, 0, 0, zone) // there may be no midnight
+		if len(w.Days) > 0 && !slices.Contains(w.Days, noon.Weekday()) {
 			continue
 		}
 		at := func(d time.Duration) time.Time { // by the wall clock, also on a day of 23 hours
-			return time.Date(midnight.Year(), midnight.Month(), midnight.Day(), int(d/time.Hour), int(d%time.Hour/time.Minute), 0, 0, zone)
+			return time.Date(noon.Year(), noon.Month(), noon.Day(), int(d/time.Hour), int(d%time.Hour/time.Minute), 0, 0, zone)
 		}
 		from, to := at(w.From), at(w.To)
 		if w.To <= w.From {
 			to = at(w.To + day)
 		}
 		switch {
-		case !to.After(t):
+		case !to.After(t), !to.After(from): // over, or in the hour that the day does not have
 		case from.After(t):
 			return from.UTC()
 		default:

@@ -33,6 +33,9 @@ const (
 	skewAllowed = 5 * time.Minute // Entra ID's own tolerance
 	skewKnown   = 6 * time.Hour   // how long a measured skew counts
 
+	askAgain   = 30 * time.Minute // while Entra ID and the record, or the clock, disagree
+	comeWithin = 3 * day          // of one that is stuck, before another is tried in its place
+
 	maxFailures = 3 // of new credentials in a row, before a person should look
 )
 
@@ -56,6 +59,7 @@ func share(id, purpose string) float64 {
 // next is the first time after t at which it is the turn of an ID, if each has one turn
 // in every period.
 func next(t time.Time, every time.Duration, id, purpose string) time.Time {
+	every = max(every, time.Minute)
 	phase := time.Duration(share(id, purpose) * float64(every))
 	n := t.Truncate(every).Add(phase)
 	if !n.After(t) {
@@ -66,24 +70,33 @@ func next(t time.Time, every time.Duration, id, purpose string) time.Time {
 
 // RenewAt is when a certificate is due to be replaced: renew-before its end, and up to a
 // tenth of that earlier, by its ID, so that certificates made in one minute are not all
-// replaced in one.
+// replaced in one. An authority may give less time than the policy asks for: some of it
+// is for use in any case.
 func RenewAt(id string, notBefore, notAfter time.Time, p Policy) time.Time {
-	before := p.RenewBefore.Of(notAfter.Sub(notBefore))
-	spread := min(before/10, (notAfter.Sub(notBefore)-before)/4)
+	life := notAfter.Sub(notBefore)
+	before := min(p.RenewBefore.Of(life), life-min(2*day, life/3))
+	spread := min(before/10, (life-before)/4)
 	return notAfter.Add(-before - time.Duration(share(id, "renew")*float64(spread))).UTC()
 }
 
 // Emergency is when the windows of a policy do not count any more: a twentieth of its
-// lifetime before a certificate ends.
-func (c Credential) Emergency() time.Time { return c.NotAfter.Add(-c.lifetime() / 20) }
-
-// good reports whether a standby is young enough to become the active one. It stops
-// being so a while before an active one made with it is due, so that a fresh one waits
-// by then.
-func (c Credential) good(now time.Time) bool {
-	lead := min(2*day, c.RenewAt.Sub(c.NotBefore)/8)
-	return now.Before(c.RenewAt.Add(-lead))
+// lifetime before a certificate ends, and not before half of the time is over in which
+// it ought to be replaced.
+func (c Credential) Emergency() time.Time {
+	return c.NotAfter.Add(-min(c.lifetime()/20, c.NotAfter.Sub(c.RenewAt)/2))
 }
+
+// old is when a standby is not young enough any more to become the active one. That is a
+// while before an active one made with it can be due, so that a fresh one waits by then,
+// and what becomes the active one is not itself due a few days later.
+func (c Credential) old() time.Time {
+	use := c.RenewAt.Sub(c.NotBefore)
+	spread := min(c.NotAfter.Sub(c.RenewAt)/10, use/3)
+	return c.RenewAt.Add(-spread - min(2*day, use/8))
+}
+
+// good reports whether a standby is young enough to become the active one.
+func (c Credential) good(now time.Time) bool { return now.Before(c.old()) }
 
 // Backoff is how long to wait after so many failures of one step in a row: 15 seconds
 // doubled for each, up to six hours, and of that a share between a half and all, by ID.

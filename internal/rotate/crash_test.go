@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -229,12 +230,24 @@ type subject struct {
 	client  string
 	pair    pki.Pair
 	foreign []string // key ids that are not ours
+
+	plot   string // what is asked for when the first standby waits
+	asked  time.Time
+	rolled bool // it was asked to roll back
+
+	// The consumer looks which certificate is the active one every three quarters of
+	// an hour, and goes on with what it has until then.
+	held   []byte
+	heldAt time.Time
 }
 
+// plots are what may happen to an application.
+var plots = []string{"renew", "revoke", "rollback", "delete", "age"}
+
 // newSubject makes an application with a certificate in use and two of somebody else's.
-func (a *arena) newSubject(n int) *subject {
+func (a *arena) newSubject(plot string, n int) *subject {
 	a.t.Helper()
-	s := &subject{id: n}
+	s := &subject{id: n, plot: plot}
 	now := a.clock.Now()
 	key, err := nextKey(nil, pki.RSA2048)
 	if err != nil {
@@ -292,7 +305,6 @@ func (a *arena) run(s *subject) (wrong string) {
 	r := a.rotator()
 	policy := credential.Policy{Overlap: credential.Span(time.Hour), DestroyAfter: credential.Span(time.Hour), Targets: []string{"directory:/live"}, Hooks: []string{"command:reload"}}.Complete(a.cloud.GraphAudience)
 	adopted := false
-	asked := time.Time{}
 	end := a.clock.Now().Add(24 * time.Hour)
 	for range 5000 {
 		if a.clock.Now().After(end) {
@@ -333,18 +345,27 @@ func (a *arena) run(s *subject) (wrong string) {
 				return err.Error()
 			}
 			adopted = err == nil
-			if _, ok := app.Standby(); ok && asked.IsZero() {
-				asked = now
-				if alive(func() {
-					if err := a.db.AddWish(ctx, a.tenant, s.object, credential.Wish{Kind: credential.Renew, By: "test", At: now}); err != nil {
-						wrong = err.Error()
-					}
-				}) {
-					asked = time.Time{}
+			if _, ok := app.Standby(); ok && s.asked.IsZero() {
+				if alive(func() { wrong = a.ask(s, app) }) {
+					s.asked = time.Time{}
 				}
-				next = now
+				if s.plot == "age" && !s.asked.IsZero() {
+					end = a.clock.Now().Add(48 * time.Hour)
+				}
+				next = a.clock.Now()
 			}
-			if !asked.IsZero() && a.finished(app, asked) {
+			if s.plot == "rollback" && !s.rolled && !s.asked.IsZero() && len(app.Wishes) == 0 && len(app.In(credential.Draining)) > 0 && len(app.In(credential.Publishing)) == 0 {
+				if active, _ := app.Active(); active.Origin == credential.Made && active.Promoted.After(s.asked) {
+					alive(func() {
+						s.rolled = true
+						if err := a.db.AddWish(ctx, a.tenant, s.object, credential.Wish{Kind: credential.Rollback, By: "test", At: a.clock.Now()}); err != nil {
+							wrong = err.Error()
+						}
+					})
+					next = a.clock.Now()
+				}
+			}
+			if !s.asked.IsZero() && a.finished(app, s) {
 				return a.judge(s, app)
 			}
 		}
@@ -372,12 +393,56 @@ func (a *arena) read(s *subject) (credential.Application, error) {
 	return app, err
 }
 
+// ask does what the plot says, now that a standby waits.
+func (a *arena) ask(s *subject, app credential.Application) string {
+	now := a.clock.Now()
+	wish := func(kind credential.WishKind, id string) string {
+		s.asked = now
+		err := a.db.AddWish(context.Background(), a.tenant, s.object, credential.Wish{Kind: kind, Credential: id, By: "test", Why: "the plot", At: now})
+		if err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	active, _ := app.Active()
+	standby, _ := app.Standby()
+	switch s.plot {
+	case "renew":
+		return wish(credential.Renew, "")
+	case "revoke":
+		return wish(credential.Revoke, active.ID)
+	case "rollback":
+		return wish(credential.Promote, "")
+	case "delete":
+		s.asked = now
+		if err := a.Tenant.Directory.RemoveKeyCredential(s.client, standby.KeyID); err != nil {
+			return err.Error()
+		}
+	case "age":
+		s.asked = now
+		a.clock.Add(125 * 24 * time.Hour)
+	}
+	return ""
+}
+
 // finished reports whether the renewal that was asked for is over: a new one is active,
 // a standby waits, and all others are gone.
-func (a *arena) finished(app credential.Application, asked time.Time) bool {
+func (a *arena) finished(app credential.Application, s *subject) bool {
 	active, ok := app.Active()
-	_, standby := app.Standby()
-	if !ok || !standby || !active.Promoted.After(asked) || len(app.Wishes) > 0 || len(app.Deploys) > 0 {
+	standby, waits := app.Standby()
+	if !ok || !waits || len(app.Wishes) > 0 || len(app.Deploys) > 0 {
+		return false
+	}
+	switch s.plot {
+	case "renew", "revoke", "rollback":
+		if !active.Promoted.After(s.asked) {
+			return false
+		}
+	}
+	if (s.plot == "delete" || s.plot == "age") && (!standby.Ready.After(s.asked) || len(app.In(credential.Standby)) > 1) {
+		return false
+	}
+	if s.plot == "rollback" && !s.rolled {
 		return false
 	}
 	for _, c := range app.Credentials {
@@ -400,11 +465,22 @@ func (a *arena) check(s *subject) string {
 	if err != nil {
 		return err.Error()
 	}
+	now := a.clock.Now()
 	active, ok := app.Active()
 	if !ok {
+		if len(app.In(credential.Compromised)) > 0 { // programs have been told, and wait for the next
+			return ""
+		}
 		return "no credential is active\n" + a.describe(s)
 	}
-	now := a.clock.Now()
+	for _, c := range app.Credentials { // people have told the program that holds it
+		if s.plot == "revoke" && c.Origin == credential.Adopted && c.State != credential.Active && bytes.Equal(s.held, c.Certificate[0]) {
+			s.held = nil
+		}
+	}
+	if s.held == nil || now.Sub(s.heldAt) > 45*time.Minute {
+		s.held, s.heldAt = active.Certificate[0], now
+	}
 	if now.Before(active.NotBefore) || !now.Before(active.NotAfter) {
 		return "the active certificate is not valid\n" + a.describe(s)
 	}
@@ -416,10 +492,8 @@ func (a *arena) check(s *subject) string {
 		if !hasCertificate(seen, active.Certificate[0]) {
 			return fmt.Sprintf("the active certificate would be refused by a front end that lags by %v\n%s", lag, a.describe(s))
 		}
-		for _, c := range app.In(credential.Draining) {
-			if now.Before(c.DrainUntil) && !hasCertificate(seen, c.Certificate[0]) {
-				return "a certificate that programs may still use is gone\n" + a.describe(s)
-			}
+		if !hasCertificate(seen, s.held) {
+			return fmt.Sprintf("the certificate that a program has had since %s would be refused\n%s", s.heldAt.Format(time.TimeOnly), a.describe(s))
 		}
 		for _, id := range s.foreign {
 			if !hasKey(seen, id) {
@@ -515,46 +589,80 @@ func TestCrash(t *testing.T) {
 
 func crashes(t *testing.T, seed uint64, runs int) {
 	a := newArena(t, seed)
-	a.doom = &doom{strike: func(int, string) string { return "" }}
-	if wrong := a.run(a.newSubject(0)); wrong != "" {
-		t.Fatalf("without any harm: %s", wrong)
-	}
-	points := a.doom.count
 	random := rand.New(rand.NewPCG(seed, 1))
-	single := runs * 3 / 4 // of the runs have one blow, spread evenly over the points
-	failed := 0
-	for n := range runs {
-		s := a.newSubject(n + 1)
-		var strike func(int, string) string
-		if n < single {
-			at := 1 + int((float64(n)+random.Float64())/float64(single)*float64(points))
-			what := []string{"kill", "lose"}[random.IntN(2)]
-			strike = func(i int, _ string) string {
-				if i == at {
-					return what
-				}
-				return ""
-			}
-		} else {
-			p := 0.002 + 0.02*random.Float64()
-			strike = func(int, string) string {
-				if random.Float64() < p {
-					return []string{"kill", "lose"}[random.IntN(2)]
-				}
-				return ""
-			}
+	failed, points := 0, 0
+	for p, plot := range plots {
+		// Where blows may fall, by an undisturbed run.
+		var names []string
+		a.doom = &doom{strike: func(_ int, point string) string { names = append(names, point); return "" }}
+		if wrong := a.run(a.newSubject(plot, p)); wrong != "" {
+			t.Fatalf("%s without any harm: %s", plot, wrong)
 		}
-		a.doom = &doom{strike: strike}
-		if wrong := a.run(s); wrong != "" {
-			t.Errorf("run %d (%v): %s", n, a.doom.struck, wrong)
-			if failed++; failed > 2 {
-				t.Fatal("that is enough")
+		points += len(names)
+		blows := a.blows(names, runs/len(plots), random)
+		for n, blow := range blows {
+			a.doom = &doom{strike: blow}
+			if wrong := a.run(a.newSubject(plot, n)); wrong != "" {
+				t.Errorf("%s %d (%v): %s", plot, n, a.doom.struck, wrong)
+				if failed++; failed > 2 {
+					t.Fatal("that is enough")
+				}
 			}
+			a.doom = nil
 		}
-		a.doom = nil
 	}
 	t.Logf("%d runs, %d points at which the process may end or an answer be lost", runs, points)
 }
+
+// blows are so many ways of striking: first each kind of point, once the first of it and
+// once the last, with either blow; then points at random; and a quarter strikes again
+// and again.
+func (a *arena) blows(names []string, n int, random *rand.Rand) []func(int, string) string {
+	once := func(at int, what string) func(int, string) string {
+		return func(i int, _ string) string {
+			if i == at {
+				return what
+			}
+			return ""
+		}
+	}
+	kinds := []string{"kill", "lose"}
+	first, last := map[string]int{}, map[string]int{}
+	for i, name := range names {
+		name = identifiers.ReplaceAllString(name, "-")
+		if _, ok := first[name]; !ok {
+			first[name] = i + 1
+		}
+		last[name] = i + 1
+	}
+	var all []func(int, string) string
+	for name := range first {
+		for _, kind := range kinds {
+			if kind == "lose" && !strings.Contains(name, "POST") && !strings.Contains(name, "PATCH") && !strings.Contains(name, "publish") && !strings.Contains(name, "GET") && !strings.Contains(name, "hook") {
+				continue
+			}
+			all = append(all, once(first[name], kind), once(last[name], kind))
+		}
+	}
+	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	for len(all) < n*3/4 {
+		all = append(all, once(1+random.IntN(len(names)), kinds[random.IntN(2)]))
+	}
+	all = all[:n*3/4]
+	for len(all) < n {
+		p := 0.002 + 0.02*random.Float64()
+		all = append(all, func(int, string) string {
+			if random.Float64() < p {
+				return kinds[random.IntN(2)]
+			}
+			return ""
+		})
+	}
+	return all
+}
+
+// identifiers differ from run to run.
+var identifiers = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
 
 // reader signs in as the demo application, which may read and write all others. Its
 // tokens are kept as long as they are good by the clock of the test.

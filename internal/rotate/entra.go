@@ -29,6 +29,14 @@ const (
 // errBlind says that Graph does not let us read the application.
 var errBlind = errors.New("the application cannot be read at Graph")
 
+// unreadable reports that Graph will not let us read the application as things stand:
+// nobody is there to ask as, or who is may not, or is refused by Entra ID, as the
+// application itself is when its certificates have expired.
+func unreadable(err error) bool {
+	var signIn *m365.SignInError
+	return errors.Is(err, errBlind) || errors.Is(err, m365.ErrForbidden) || errors.As(err, &signIn) && !errors.Is(err, m365.ErrTransient)
+}
+
 // read reads the application at Graph.
 func (w *work) read(ctx context.Context) (graph.Application, error) {
 	if w.r.o.Directory == nil {
@@ -43,14 +51,23 @@ func (w *work) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.observe(ctx, seen)
+	if err := w.observe(ctx, seen); err != nil {
+		return err
+	}
+	if err := w.seeTargets(ctx); err != nil {
+		return err
+	}
+	return w.checkRungs(ctx)
 }
 
 // observe notes what was read.
 func (w *work) observe(ctx context.Context, seen graph.Application) error {
 	now := w.r.o.Now().UTC()
 	before := w.a.Observed
-	o := credential.Observation{At: now, Skew: before.Skew, SkewAt: before.SkewAt}
+	o := credential.Observation{
+		At: now, Skew: before.Skew, SkewAt: before.SkewAt, Targets: before.Targets,
+		List: listSeen(w.r.o.Cloud, seen), Rungs: before.Rungs, RungsAt: before.RungsAt,
+	}
 	var moved []credential.Credential // whose Missing has changed
 	for _, k := range seen.Keys {
 		o.Keys = append(o.Keys, w.observed(k))
@@ -98,7 +115,7 @@ func (w *work) lookFailed(ctx context.Context, err error, text string) error {
 	o.FailedAt = w.r.o.Now().UTC()
 	o.Error = text
 	o.Attempts++
-	o.Blind = errors.Is(err, errBlind) || errors.Is(err, m365.ErrForbidden)
+	o.Blind = unreadable(err)
 	// A replica may not know it yet.
 	o.Gone = errors.Is(err, m365.ErrNotFound) && o.Attempts >= 4
 	return w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveApplication(w.a) })
@@ -397,7 +414,7 @@ const staleFor = 35 * time.Second
 func (w *work) findAgain(ctx context.Context, c credential.Credential) error {
 	seen, err := w.read(ctx)
 	switch {
-	case errors.Is(err, errBlind), errors.Is(err, m365.ErrForbidden):
+	case unreadable(err):
 		return w.registered(ctx, c, "whether it was registered cannot be seen: tokens will tell")
 	case err != nil:
 		return err
@@ -422,7 +439,7 @@ const readsNeeded = 5
 func (w *work) confirm(ctx context.Context, c credential.Credential) error {
 	seen, err := w.read(ctx)
 	switch {
-	case errors.Is(err, errBlind), errors.Is(err, m365.ErrForbidden):
+	case unreadable(err):
 		return w.into(ctx, c, credential.Proving, credential.Confirm, "Graph cannot be read: tokens will tell", nil)
 	case err != nil:
 		return err
@@ -494,7 +511,7 @@ func (w *work) preimage(ctx context.Context, c credential.Credential) (preimage,
 // remove takes a certificate away from Entra ID.
 func (w *work) remove(ctx context.Context, c credential.Credential) error {
 	seen, err := w.read(ctx)
-	blind := errors.Is(err, errBlind) || errors.Is(err, m365.ErrForbidden)
+	blind := unreadable(err)
 	if err != nil && !blind {
 		return err
 	}
@@ -579,7 +596,7 @@ func (w *work) seeGone(ctx context.Context, c credential.Credential) error {
 	seen, err := w.read(ctx)
 	now := w.r.o.Now().UTC()
 	switch {
-	case errors.Is(err, errBlind), errors.Is(err, m365.ErrForbidden):
+	case unreadable(err):
 		w.a.Observed.Blind = true
 		c.Gone = now
 		return w.write(ctx, func(tx *store.CredentialTx) error {

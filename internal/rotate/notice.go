@@ -110,6 +110,14 @@ func (w *work) noticeDrift(d drifted) notify.Event {
 	}
 }
 
+func (w *work) noticeTarget(c credential.Credential, name, what string) notify.Event {
+	e := w.event(KindDrift, c, notify.Warning, "%s", what)
+	e.ID += fmt.Sprintf("/%d", w.r.o.Now().Unix())
+	e.Text = name + ": " + what + ". The active certificate is published there again."
+	e.Remedy = "find out who writes there, or take the place out of the policy: reeve cert policy set"
+	return e
+}
+
 func (w *work) noticeRestored(c credential.Credential, ids []string) notify.Event {
 	e := w.event(KindRestored, c, notify.Warning, "certificates of others were lost and are put back")
 	e.ID += fmt.Sprintf("/%d", w.r.o.Now().Unix())

@@ -70,6 +70,16 @@ func (w *work) publish(ctx context.Context, c credential.Credential) error {
 	if len(failed) > 0 {
 		return errors.Join(failed...)
 	}
+	if c.State == credential.Active { // it was missing somewhere
+		w.a.Observed.Targets = nil
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := tx.SaveApplication(w.a); err != nil {
+				return err
+			}
+			c.Attempts, c.RetryAt, c.Error, c.Remedy, c.Stuck = 0, time.Time{}, "", "", false
+			return tx.SaveCredential(c)
+		})
+	}
 	now := w.r.o.Now().UTC()
 	c.Promoted, c.Missing = now, time.Time{}
 	return w.write(ctx, func(tx *store.CredentialTx) error {
@@ -131,6 +141,47 @@ func (w *work) publishTo(ctx context.Context, name string, c credential.Credenti
 		return fmt.Errorf("signing in with what was fetched from there: %w", err)
 	}
 	return nil
+}
+
+// seeTargets looks whether the live places still have the active certificate. One that
+// has another is published to again.
+func (w *work) seeTargets(ctx context.Context) error {
+	c, ok := w.a.Active()
+	if !ok || w.a.Mode != credential.On || w.r.o.OpenTarget == nil || len(w.a.In(credential.Publishing)) > 0 {
+		return nil
+	}
+	drifted := map[string]string{}
+	for _, name := range c.Published {
+		target, err := w.r.o.OpenTarget(name)
+		if err != nil {
+			continue // it is told when something is published there
+		}
+		switch got, err := target.Published(ctx); {
+		case errors.Is(err, fs.ErrNotExist):
+			drifted[name] = "the certificate that was published there is gone"
+		case err == nil && pki.SHA256(got.Certificate) != c.SHA256:
+			drifted[name] = "somebody else has put certificate " + pki.SHA1(got.Certificate) + " there"
+		}
+	}
+	if len(drifted) == 0 {
+		return nil
+	}
+	c.Published = slices.DeleteFunc(slices.Clone(c.Published), func(name string) bool { _, ok := drifted[name]; return ok })
+	w.a.Observed.Targets = drifted
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		for name, what := range drifted {
+			if err := tx.Journal(w.entry(c.ID, string(credential.Look), store.Seen, name+": "+what, nil)); err != nil {
+				return err
+			}
+			if err := w.post(tx, w.noticeTarget(c, name, what)); err != nil {
+				return err
+			}
+		}
+		if err := tx.SaveApplication(w.a); err != nil {
+			return err
+		}
+		return tx.SaveCredential(c)
+	})
 }
 
 // withdraw begins to take a certificate away, after a fresh proof of the active one.

@@ -40,6 +40,9 @@ type Options struct {
 	// Directory reads applications, and changes those that cannot change themselves.
 	// Without one reeve sees nothing at Entra ID and goes by tokens alone.
 	Directory *graph.Client
+	// ManagerToken says who Directory signs in as, and with which roles at Graph, by a
+	// token that was just obtained; nil when it is not known.
+	ManagerToken func(context.Context) (clientID string, roles []string, err error)
 
 	// Stores keep private keys, by the words of a policy.
 	Stores map[string]certstore.Store

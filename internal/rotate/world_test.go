@@ -231,7 +231,7 @@ func describe(db *store.DB, tenant int, objectID string, now time.Time) string {
 	}
 	entries, _ := db.Journal(context.Background(), tenant, objectID, 0, 1000)
 	for _, e := range entries[max(0, len(entries)-25):] {
-		fmt.Fprintf(&b, "  %s %s %s %s %s\n", e.At.Format("01-02 15:04:05"), cut("            "+e.Credential)[max(0, len(e.Credential)):], e.Step, e.Outcome, cut(e.Text))
+		fmt.Fprintf(&b, "  %s %s %s %s %s\n", e.At.Format("01-02 15:04:05"), cut("            " + e.Credential)[max(0, len(e.Credential)):], e.Step, e.Outcome, cut(e.Text))
 	}
 	return b.String()
 }
@@ -264,4 +264,16 @@ func nextKey(context.Context, pki.KeyType) (crypto.Signer, error) {
 	}
 	keyAt++
 	return keyPool[keyAt%keyCount], nil
+}
+
+// secretToken signs in as the demo application with a client secret, which goes on when
+// its certificates have expired.
+type secretToken struct{ w *world }
+
+func (s secretToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: s.w.Token(s.w.t, "https://graph.microsoft.com"), ExpiresOn: time.Now()}, nil
+}
+
+func entryForTest() store.JournalEntry {
+	return store.JournalEntry{Actor: "test", Step: "adopt", Outcome: store.Done}
 }

@@ -102,3 +102,25 @@ func (c *Client) ServicePrincipals(ctx context.Context) iter.Seq2[ServicePrincip
 		return p.ObjectID
 	})
 }
+
+// Owns reports whether the application with a client ID, by its service principal, is an
+// owner of an application, given by its object ID.
+func (c *Client) Owns(ctx context.Context, objectID, clientID string) (bool, error) {
+	op := "listing the owners of application " + objectID
+	if err := checkID(op, "object ID", objectID); err != nil {
+		return false, err
+	}
+	type owner struct {
+		ID       string `json:"id"`
+		ClientID string `json:"appId"` // of service principals alone
+	}
+	for o, err := range list(ctx, c, op, "applications/"+objectID+"/owners", "id,appId", func(o *owner, _ time.Time) string { return o.ID }) {
+		if err != nil {
+			return false, err
+		}
+		if strings.EqualFold(o.ClientID, clientID) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,140 @@
+package rotate
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reeve365/reeve/internal/certstore"
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365/graph"
+)
+
+// TestRescue lets every certificate of an application expire while reeve is off, and has
+// a person register the one of the kit.
+func TestRescue(t *testing.T) {
+	w := newWorld(t)
+	r := w.rotator()
+	w.adopt(r)
+	w.until(r, 10*time.Minute, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
+	if app := w.app(); len(app.Observed.Rungs) != 5 || app.Observed.Rungs[0].Works != credential.Yes {
+		t.Errorf("the rungs of a healthy application are %+v", app.Observed.Rungs)
+	}
+	w.clock.Add(1000 * 24 * time.Hour)
+
+	// The manager is the application itself: it cannot sign in any more, and says so.
+	for range 30 {
+		next, err := r.Pass(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.clock.Add(max(next.Sub(w.clock.Now()), time.Millisecond))
+	}
+	app := w.app()
+	found := credential.Assess(w.clock.Now(), app)
+	if !slices.ContainsFunc(found, func(f credential.Finding) bool {
+		return f.Rule == "certificate-expired" && strings.Contains(f.Remedy, "reeve cert rescue")
+	}) {
+		t.Fatalf("nothing says that the certificate has expired and what helps: %+v", found)
+	}
+
+	kit, err := r.MakeKit(t.Context(), w.object, "pat", "all have expired")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := r.MakeKit(t.Context(), w.object, "pat", "once more")
+	if err != nil || again.Credential.ID != kit.Credential.ID {
+		t.Errorf("a second kit is for %s, the first for %s (%v)", again.Credential.ID, kit.Credential.ID, err)
+	}
+	var patch []byte
+	for _, f := range kit.Files {
+		if bytes.Contains(f.Data, []byte("PRIVATE KEY")) {
+			t.Errorf("%s holds a private key", f.Path)
+		}
+		if bytes.Contains(f.Data, []byte("{")) && f.Path != "patch.json" && strings.ContainsAny(string(f.Data), "{}") && strings.Contains(string(f.Data), "{CLIENT}") {
+			t.Errorf("%s has words that were not filled in", f.Path)
+		}
+		if f.Path == "patch.json" {
+			patch = f.Data
+		}
+	}
+	if _, err := r.ResumeKit(t.Context(), w.object, "pat"); err == nil || !strings.Contains(err.Error(), "not registered yet") {
+		t.Errorf("resuming before it was registered: %v", err)
+	}
+
+	// What curl.sh sends, as an administrator.
+	before := len(w.atEntra())
+	token := w.Token(t, "https://graph.microsoft.com")
+	answer := w.Do(t, http.MethodPatch, w.Origins().Graph+"/v1.0/applications/"+w.object, string(patch),
+		"Authorization", "Bearer "+token, "Content-Type", "application/json")
+	if answer.Status != http.StatusNoContent {
+		t.Fatalf("sending patch.json: %d %s", answer.Status, answer.Text)
+	}
+	if got := len(w.atEntra()); got != before+1 {
+		t.Errorf("there were %d keys and now there are %d", before, got)
+	}
+	if _, err := r.ResumeKit(t.Context(), w.object, "pat"); err != nil {
+		t.Fatal(err)
+	}
+	w.until(r, time.Hour, "the new one to be active", func(a credential.Application) bool {
+		c, ok := a.Active()
+		return ok && c.ID == kit.Credential.ID
+	})
+	w.until(r, time.Hour, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
+}
+
+// TestRescueByManager lets every certificate expire while reeve is off; another identity
+// may change the application.
+func TestRescueByManager(t *testing.T) {
+	w := newWorld(t)
+	r := w.rotator()
+	w.adopt(r)
+	w.until(r, 10*time.Minute, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
+	old, _ := w.app().Active()
+	w.clock.Add(1000 * 24 * time.Hour)
+
+	// As the tenant's demo application with a client secret: what a managed identity
+	// would be.
+	w.change = func(o *Options) {
+		o.Directory = newDirectory(t, w.cloud, w.HTTPClient(), secretToken{w})
+	}
+	r = w.rotator()
+	w.until(r, 10*time.Minute, "a new one to be active", func(a credential.Application) bool {
+		c, ok := a.Active()
+		return ok && c.ID != old.ID && w.clock.Now().Before(c.NotAfter)
+	})
+}
+
+// TestKitKeepsWhatIsThere makes sure that the list of the kit is what Graph was read to
+// hold, and the new one.
+func TestKitKeepsWhatIsThere(t *testing.T) {
+	w := newWorld(t)
+	r := w.rotator()
+	w.adopt(r)
+	w.until(r, time.Minute, "a look", func(a credential.Application) bool { return !a.Observed.At.IsZero() })
+	kit, err := r.MakeKit(t.Context(), w.object, "pat", "to see it")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(kit.Files, func(f certstore.NewFile) bool { return f.Path == "patch.json" })
+	var body struct{ KeyCredentials []graph.KeyCredential }
+	if err := json.Unmarshal(kit.Files[i].Data, &body); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, k := range body.KeyCredentials {
+		ids = append(ids, k.KeyID)
+	}
+	for _, k := range w.atEntra() {
+		if !slices.Contains(ids, k.KeyID) {
+			t.Errorf("the kit leaves out %s", k.KeyID)
+		}
+	}
+	if !slices.Contains(ids, kit.Credential.KeyID) {
+		t.Errorf("the kit leaves out the new one")
+	}
+}
