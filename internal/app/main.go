@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	_ "time/tzdata" // for windows of policies, where the system has no time zones
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -220,9 +221,11 @@ func settingsText() string {
 var commands = []func(*program) *cobra.Command{
 	demoCommand,
 	importCommand,
+	serveCommand,
 	auditCommand,
 	tokenCommand,
 	emulateCommand,
+	certCommand,
 	pkiCommand,
 	configCommand,
 	versionCommand,

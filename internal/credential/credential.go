@@ -338,7 +338,8 @@ func (a Application) Find(id string) (Credential, bool) {
 func (a Application) Active() (Credential, bool) { return first(a.In(Active)) }
 
 // Standby returns the credential that would be promoted next: of those that were
-// proved, and still work, the one that expires last.
+// proved, and still work, the one that stays young the longest. That need not be the one
+// that expires last: the policy may have changed to a shorter lifetime.
 func (a Application) Standby() (Credential, bool) {
 	s := a.In(Standby)
 	slices.SortStableFunc(s, func(x, y Credential) int {
@@ -348,7 +349,7 @@ func (a Application) Standby() (Credential, bool) {
 			}
 			return 1
 		}
-		return y.NotAfter.Compare(x.NotAfter)
+		return y.old().Compare(x.old())
 	})
 	return first(s)
 }

@@ -14,9 +14,9 @@ import (
 // now and then, carrying out what is planned as package rotate does, and looks at each
 // step and after each instant whether the promises are kept.
 func TestLife(t *testing.T) {
-	seeds := 40
+	seeds := 16
 	if os.Getenv("TEST_LONG") != "" {
-		seeds = 2000
+		seeds = 600
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -44,6 +44,9 @@ type life struct {
 	events []event
 	last   []string // what was done, for a failure's report
 	counts map[Action]int
+	made   []time.Time
+	busy   time.Time // the beginning of an hour, and the steps in it
+	steps  int
 	n      int
 }
 
@@ -342,6 +345,12 @@ func (w *life) fresh(c *Credential) (bool, error) {
 
 func (w *life) do(s Step) {
 	w.counts[s.Action]++
+	if w.steps++; w.real.Sub(w.busy) > time.Hour {
+		w.busy, w.steps = w.real, 0
+	}
+	if w.steps > 500 {
+		w.fail("%d steps within an hour", w.steps)
+	}
 	if s.Action != Look && s.Action != Prove {
 		w.note("%s %s: %s", s.Action, s.Credential, s.Why)
 	}
@@ -392,6 +401,10 @@ func (w *life) carryOut(s Step, c *Credential) error {
 			}
 		}
 	case Create:
+		w.made = append(w.made, real)
+		if n := len(w.made); n > 8 && real.Sub(w.made[n-9]) < day {
+			w.fail("nine new credentials within a day")
+		}
 		w.a.Credentials = append(w.a.Credentials, Credential{ID: w.id(), State: Planned, Origin: Made, Reason: s.Why, Store: w.a.Policy.Store, Planned: now, Since: now})
 	case MakeKey:
 		if w.chance(0.05) {
@@ -633,7 +646,7 @@ func (w *life) check() {
 	if quiet < 5*day {
 		return
 	}
-	if standby, waits := w.a.Standby(); !ok && len(w.a.Policy.Windows) == 0 || !waits && len(w.a.In(Publishing)) == 0 && w.idle() || waits && !standby.works() && quiet > 7*day {
+	if standby, waits := w.a.Standby(); !ok && len(w.a.Policy.Windows) == 0 || !waits && len(w.a.In(Publishing)) == 0 && w.idle() || waits && (standby.Refusals > 0 || standby.Stuck) && quiet > 7*day {
 		w.fail("after days of quiet there is no active one or no standby")
 	}
 	for _, x := range w.a.Wishes {
@@ -642,7 +655,7 @@ func (w *life) check() {
 		}
 	}
 	for _, c := range w.a.Credentials {
-		if (c.State.Coming() || slices.Contains([]State{Publishing, Retiring, Abandoned, Compromised}, c.State)) && w.real.Sub(c.Since) > 5*day {
+		if (c.State.Coming() || slices.Contains([]State{Publishing, Retiring, Abandoned, Compromised}, c.State)) && !c.expired(w.real) && w.real.Sub(c.Since) > 5*day {
 			w.fail("%s stands still", c.ID)
 		}
 	}

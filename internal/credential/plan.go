@@ -374,7 +374,7 @@ func (a Application) activeStep(now time.Time, c Credential, r Rhythm) (Step, bo
 	}):
 		return Step{Action: Prove, At: later(now, c.Probed.Add(probeGap)), Why: "before another is taken away"}, true
 	default:
-		if missing := a.unpublished(c); missing != "" {
+		if missing := a.unpublished(c); missing != "" && c.Refusals == 0 && !c.expired(now) {
 			return Step{Action: Publish, At: now, Why: missing + " does not have it yet"}, true
 		}
 	}
@@ -483,12 +483,19 @@ func (a Application) create(now time.Time) (Step, bool) {
 }
 
 // brake is until when no credential is made, because something is wrong that more of
-// them would not mend: after so many in a row that never became a standby, one a day, or
-// one an hour while nothing works. A person who wants a new one takes it off.
+// them would not mend: after so many in a row that never became a standby, or twice as
+// many within a day whatever became of them, one a day, or one an hour while nothing
+// works. A person who wants a new one takes it off.
 func (a Application) brake(now time.Time) time.Time {
 	var since time.Time
 	if w, ok := a.wish(Renew); ok {
 		since = w.At
+	}
+	var recent int
+	for _, c := range a.Credentials {
+		if c.Origin == Made && c.Planned.After(since) && c.Planned.After(now.Add(-day)) {
+			recent++
+		}
 	}
 	for _, c := range a.Credentials {
 		if !c.Ready.After(now) {
@@ -500,11 +507,13 @@ func (a Application) brake(now time.Time) time.Time {
 	for _, c := range a.Credentials {
 		if c.Origin == Made && c.Ready.IsZero() && c.Planned.After(since) && slices.Contains([]State{Abandoned, Destroyed, Lost}, c.State) {
 			failed++
+		}
+		if c.Origin == Made {
 			last = later(last, c.Planned)
 		}
 	}
 	switch {
-	case failed < maxFailures || last.After(now):
+	case failed < maxFailures && recent < 2*maxFailures, last.After(now):
 		return time.Time{}
 	case a.out(now):
 		return last.Add(time.Hour)

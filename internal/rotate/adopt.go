@@ -246,7 +246,7 @@ func (r *Rotator) takeUp(ctx context.Context, a credential.Application, word str
 		}
 		if e.Certificate != nil {
 			setCertificate(&c, pki.Pair{Certificate: e.Certificate, Chain: e.Chain}, w.a.Policy)
-			c.State, c.Sent, c.Reason = credential.Registering, now, "the database did not know it"
+			c.State, c.Sent, c.Method, c.Reason = credential.Registering, now, byStore, "the database did not know it"
 			c.Since = now.Add(-time.Hour) // no answer is on its way any more
 		}
 		return w.write(ctx, func(tx *store.CredentialTx) error {

@@ -24,6 +24,7 @@ import (
 const (
 	byAddKey = "addKey" // as the application itself, with a proof: needs no permission, and adds
 	byPatch  = "PATCH"  // of the complete list, by whoever may write the application
+	byStore  = "store"  // it was found in the store, and may have been registered once
 )
 
 // errBlind says that Graph does not let us read the application.
@@ -84,7 +85,7 @@ func (w *work) observe(ctx context.Context, seen graph.Application) error {
 		case shown && !c.Missing.IsZero():
 			c.Missing = time.Time{}
 			moved = append(moved, c)
-		case !shown && c.Missing.IsZero() && now.Sub(c.Registered) > 15*time.Minute:
+		case !shown && c.Missing.IsZero() && now.Sub(c.Registered).Abs() > 15*time.Minute:
 			c.Missing = now
 			moved = append(moved, c)
 		}
@@ -115,9 +116,10 @@ func (w *work) lookFailed(ctx context.Context, err error, text string) error {
 	o.FailedAt = w.r.o.Now().UTC()
 	o.Error = text
 	o.Attempts++
-	o.Blind = unreadable(err)
+	passing := errors.Is(err, m365.ErrTransient) || errors.Is(err, m365.ErrThrottled)
+	o.Blind = unreadable(err) || o.Blind && passing
 	// A replica may not know it yet.
-	o.Gone = errors.Is(err, m365.ErrNotFound) && o.Attempts >= 4
+	o.Gone = errors.Is(err, m365.ErrNotFound) && o.Attempts >= 4 || o.Gone && passing
 	return w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveApplication(w.a) })
 }
 
@@ -210,7 +212,8 @@ type preimage struct {
 // one: the active one, else one that works.
 func (w *work) signer(ctx context.Context, not string) (pki.Pair, credential.Credential, bool) {
 	now := w.r.o.Now()
-	for _, c := range w.a.In(credential.Active, credential.Draining, credential.Standby) {
+	speakers := append(w.a.In(credential.Active, credential.Draining, credential.Standby), w.a.In(credential.Compromised)...)
+	for _, c := range speakers {
 		if c.ID == not || c.Refusals > 0 || !now.Before(c.NotAfter) || !c.Missing.IsZero() || len(c.Proofs) == 0 {
 			continue
 		}
@@ -389,7 +392,7 @@ func (w *work) settled(c *credential.Credential, keys []graph.KeyCredential) boo
 		c.List, c.ListSince, c.Reads = list, now, 0
 	}
 	c.Reads++
-	if c.Reads < listReads || now.Sub(c.ListSince) < listSpan {
+	if c.Reads < listReads || now.Sub(c.ListSince).Abs() < listSpan {
 		c.RetryAt = now.Add(listGap)
 		return false
 	}
@@ -424,8 +427,19 @@ func (w *work) findAgain(ctx context.Context, c credential.Credential) error {
 		return w.registered(ctx, c, "it was registered, and the answer lost")
 	}
 	now := w.r.o.Now().UTC()
-	if now.Sub(c.Since) > staleFor {
-		return w.into(ctx, c, credential.Staged, credential.Find, "it was not registered", nil)
+	if now.Sub(c.Since).Abs() > staleFor {
+		if c.Method == byStore {
+			return w.into(ctx, c, credential.Abandoned, credential.Find, "it is not at Entra ID", nil)
+		}
+		attempts := c.Attempts + 1 // so that a Graph that only reads is not asked without end
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := w.move(tx, c, credential.Staged, credential.Find, "it was not registered", nil); err != nil {
+				return err
+			}
+			c.State, c.Since = credential.Staged, now
+			c.Attempts, c.RetryAt = attempts, now.Add(credential.Backoff(c.ID, attempts))
+			return tx.SaveCredential(c)
+		})
 	}
 	c.RetryAt = now.Add(5 * time.Second)
 	return w.save(ctx, c)
@@ -614,7 +628,7 @@ func (w *work) seeGone(ctx context.Context, c credential.Credential) error {
 		if c.Reads++; c.Reads >= readsNeeded {
 			c.Gone, c.Reads = now, 0
 		}
-	case now.Sub(c.Removed) > time.Minute:
+	case now.Sub(c.Removed).Abs() > time.Minute:
 		c.Reads, c.Removed = 0, time.Time{} // again
 	default:
 		c.Reads = 0

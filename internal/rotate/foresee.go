@@ -62,15 +62,18 @@ func (r *Rotator) Foresee(ctx context.Context, a credential.Application, wanted 
 			return steps, true, nil
 		}
 		planned := credential.Plan(now, a, r.o.Rhythm)
-		i := slices.IndexFunc(planned, func(s credential.Step) bool { return s.Action != credential.Look })
-		if i < 0 {
+		planned = slices.DeleteFunc(planned, func(s credential.Step) bool { return s.Action == credential.Look })
+		if !slices.ContainsFunc(planned, func(s credential.Step) bool { return s.Due(now) || !rehearsed(a, s) }) {
 			return steps, false, nil
 		}
-		step := planned[i]
+		step := planned[0]
 		if step.At.After(now) {
 			now = step.At
 		}
 		step.At = now
+		if step.Action == credential.Create {
+			step.Credential = fmt.Sprintf("%s-%d", shownNew, len(a.Credentials))
+		}
 		same := slices.IndexFunc(steps, func(f Foreseen) bool {
 			return f.Action == step.Action && f.Credential == step.Credential && f.Hook == step.Hook
 		})
@@ -83,17 +86,23 @@ func (r *Rotator) Foresee(ctx context.Context, a credential.Application, wanted 
 			}
 			steps = append(steps, Foreseen{Step: step, Times: 1, Requests: requests})
 		}
-		play(&a, step, now, len(steps))
+		play(&a, step, now)
 		now = now.Add(10 * time.Millisecond) // nothing takes no time
 	}
 	return steps, false, nil
 }
 
+// rehearsed reports whether a step proves again what was proved before.
+func rehearsed(a credential.Application, s credential.Step) bool {
+	c, _ := a.Find(s.Credential)
+	return s.Action == credential.Prove && (c.State == credential.Active || c.State == credential.Standby)
+}
+
 // play changes an application as a step does that succeeds.
-func play(a *credential.Application, s credential.Step, now time.Time, n int) {
+func play(a *credential.Application, s credential.Step, now time.Time) {
 	if s.Action == credential.Create {
 		a.Credentials = append(a.Credentials, credential.Credential{
-			ID: fmt.Sprintf("%s-%d", shownNew, n), State: credential.Planned, Origin: credential.Made, Reason: s.Why,
+			ID: s.Credential, State: credential.Planned, Origin: credential.Made, Reason: s.Why,
 			Store: a.Policy.Store, Planned: now, Since: now,
 		})
 		return
@@ -139,16 +148,27 @@ func play(a *credential.Application, s credential.Step, now time.Time, n int) {
 			c.State, c.Ready = credential.Standby, now
 		}
 	case credential.Advance:
-		c.State = credential.Publishing
+		active, _ := a.Active()
+		a.Generation = max(a.Generation+1, now.Unix())
+		c.State, c.Generation, c.Replaces, c.Published = credential.Publishing, a.Generation, active.ID, nil
 	case credential.Publish:
 		for _, old := range a.In(credential.Active) {
+			if old.ID == c.ID {
+				continue // it was missing somewhere
+			}
 			old.State, old.Since, old.DrainUntil = credential.Draining, now, now.Add(a.Policy.Drain())
 			replace(a, old)
 		}
 		for _, hook := range a.Policy.Hooks {
+			if c.State == credential.Active {
+				break
+			}
 			a.Deploys = append(a.Deploys, credential.Deploy{Credential: c.ID, Hook: hook, DueAt: now})
 		}
-		c.State, c.Promoted, c.Missing = credential.Active, now, time.Time{}
+		if c.State != credential.Active {
+			c.State, c.Promoted = credential.Active, now
+		}
+		c.Published, c.Missing, a.Observed.Targets = a.Policy.Targets, time.Time{}, nil
 	case credential.Withdraw:
 		c.State, c.Removed, c.Gone, c.Reads = credential.Retiring, time.Time{}, time.Time{}, 0
 	case credential.Remove:
@@ -334,4 +354,3 @@ func (r *Rotator) removeRequests(ctx context.Context, a credential.Application, 
 	}
 	return []Request{shownCall(call, note+", without "+shownName(c))}, nil
 }
-

@@ -69,7 +69,7 @@ func parseHook(s string) (hook, error) {
 		}
 		words := strings.Fields(rest)
 		if len(words) == 0 || !filepath.IsAbs(words[0]) {
-			return hook{}, errors.New("the hook names no program by its absolute path: write command:/usr/local/bin/reload ARGUMENT...")
+			return hook{}, errors.New("the hook names no program by its absolute path: write command:/usr/local/bin/reload nginx, for example")
 		}
 		return hook{command: words}, nil
 	case "webhook":
@@ -290,7 +290,7 @@ func readWebhook(path string) (target *url.URL, key string, err error) {
 	first, rest, _ := strings.Cut(string(data), "\n")
 	second, rest, _ := strings.Cut(rest, "\n")
 	if len(data) > webhookFileBytes || strings.TrimSpace(rest) != "" {
-		return nil, "", errors.New("the file has more than two lines: the URL, and the key of the signature")
+		return nil, "", errors.New("the file is too long, or has more than two lines: the URL, and the key of the signature")
 	}
 	target, err = url.Parse(strings.TrimSpace(first))
 	if err != nil || target.Scheme != "https" || target.Hostname() == "" || target.Opaque != "" {

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/reeve365/reeve/internal/credential"
 )
 
 var deployed = Deployment{
@@ -277,26 +279,54 @@ func TestWebhookFails(t *testing.T) {
 		})
 	}
 	s, client := webhookServer(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	for name, hook := range map[string]string{
-		"no answer":    webhookFile(t, s.URL+"/canary", 0o600),
-		"no TLS":       webhookFile(t, "http://127.0.0.1/canary", 0o600),
-		"no URL":       webhookFile(t, "canary %zz", 0o600),
-		"three lines":  webhookFile(t, s.URL+"/canary\nkey\ncanary", 0o600),
-		"empty":        webhookFile(t, "", 0o600),
-		"too long":     webhookFile(t, s.URL+"/canary"+strings.Repeat("x", 10000), 0o600),
-		"a folder":     "webhook:" + t.TempDir(),
-		"not there":    "webhook:" + filepath.Join(t.TempDir(), "nothing"),
-		"others' read": webhookFile(t, s.URL+"/canary", 0o644),
+	for name, test := range map[string]struct{ hook, want string }{
+		"no answer":    {webhookFile(t, s.URL+"/canary", 0o600), "EOF"},
+		"no TLS":       {webhookFile(t, "http://127.0.0.1/canary", 0o600), "https://HOST"},
+		"no URL":       {webhookFile(t, "canary %zz", 0o600), "https://HOST"},
+		"three lines":  {webhookFile(t, s.URL+"/canary\nkey\ncanary", 0o600), "more than two lines"},
+		"empty":        {webhookFile(t, "", 0o600), "https://HOST"},
+		"too long":     {webhookFile(t, s.URL+"/canary"+strings.Repeat("x", 10000), 0o600), "more than two lines"},
+		"a folder":     {"webhook:" + t.TempDir(), "not a file"},
+		"not there":    {"webhook:" + filepath.Join(t.TempDir(), "nothing"), "no such file"},
+		"others' read": {webhookFile(t, s.URL+"/canary", 0o644), "chmod 0600"},
 	} {
-		permanent, err := HookRunner(client)(t.Context(), hook, deployed)
-		if name == "others' read" && runtime.GOOS == "windows" {
-			continue
+		if runtime.GOOS == "windows" && (name == "others' read" || name == "not there") {
+			continue // there it is said in other words, or not at all
 		}
-		if err == nil || permanent || strings.Contains(err.Error(), "canary") {
+		permanent, err := HookRunner(client)(t.Context(), test.hook, deployed)
+		if err == nil || permanent || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v, permanent %t", name, err, permanent)
 		}
 	}
 	if _, err := HookRunner(nil)(t.Context(), webhookFile(t, s.URL+"/canary", 0o600), deployed); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate that is not trusted: %v", err)
+	}
+}
+
+// TestHookIsRunForANewCertificate renews under a policy with a command that fails once.
+func TestHookIsRunForANewCertificate(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	hook := script(t, `test -e "$1.once" || { touch "$1.once"; echo not yet; exit 1; }; echo "$REEVE_GENERATION $REEVE_SHA256" >>"$1"`, out)
+	w := newWorld(t)
+	w.change = func(o *Options) { o.RunHook = HookRunner(nil) }
+	r := w.rotator()
+	w.adopt(r, func(a *Adoption) { a.Policy.Hooks = []string{hook} })
+	adopted, _ := w.app().Active()
+	if err := w.db.AddWish(t.Context(), w.tenant, w.object, credential.Wish{Kind: credential.Renew, By: "test", At: w.clock.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	failed := false
+	w.until(r, time.Hour, "the command to be run", func(a credential.Application) bool {
+		for _, d := range a.Deploys {
+			failed = failed || strings.Contains(d.Error, "exit status 1; it said last: not yet")
+		}
+		active, _ := a.Active()
+		return active.ID != adopted.ID && len(a.Deploys) == 0
+	})
+	active, _ := w.app().Active()
+	data, err := os.ReadFile(out)
+	if want := fmt.Sprintf("%d %s\n", active.Generation, active.SHA256); err != nil || string(data) != want || !failed {
+		t.Errorf("it was told %q (%v), want %q; it failed first: %t", data, err, want, failed)
 	}
 }

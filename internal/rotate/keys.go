@@ -173,8 +173,10 @@ func (w *work) destroy(ctx context.Context, c credential.Credential, s credentia
 func (w *work) abandon(ctx context.Context, c credential.Credential, s credential.Step) error {
 	c.Reason, c.Reads, c.Probed = s.Why, 0, time.Time{}
 	return w.write(ctx, func(tx *store.CredentialTx) error {
-		if err := w.post(tx, w.noticeAbandoned(c, s.Why)); err != nil {
-			return err
+		if c.Ready.IsZero() || c.Refusals > 0 { // a standby that a younger one replaces is no news
+			if err := w.post(tx, w.noticeAbandoned(c, s.Why)); err != nil {
+				return err
+			}
 		}
 		return w.move(tx, c, credential.Abandoned, credential.Abandon, s.Why, nil)
 	})

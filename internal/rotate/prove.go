@@ -115,7 +115,7 @@ func (w *work) clock(ctx context.Context, now time.Time, proof m365.Proof, err e
 	if skew.Abs() <= 30*time.Second {
 		skew = 0
 	}
-	if (skew-w.a.Observed.Skew).Abs() < 5*time.Second && (skew == 0 || now.Sub(w.a.Observed.SkewAt) < 10*time.Minute) {
+	if (skew-w.a.Observed.Skew).Abs() < 5*time.Second && (skew == 0 || now.Sub(w.a.Observed.SkewAt).Abs() < 10*time.Minute) {
 		return
 	}
 	w.a.Observed.Skew, w.a.Observed.SkewAt = skew, now
@@ -166,7 +166,7 @@ func (w *work) seeRefused(ctx context.Context, c credential.Credential) error {
 		})
 	case err != nil:
 		return err
-	case now.Sub(c.Removed) > 30*time.Minute:
+	case now.Sub(c.Removed).Abs() > 30*time.Minute:
 		c.Stuck = true
 		c.Error = "Entra ID still gives tokens for certificate " + c.SHA1 + ", which was removed at " + c.Removed.Format(time.RFC3339)
 		c.Remedy = "look whether the service principal (Enterprise application) has the certificate as well, and remove it there"

@@ -42,8 +42,9 @@ func (w *work) promote(ctx context.Context, c credential.Credential, s credentia
 }
 
 // publish hands a certificate to the live places, fetches it from each as a program
-// would, signs in with what it got, and makes it the active one.
-func (w *work) publish(ctx context.Context, c credential.Credential) error {
+// would, signs in with what it got, and makes it the active one. In an emergency it is
+// content with the places that can be reached; the others get it later.
+func (w *work) publish(ctx context.Context, c credential.Credential, s credential.Step) error {
 	pair, err := w.pair(ctx, c)
 	if err != nil {
 		return err
@@ -67,7 +68,7 @@ func (w *work) publish(ctx context.Context, c credential.Credential) error {
 			return err
 		}
 	}
-	if len(failed) > 0 {
+	if len(failed) > 0 && (!s.Emergency || c.State == credential.Active) {
 		return errors.Join(failed...)
 	}
 	if c.State == credential.Active { // it was missing somewhere
@@ -212,8 +213,11 @@ func (w *work) deliver(ctx context.Context, c credential.Credential, s credentia
 		d.DueAt, d.Error = time.Time{}, "another certificate has become the active one since"
 		return w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveDeploy(d) })
 	}
-	if w.r.o.RunHook == nil {
-		return errors.New("no hooks can be run from here")
+	run := w.r.o.RunHook
+	if run == nil {
+		run = func(context.Context, string, Deployment) (bool, error) {
+			return false, errors.New("no hooks can be run from here")
+		}
 	}
 	d.Attempts++
 	if err := w.write(ctx, func(tx *store.CredentialTx) error {
@@ -221,7 +225,7 @@ func (w *work) deliver(ctx context.Context, c credential.Credential, s credentia
 	}); err != nil {
 		return err
 	}
-	permanent, err := w.r.o.RunHook(ctx, s.Hook, Deployment{
+	permanent, err := run(ctx, s.Hook, Deployment{
 		ClientID: w.a.ClientID, ObjectID: w.a.ObjectID, TenantID: w.a.TenantID, Name: w.a.Name,
 		Credential: c.ID, Generation: c.Generation, SHA1: c.SHA1, SHA256: c.SHA256, NotAfter: c.NotAfter, Targets: c.Published,
 	})

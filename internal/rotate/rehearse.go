@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -253,25 +253,24 @@ func (h *rehearsal) target(ctx context.Context, name string) {
 }
 
 // hook looks whether a hook is there. It is not run.
-func (h *rehearsal) hook(hook string) {
-	what := "hook " + hook
-	if strings.Contains(hook, "://") {
-		u, err := url.Parse(hook)
-		if err != nil || u.Host == "" {
-			h.add("hook", ResultFailed, "write https://HOST/PATH", "a webhook is not an address")
-			return
-		}
-		h.add("hook at "+u.Host, ResultUnknown, "", "a webhook is not called to try it")
-		return
-	}
-	words := strings.Fields(strings.TrimPrefix(hook, "command:"))
-	if len(words) == 0 {
-		h.add(what, ResultFailed, "name a command, or the address of a webhook", "it is empty")
-		return
-	}
-	path, err := exec.LookPath(words[0])
+func (h *rehearsal) hook(text string) {
+	what := "hook " + text
+	parsed, err := parseHook(text)
 	if err != nil {
-		h.failed(what, err, "see that the command is there and may be run by who runs reeve")
+		h.failed("hook", err, "reeve cert policy set "+h.a.ClientID+" --hook ...")
+		return
+	}
+	path := parsed.file
+	if path == "" {
+		path, err = exec.LookPath(parsed.command[0])
+	} else {
+		var f *os.File
+		if f, err = os.Open(path); err == nil {
+			err = f.Close()
+		}
+	}
+	if err != nil {
+		h.failed(what, err, "see that it is there, and may be used by who runs reeve")
 		return
 	}
 	h.add(what, ResultOK, "", "%s is there; it is not run to try it", path)

@@ -162,7 +162,8 @@ const batch = 256
 // Pass carries out what is due now, and says when something is due next; zero if
 // nothing ever is.
 func (r *Rotator) Pass(ctx context.Context) (time.Time, error) {
-	due, err := r.o.DB.DueApplications(ctx, r.o.Tenant, r.o.Now(), batch)
+	now := r.o.Now()
+	due, err := r.o.DB.DueApplications(ctx, r.o.Tenant, now, now.Add(2*r.o.Rhythm.Look), batch)
 	if err != nil {
 		return time.Time{}, err
 	}

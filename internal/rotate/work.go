@@ -108,7 +108,7 @@ func (w *work) do(ctx context.Context, s credential.Step) error {
 	case credential.Advance:
 		err = w.promote(stepCtx, c, s)
 	case credential.Publish:
-		err = w.publish(stepCtx, c)
+		err = w.publish(stepCtx, c, s)
 	case credential.Withdraw:
 		err = w.withdraw(stepCtx, c, s)
 	case credential.Remove:
@@ -221,7 +221,7 @@ func (w *work) entry(id, step, outcome, text string, data any) store.JournalEntr
 
 // hold makes sure that the lease outlasts the next effect.
 func (w *work) hold(ctx context.Context) error {
-	if w.lease.Until.Sub(w.r.o.Now()) > 2*callTime {
+	if left := w.lease.Until.Sub(w.r.o.Now()); left > 2*callTime && left <= leaseTime {
 		return nil
 	}
 	return w.lease.Extend(ctx, leaseTime)
@@ -244,6 +244,9 @@ func (w *work) fulfil(ctx context.Context) error {
 			continue
 		}
 		c, ok := w.a.Find(wish.Credential)
+		if wish.Credential == "" {
+			c, ok = w.a.Active()
+		}
 		if !ok || !c.State.HasKey() || c.State == credential.Compromised || c.State == credential.Retired || c.State == credential.Lost {
 			continue
 		}
@@ -264,6 +267,9 @@ func (w *work) fulfil(ctx context.Context) error {
 	}
 	if err := w.write(ctx, func(tx *store.CredentialTx) error {
 		for _, wish := range done {
+			if err := tx.Journal(w.entry(wish.Credential, string(wish.Kind), store.Done, "what "+wish.By+" asked for is over", nil)); err != nil {
+				return err
+			}
 			if err := tx.Fulfil(wish); err != nil {
 				return err
 			}

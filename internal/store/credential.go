@@ -88,10 +88,11 @@ func (db *DB) ChangeApplication(ctx context.Context, tenant int, a credential.Ap
 	})
 }
 
-// AddWish records what a person asked for, and makes the application due. A wish that
-// stands already is renewed.
+// AddWish records what a person asked for, and when by the database's clock, and makes
+// the application due. A wish that stands already is renewed.
 func (db *DB) AddWish(ctx context.Context, tenant int, objectID string, w credential.Wish) error {
 	return db.writeDurably(ctx, func(tx *Tx) error {
+		w.At = tx.Now
 		if _, err := tx.exec(`INSERT INTO credential_wishes (tenant_id, object_id, kind, credential_id, asked_by, why, asked_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (tenant_id, object_id, kind, credential_id) DO UPDATE
@@ -259,12 +260,17 @@ func (db *DB) applications(ctx context.Context, tenant int, objectID string) (_ 
 	return all, nil
 }
 
+// longestLease is the longest time for which a lease can be taken.
+const longestLease = 10 * time.Minute
+
 // DueApplications gives the object ids of those to be looked at by now, the longest due
-// first, without those that somebody has a lease on.
-func (db *DB) DueApplications(ctx context.Context, tenant int, now time.Time, limit int) ([]string, error) {
+// first, without those that somebody has a lease on. What is due later than the horizon
+// was written by a clock that has been set back since: it is due, too.
+func (db *DB) DueApplications(ctx context.Context, tenant int, now, horizon time.Time, limit int) ([]string, error) {
 	return list(ctx, db, "reading the applications of", func(rows *sql.Rows, id *string) error { return rows.Scan(id) },
-		`SELECT object_id FROM applications WHERE tenant_id = $1 AND due_at <= $2
-		AND (lease_until IS NULL OR lease_until <= $2) ORDER BY due_at LIMIT $3`, tenant, stamp(now), limit)
+		`SELECT object_id FROM applications WHERE tenant_id = $1 AND (due_at <= $2 OR due_at > $3)
+		AND (lease_until IS NULL OR lease_until <= $2 OR lease_until > $4) ORDER BY due_at LIMIT $5`,
+		tenant, stamp(now), stamp(horizon), stamp(now.Add(longestLease)), limit)
 }
 
 // NextApplication gives when the next application is due, or is free of its lease; zero
@@ -292,15 +298,16 @@ type Lease struct {
 // Fence is the lease's number.
 func (l *Lease) Fence() int64 { return l.fence }
 
-// LeaseApplication takes the lease on an application, unless another holder has it. The
-// times are those of the database's own clock.
+// LeaseApplication takes the lease on an application, unless another holder has it, for
+// at most ten minutes. The times are those of the database's own clock; a lease that ends
+// later than any can was taken by a clock that has been set back since.
 func (db *DB) LeaseApplication(ctx context.Context, tenant int, objectID, holder string, d time.Duration) (*Lease, error) {
 	l := &Lease{ObjectID: objectID, db: db, tenant: tenant, holder: holder}
 	err := db.Write(ctx, func(tx *Tx) error {
-		l.Until = tx.Now.Add(d)
+		l.Until = tx.Now.Add(min(d, longestLease))
 		n, err := tx.exec(`UPDATE applications SET lease_holder = $1, lease_until = $2, fence = fence + 1
-			WHERE tenant_id = $3 AND object_id = $4 AND (lease_until IS NULL OR lease_until <= $5 OR lease_holder = $1)`,
-			holder, stamp(l.Until), tenant, objectID, stamp(tx.Now))
+			WHERE tenant_id = $3 AND object_id = $4 AND (lease_until IS NULL OR lease_until <= $5 OR lease_until > $6 OR lease_holder = $1)`,
+			holder, stamp(l.Until), tenant, objectID, stamp(tx.Now), stamp(tx.Now.Add(longestLease)))
 		if err != nil {
 			return fmt.Errorf("taking the lease on an application: %w", err)
 		}
@@ -486,6 +493,20 @@ func (e JournalEntry) digest(objectID, before string) string {
 func (db *DB) Journal(ctx context.Context, tenant int, objectID string, after int64, limit int) ([]JournalEntry, error) {
 	return list(ctx, db, "reading the journal of", scanEntry, `SELECT seq, at, actor, credential_id, step, outcome, text, data, fence, digest FROM credential_journal
 		WHERE tenant_id = $1 AND object_id = $2 AND seq > $3 ORDER BY seq LIMIT $4`, tenant, objectID, after, limit)
+}
+
+// AddJournal adds an entry about something that was done to an application's
+// certificates without a lease, such as handing one out.
+func (db *DB) AddJournal(ctx context.Context, tenant int, objectID string, e JournalEntry) error {
+	return db.writeDurably(ctx, func(tx *Tx) error { return tx.journal(tenant, objectID, e) })
+}
+
+// JournalEnd is the number of the newest entry of an application; 0 if there is none.
+func (db *DB) JournalEnd(ctx context.Context, tenant int, objectID string) (int64, error) {
+	var end int64
+	err := db.read.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM credential_journal
+		WHERE tenant_id = $1 AND object_id = $2`, tenant, objectID).Scan(&end)
+	return end, explain(db.url, "reading the journal of", err)
 }
 
 // CheckJournal reads the journal of an application whole and reports the first entry
