@@ -44,14 +44,15 @@ var mayImport = map[string][]string{
 	"credential":            {"pki"},
 	"store":                 {"credential"},
 	"notify":                {"store"},
+	"consumer":              {"credential", "pki", "store"},
 	"rotate":                {"certstore", "credential", "m365", "m365/graph", "notify", "pki", "store"},
 	"ingest":                {"store"},
 	"feed":                  {"ingest", "store", "m365", "m365/activity"},
-	"web":                   {"ingest", "store"},
+	"web":                   {"credential", "ingest", "store"},
 	"config":                {},
 	"app": {
 		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "m365/graph", "certstore",
-		"credential", "rotate", "notify", "store", "ingest", "feed", "web", "config",
+		"consumer", "credential", "rotate", "notify", "store", "ingest", "feed", "web", "config",
 	},
 }
 

@@ -114,6 +114,7 @@ func (p *program) demo(ctx context.Context, o *tenantOptions, once, asJSON bool)
 		return err
 	}
 	defer a.Close()
+	defer a.followed(ctx)()
 	if !once {
 		if err := a.serveDemo(p); err != nil {
 			return err

@@ -53,6 +53,7 @@ exit code is 0 only then.`,
 				return err
 			}
 			defer a.Close()
+			defer a.followed(cmd.Context())()
 			if once {
 				results, err := a.cycle(cmd.Context(), true, p.progress(c))
 				if err != nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"os/user"
 	"path/filepath"
 	"strings"
@@ -84,11 +85,22 @@ type openVaults struct {
 	vaults   map[string]*certstore.KeyVault
 }
 
-// openStores opens the certificate stores that the configuration allows for, once.
+// openedStores are the certificate stores, once they were needed.
+type openedStores struct {
+	storesMu sync.Mutex // held while they are opened
+	stores   map[string]certstore.Store
+}
+
+// openStores opens the certificate stores that the configuration allows for, once. After
+// it they do not change.
 func (a *App) openStores(ctx context.Context) error {
+	a.storesMu.Lock()
+	defer a.storesMu.Unlock()
 	if a.stores != nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	dir := keysDir(a.Config, a.DB)
 	keyset, err := a.keyset(ctx, dir)
 	if err != nil {
@@ -141,13 +153,44 @@ func (a *App) rotation(ctx context.Context, changed func(credential.Application)
 	return rotate.New(rotate.Options{
 		DB: a.DB, Tenant: a.Tenant, Cloud: a.Cloud, HTTP: a.http, Directory: directory,
 		Stores: a.stores, OpenTarget: a.openTarget, RunHook: rotate.HookRunner(a.http),
-		Rhythm:  credential.Rhythm{Look: a.Config.Credentials.Interval},
-		Changed: changed, Now: a.now, Log: a.log,
+		Rhythm: credential.Rhythm{Look: a.Config.Credentials.Interval},
+		NewKey: a.newKey, Changed: changed, Now: a.now, Log: a.log,
+		ManagerToken: a.managerToken,
 	}), nil
+}
+
+// managerToken says who the manager is and what it may do at Graph.
+func (a *App) managerToken(ctx context.Context) (clientID string, roles []string, err error) {
+	cred, err := a.manager()
+	if err != nil {
+		return "", nil, err
+	}
+	if cred == nil {
+		return "", nil, errors.New("reeve itself cannot sign in")
+	}
+	token, err := m365.Token(ctx, cred, a.Cloud.GraphAudience)
+	if err != nil {
+		return "", nil, err
+	}
+	_, claims, err := m365.Claims(token.Token)
+	if err != nil {
+		return "", nil, err
+	}
+	clientID, _ = claims["appid"].(string)
+	all, _ := claims["roles"].([]any)
+	for _, r := range all {
+		if name, ok := r.(string); ok {
+			roles = append(roles, name)
+		}
+	}
+	return clientID, roles, nil
 }
 
 // directory is Graph as the manager sees it.
 func (a *App) directory() (*graph.Client, error) {
+	if a.person != nil {
+		return a.person, nil
+	}
 	cred, err := a.manager()
 	if err != nil || cred == nil {
 		return nil, err
@@ -192,6 +235,14 @@ func (a *App) own(ctx context.Context) (credential.Application, bool, error) {
 	return credential.Application{}, false, nil
 }
 
+// pair fetches a credential with its private key.
+func (a *App) pair(ctx context.Context, c credential.Credential) (pki.Pair, error) {
+	if err := a.openStores(ctx); err != nil {
+		return pki.Pair{}, err
+	}
+	return rotate.New(rotate.Options{DB: a.DB, Tenant: a.Tenant, Cloud: a.Cloud, HTTP: a.http, Stores: a.stores, Now: a.now, Log: a.log}).Pair(ctx, c)
+}
+
 // ownPairs are the certificates that reeve itself signs in with, when it looks after
 // them: the active one and the standby. They are empty when it does not.
 func (a *App) ownPairs(ctx context.Context) (active, standby pki.Pair, generation int64, err error) {
@@ -199,15 +250,14 @@ func (a *App) ownPairs(ctx context.Context) (active, standby pki.Pair, generatio
 	if err != nil || !ok || app.Mode == credential.Off {
 		return active, standby, 0, err
 	}
-	r := rotate.New(rotate.Options{DB: a.DB, Tenant: a.Tenant, Cloud: a.Cloud, HTTP: a.http, Stores: a.stores, Now: a.now, Log: a.log})
 	if c, ok := app.Active(); ok {
-		if active, err = r.Pair(ctx, c); err != nil {
+		if active, err = a.pair(ctx, c); err != nil {
 			return pki.Pair{}, pki.Pair{}, 0, err
 		}
 		generation = c.Generation
 	}
 	if c, ok := app.Standby(); ok {
-		if standby, err = r.Pair(ctx, c); err != nil {
+		if standby, err = a.pair(ctx, c); err != nil {
 			a.log.Warn("The standby certificate cannot be fetched.", "error", err)
 			standby, err = pki.Pair{}, nil
 		}
@@ -229,7 +279,9 @@ func (a *App) follow(ctx context.Context, woken <-chan struct{}) {
 			a.log.Warn("Whether the certificate was renewed could not be seen; the one in use stays.", "error", err)
 		default:
 			if active.Certificate != nil && !active.Certificate.Equal(a.Credential.Pair().Certificate) && now != generation {
-				if err := a.Credential.Swap(ctx, active); err != nil {
+				if err := a.Credential.Swap(ctx, active); ctx.Err() != nil {
+					return
+				} else if err != nil {
 					a.log.Warn("The renewed certificate could not be taken yet; the one in use stays.", "error", err)
 					now = generation
 				} else {
@@ -255,6 +307,23 @@ func (a *App) follow(ctx context.Context, woken <-chan struct{}) {
 		case <-woken:
 			timer.Stop()
 		}
+	}
+}
+
+// followed lets follow run until the function that it returns is called.
+func (a *App) followed(ctx context.Context) (stop func()) {
+	if m365.Method(a.Config.Auth.Method) != m365.MethodCertificate {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.follow(ctx, nil)
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 

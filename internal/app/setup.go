@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/reeve365/reeve/internal/ingest"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/activity"
+	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/pki"
 	"github.com/reeve365/reeve/internal/store"
 )
@@ -33,7 +35,9 @@ type App struct {
 	Feeds      []*ingest.Feed
 
 	openVaults
-	stores map[string]certstore.Store // nil until they are needed
+	person *graph.Client // who has signed in by hand; nil for nobody
+	openedStores
+	newKey func(context.Context, pki.KeyType) (crypto.Signer, error) // nil: as they are needed
 	http   *http.Client
 	log    *slog.Logger
 	now    func() time.Time
@@ -134,13 +138,15 @@ func (a *App) managed(ctx context.Context) (active, standby pki.Pair, err error)
 	if err != nil || !ok || app.Mode == credential.Off {
 		return pki.Pair{}, pki.Pair{}, err
 	}
-	if err := a.openStores(ctx); err != nil {
-		a.log.Warn("The certificate that reeve looks after cannot be fetched; the one of auth.certificate is used.", "error", err)
-		return pki.Pair{}, pki.Pair{}, nil
-	}
 	active, standby, _, err = a.ownPairs(ctx)
 	if err != nil {
 		a.log.Warn("The certificate that reeve looks after cannot be fetched; the one of auth.certificate is used.", "error", err)
+		return pki.Pair{}, pki.Pair{}, nil
+	}
+	// After a long time in which reeve did not run the standby may be all that is left.
+	if standby.Certificate != nil && (active.Certificate == nil || active.UsableForSignIn(a.now()) != nil) && standby.UsableForSignIn(a.now()) == nil {
+		a.log.Warn("The certificate in use cannot sign in any more; the standby is taken.", "refused", active, "taken", standby)
+		active, standby = standby, pki.Pair{}
 	}
 	return active, standby, nil
 }

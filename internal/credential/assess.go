@@ -65,6 +65,12 @@ func Assess(now time.Time, a Application) []Finding {
 	}
 	if a.Mode == On {
 		found = append(found, a.assessOurs(now)...)
+	} else if active, ok := a.Active(); ok { // nobody renews it
+		if n := notice(now, active.NotAfter, a.Policy.NoticeDays); n > 0 || active.expired(now) {
+			add(Finding{Rule: "certificate-due", Severity: dueSeverity(n), Credential: active.ID, Notice: fmt.Sprintf("due/%s/%d", active.ID, n),
+				Remedy: "let reeve renew it: reeve cert policy set " + a.ClientID + " --mode on"},
+				"the certificate in use, %s, ends on %s, and reeve only looks on", active.SHA1, date(active.NotAfter))
+		}
 	}
 	found = append(found, a.assessForeign(now)...)
 	slices.SortStableFunc(found, func(x, y Finding) int { return rank(x.Severity) - rank(y.Severity) })

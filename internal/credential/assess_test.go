@@ -56,7 +56,7 @@ func TestAssess(t *testing.T) {
 		"another's certificate is good":     {[]part{a, s, key(ObservedKey{KeyID: "k", End: at.Add(31 * day)})}, ""},
 		"another's certificate has expired": {[]part{a, s, key(ObservedKey{KeyID: "k", End: at})}, "info foreign-expired"},
 		"ours is not another's":             {[]part{a, s, key(ObservedKey{KeyID: "k", Ours: "a", End: at})}, ""},
-		"observed alone":                    {[]part{cred("a", Active, ends(-day)), func(a *Application) { a.Mode = Observe }, key(ObservedKey{KeyID: "k", End: at})}, "info foreign-expired"},
+		"observed alone":                    {[]part{cred("a", Active, ends(-day)), func(a *Application) { a.Mode = Observe }, key(ObservedKey{KeyID: "k", End: at})}, "critical certificate-due, info foreign-expired"},
 		"the worst first":                   {[]part{cred("a", Active, ends(-day)), s, key(ObservedKey{KeyID: "k", End: at}), func(a *Application) { a.Deploys = []Deploy{{Credential: "a", Hook: "h", Attempts: 3}} }}, "critical certificate-expired, warning deploy-failing, info foreign-expired"},
 	} {
 		t.Run(what, func(t *testing.T) {

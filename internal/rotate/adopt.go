@@ -73,10 +73,9 @@ func (r *Rotator) takeOver(ctx context.Context, a credential.Application, pair p
 	if err := pair.UsableForSignIn(now); err != nil {
 		return credential.Credential{}, fmt.Errorf("the certificate to go on with: %w", err)
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return credential.Credential{}, fmt.Errorf("choosing an id: %w", err)
-	}
+	// An adoption that was interrupted leaves an entry in the store: the next one has the
+	// same id, so that the certificate is not kept twice.
+	id := uuid.NewSHA1(uuid.NameSpaceOID, []byte(a.ObjectID+"/"+pki.SHA256(pair.Certificate)))
 	c := credential.Credential{
 		ID: id.String(), State: credential.Active, Origin: credential.Adopted, Reason: "it was in use",
 		Store: a.Policy.Store, Planned: now, Since: now, Sent: now, Registered: now, Promoted: now,
@@ -238,6 +237,9 @@ func (r *Rotator) takeUp(ctx context.Context, a credential.Application, word str
 	return r.under(ctx, a.ObjectID, func(w *work) error {
 		if _, ok := w.find(e.ID); ok {
 			return nil // it was made a moment ago
+		}
+		if e.Certificate != nil && slices.ContainsFunc(w.a.Credentials, func(c credential.Credential) bool { return c.SHA256 == pki.SHA256(e.Certificate) }) {
+			return nil // it is known, and kept twice: taking it up would end in removing it
 		}
 		now := r.o.Now().UTC()
 		c := credential.Credential{

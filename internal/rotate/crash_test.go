@@ -254,7 +254,7 @@ func (a *arena) newSubject(plot string, n int) *subject {
 	a.t.Helper()
 	s := &subject{id: n, plot: plot}
 	now := a.clock.Now()
-	key, err := nextKey(nil, pki.RSA2048)
+	key, err := nextKey(context.Background(), pki.RSA2048)
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -241,7 +241,7 @@ func newCrowd(t *testing.T, count int) *crowd {
 func (c *crowd) credential(t *testing.T, a credential.Application, state credential.State) (credential.Credential, directory.KeyCredential) {
 	t.Helper()
 	made := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
-	key, err := nextKey(nil, pki.RSA2048)
+	key, err := nextKey(context.Background(), pki.RSA2048)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -274,9 +274,9 @@ func (w *work) register(ctx context.Context, c credential.Credential) error {
 	switch {
 	case errors.Is(err, graph.ErrDuplicate):
 		return w.registered(ctx, c, "it was there already")
-	case errors.Is(err, graph.ErrProof), errors.Is(err, m365.ErrForbidden):
-		// Whether the proof was too early for a front end or is not taken at all, the
-		// other way may work.
+	case errors.Is(err, graph.ErrProof), errors.Is(err, m365.ErrForbidden), keyRefusal(err) != 0:
+		// Whether the proof was too early for a front end or is not taken at all, or the
+		// signer has been taken away: the other way may work.
 		c.Method = byPatch
 		return w.back(ctx, c, credential.Staged, err)
 	case refused(err):
@@ -524,6 +524,11 @@ func (w *work) preimage(ctx context.Context, c credential.Credential) (preimage,
 
 // remove takes a certificate away from Entra ID.
 func (w *work) remove(ctx context.Context, c credential.Credential) error {
+	for _, other := range w.a.Credentials {
+		if other.ID != c.ID && other.SHA256 == c.SHA256 && other.State.AtEntra() {
+			return w.destroy(ctx, c, credential.Step{Why: "credential " + other.ID + " has the same certificate, which stays"})
+		}
+	}
 	seen, err := w.read(ctx)
 	blind := unreadable(err)
 	if err != nil && !blind {

@@ -210,7 +210,7 @@ func replace(a *credential.Application, c credential.Credential) {
 // speaker is the credential that would sign a proof for the application; see
 // [work.signer], which also fetches its key.
 func speaker(a credential.Application, not string, now time.Time) (credential.Credential, bool) {
-	for _, c := range a.In(credential.Active, credential.Draining, credential.Standby) {
+	for _, c := range append(a.In(credential.Active, credential.Draining, credential.Standby), a.In(credential.Compromised)...) {
 		if c.ID != not && c.Refusals == 0 && now.Before(c.NotAfter) && c.Missing.IsZero() && len(c.Proofs) > 0 {
 			return c, true
 		}

@@ -88,7 +88,8 @@ func TestForesee(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			if e.Credential == id && e.Outcome == store.Done {
+			over := strings.HasSuffix(e.Text, "is over") // says that the wish is fulfilled, after the step that did it
+			if e.Credential == id && e.Outcome == store.Done && !over {
 				got = append(got, e.Step)
 			}
 		}

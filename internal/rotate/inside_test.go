@@ -287,7 +287,7 @@ func place(t testing.TB) string {
 func (w *inside) applications(count int, lifetime func(i int) time.Duration) []*subject {
 	w.t.Helper()
 	now := w.clock.Now()
-	key, err := nextKey(nil, pki.RSA2048)
+	key, err := nextKey(context.Background(), pki.RSA2048)
 	if err != nil {
 		w.t.Fatal(err)
 	}

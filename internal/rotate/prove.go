@@ -18,6 +18,15 @@ import (
 // outside of its dates, there is none.
 var keyRefused = []int{700027, 7000214, 1000502, 700026}
 
+// keyRefusal is the AADSTS number by which Entra ID refused a key; 0 if it did not.
+func keyRefusal(err error) int {
+	var signIn *m365.SignInError
+	if errors.As(err, &signIn) && slices.ContainsFunc(keyRefused, signIn.Has) {
+		return signIn.Codes[0]
+	}
+	return 0
+}
+
 // prove obtains a token for each resource with a credential, and notes how that went.
 func (w *work) prove(ctx context.Context, c credential.Credential) error {
 	pair, err := w.pair(ctx, c)
@@ -51,7 +60,6 @@ func (w *work) token(ctx context.Context, c *credential.Credential, pair pki.Pai
 		})
 		now := w.r.o.Now().UTC()
 		w.clock(ctx, now, proof, err)
-		var signIn *m365.SignInError
 		switch {
 		case err == nil:
 			p := c.Proofs[resource]
@@ -61,12 +69,12 @@ func (w *work) token(ctx context.Context, c *credential.Credential, pair pki.Pai
 			p.Count++
 			p.Last, p.Roles = now, proof.Roles
 			c.Proofs = with(c.Proofs, resource, p)
-		case errors.As(err, &signIn) && slices.ContainsFunc(keyRefused, func(code int) bool { return slices.Contains(signIn.Codes, code) }):
+		case keyRefusal(err) != 0:
 			if c.Refused.IsZero() {
 				c.Refused = now
 			}
 			c.Refusals++
-			c.RefusedCode = signIn.Codes[0]
+			c.RefusedCode = keyRefusal(err)
 			c.Probed = now
 			c.Proofs = with(c.Proofs, resource, credential.Proof{})
 			c.Error, c.Remedy = explain(err)
@@ -151,9 +159,8 @@ func (w *work) seeRefused(ctx context.Context, c credential.Credential) error {
 	})
 	now := w.r.o.Now().UTC()
 	c.Probed = now
-	var signIn *m365.SignInError
 	switch {
-	case errors.As(err, &signIn) && slices.ContainsFunc(keyRefused, func(code int) bool { return slices.Contains(signIn.Codes, code) }):
+	case keyRefusal(err) != 0:
 		c.DestroyAfter = now.Add(time.Duration(w.a.Policy.DestroyAfter))
 		if c.State == credential.Compromised {
 			c.DestroyAfter = now // nobody should have it
@@ -162,7 +169,7 @@ func (w *work) seeRefused(ctx context.Context, c credential.Credential) error {
 			if err := w.post(tx, w.noticeRetired(c)); err != nil {
 				return err
 			}
-			return w.move(tx, c, credential.Retired, credential.SeeRefused, fmt.Sprintf("Entra ID refuses it (AADSTS%d)", signIn.Codes[0]), nil)
+			return w.move(tx, c, credential.Retired, credential.SeeRefused, fmt.Sprintf("Entra ID refuses it (AADSTS%d)", keyRefusal(err)), nil)
 		})
 	case err != nil:
 		return err

@@ -110,7 +110,7 @@ func (w *work) publishTo(ctx context.Context, name string, c credential.Credenti
 	if err != nil {
 		return err
 	}
-	if err := w.hold(ctx); err != nil {
+	if err := w.hold(ctx, callTime); err != nil {
 		return err
 	}
 	got, err := target.Published(ctx)

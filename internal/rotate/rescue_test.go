@@ -3,7 +3,9 @@ package rotate
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +13,9 @@ import (
 
 	"github.com/reeve365/reeve/internal/certstore"
 	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/store"
 )
 
 // TestRescue lets every certificate of an application expire while reeve is off, and has
@@ -136,5 +140,67 @@ func TestKitKeepsWhatIsThere(t *testing.T) {
 	}
 	if !slices.Contains(ids, kit.Credential.KeyID) {
 		t.Errorf("the kit leaves out the new one")
+	}
+}
+
+// TestRescueByPerson lets somebody sign in with a device code when every certificate of
+// an application has been taken away.
+func TestRescueByPerson(t *testing.T) {
+	w := newWorld(t)
+	r := w.rotator()
+	w.adopt(r)
+	w.until(r, 10*time.Minute, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
+	before := w.app()
+	for _, k := range w.atEntra() {
+		if err := w.Tenant.Directory.RemoveKeyCredential(w.Tenant.Client().ClientID, k.KeyID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	admin := "admin@" + w.Tenant.Domain
+	who, err := m365.NewPerson(w.cloud, w.Tenant.ID, w.HTTPClient(), func(message string) {
+		code := regexp.MustCompile(`[A-Z0-9]{9}`).FindString(message)
+		answer := w.Do(t, http.MethodPost, w.Origins().Control+"/devicecodes/"+code+"/approve", `{"user":"`+admin+`"}`,
+			"Authorization", "Bearer "+w.Control(), "Content-Type", "application/json")
+		if answer.Status != http.StatusOK && answer.Status != http.StatusNoContent {
+			t.Errorf("approving %q of %q: %d %s", code, message, answer.Status, answer.Text)
+		}
+	}, "Application.ReadWrite.All")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.change = func(o *Options) { o.Directory = newDirectory(t, w.cloud, w.HTTPClient(), who) }
+	r = w.rotator()
+	w.wish(r, credential.Renew, "")
+	w.until(r, time.Hour, "a new one to be active", func(a credential.Application) bool {
+		c, ok := a.Active()
+		return ok && !slices.ContainsFunc(before.Credentials, func(old credential.Credential) bool { return old.ID == c.ID })
+	})
+}
+
+// TestAdoptionInterrupted keeps the certificate in use from being taken up a second time,
+// which would end in its removal.
+func TestAdoptionInterrupted(t *testing.T) {
+	w := newWorld(t)
+	r := w.rotator()
+	entry := certstore.Entry{ID: "left-behind", Key: w.pair.Key, Certificate: w.pair.Certificate, ObjectID: w.object,
+		ClientID: w.Tenant.Client().ClientID, TenantID: w.Tenant.ID, Made: w.clock.Now()}
+	if err := w.keys.Put(t.Context(), entry); err != nil {
+		t.Fatal(err)
+	}
+	a := w.adopt(r)
+	if _, err := r.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.app().Credentials; len(got) != len(a.Credentials) {
+		t.Errorf("the certificate is there %d times", len(got))
+	}
+	twice, err := r.Adopt(t.Context(), Adoption{ObjectID: w.object, ClientID: w.Tenant.Client().ClientID, TenantID: w.Tenant.ID, Name: "reeve",
+		Mode: credential.On, Policy: w.policy(), Pair: w.pair, By: "test"})
+	if !errors.Is(err, store.ErrExists) {
+		t.Errorf("adopting twice: %v, %v", twice.Name, err)
+	}
+	ids, err := w.keys.List(t.Context())
+	if err != nil || len(ids) != 2 {
+		t.Errorf("the store has %v, %v, and should have the one left behind and the adopted one", ids, err)
 	}
 }

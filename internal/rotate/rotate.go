@@ -90,9 +90,11 @@ type Rotator struct {
 const (
 	// leaseTime is how long an application is ours; it is prolonged before each remote
 	// effect that might last longer.
-	leaseTime = 3 * time.Minute
-	// callTime bounds one remote effect, which may be several requests.
+	leaseTime = 5 * time.Minute
+	// callTime bounds one remote effect, which may be several requests; hookTime a
+	// command or a webhook of a policy.
 	callTime = time.Minute
+	hookTime = commandTime + 10*time.Second
 	// stepsAtOnce bounds the steps for one application in a row.
 	stepsAtOnce = 100
 	// idle is the longest time between two looks at what is due.

@@ -21,7 +21,6 @@ type work struct {
 	lease *store.Lease
 	a     credential.Application // as it is in the database
 
-	looked  bool // it was read at Entra ID in this work
 	changed bool // the active credential or the standby has changed
 }
 
@@ -41,6 +40,9 @@ func (w *work) run(ctx context.Context) (time.Time, error) {
 		step, next := w.due()
 		if step == nil {
 			return next, w.tell(ctx)
+		}
+		if w.changed && step.Action == credential.Create { // a key takes long, and others may wait for their turn
+			return w.r.o.Now(), w.tell(ctx)
 		}
 		if err := w.do(ctx, *step); err != nil {
 			return time.Time{}, err
@@ -73,10 +75,14 @@ func (w *work) due() (*credential.Step, time.Time) {
 // do carries out one step. Its error is the database's, or the context's: what went
 // wrong with the step is recorded.
 func (w *work) do(ctx context.Context, s credential.Step) error {
-	if err := w.hold(ctx); err != nil {
+	limit := callTime
+	if s.Action == credential.Deliver {
+		limit = hookTime
+	}
+	if err := w.hold(ctx, limit); err != nil {
 		return err
 	}
-	stepCtx, cancel := context.WithTimeout(ctx, callTime)
+	stepCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var err error
 	var c credential.Credential
@@ -219,9 +225,9 @@ func (w *work) entry(id, step, outcome, text string, data any) store.JournalEntr
 	return e
 }
 
-// hold makes sure that the lease outlasts the next effect.
-func (w *work) hold(ctx context.Context) error {
-	if left := w.lease.Until.Sub(w.r.o.Now()); left > 2*callTime && left <= leaseTime {
+// hold makes sure that the lease outlasts the next effect, which takes so long at most.
+func (w *work) hold(ctx context.Context, d time.Duration) error {
+	if left := w.lease.Until.Sub(w.r.o.Now()); left > d+callTime && left <= leaseTime {
 		return nil
 	}
 	return w.lease.Extend(ctx, leaseTime)

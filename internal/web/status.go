@@ -52,17 +52,18 @@ func (s *Site) frame() frame { return frame{Banner: s.Banner, At: s.Now().UTC()}
 
 type statusPage struct {
 	frame
-	Parts       []store.Standing
-	Sum         store.Counts
-	Due, Lost   int
-	Oldest      time.Time
-	Run         *store.Run
-	Workloads   []bar
-	Days        []bar
-	Ignored     int64
-	Quarantined []store.Count
-	Held        int64
-	Findings    []store.Finding
+	Parts        []store.Standing
+	Sum          store.Counts
+	Due, Lost    int
+	Oldest       time.Time
+	Run          *store.Run
+	Workloads    []bar
+	Days         []bar
+	Ignored      int64
+	Quarantined  []store.Count
+	Held         int64
+	Findings     []store.Finding
+	Certificates certificates
 }
 
 // bar is one bar of a chart that is a table as well.
@@ -129,7 +130,10 @@ func (s *Site) status(ctx context.Context) (view, error) {
 	for _, c := range p.Quarantined {
 		p.Held += c.Rows
 	}
-	p.Findings, err = s.DB.Findings(ctx, s.Tenant)
+	if p.Findings, err = s.DB.Findings(ctx, s.Tenant); err != nil {
+		return view{}, err
+	}
+	p.Certificates, err = s.certificates(ctx, p.Findings)
 	return view{"status.html", p}, err
 }
 
@@ -163,15 +167,25 @@ var functions = template.FuncMap{
 		}
 		return t.UTC().Format("2006-01-02 15:04:05 UTC")
 	},
-	"until": func(t, now time.Time) string {
+	"date": func(t time.Time) string {
 		if t.IsZero() {
 			return "–"
 		}
-		d := t.Sub(now).Round(time.Minute)
-		if d < 0 {
-			return "already"
+		return t.UTC().Format(time.DateOnly)
+	},
+	// short is the beginning of a thumbprint.
+	"short": func(s string) string {
+		if len(s) > 8 {
+			s = s[:8] + "…"
 		}
-		return fmt.Sprintf("in %d d %d h %d min", int(d.Hours())/24, int(d.Hours())%24, int(d.Minutes())%60)
+		return s
+	},
+	"until": until,
+	"due": func(t, now time.Time) string {
+		if !t.After(now) {
+			return "now"
+		}
+		return until(t, now)
 	},
 	"day": func(s string) string {
 		t, err := time.Parse("20060102", s)
@@ -187,4 +201,15 @@ var functions = template.FuncMap{
 		}
 		return n
 	},
+}
+
+func until(t, now time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	d := t.Sub(now).Round(time.Minute)
+	if d < 0 {
+		return "already"
+	}
+	return fmt.Sprintf("in %d d %d h %d min", int(d.Hours())/24, int(d.Hours())%24, int(d.Minutes())%60)
 }

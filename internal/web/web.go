@@ -1,6 +1,7 @@
 // Package web is reeve's site: pages made on the server from what the store
 // holds. It never calls Microsoft, and a page changes nothing. For now it is
-// one page, the status of the import, without sign-in, on loopback alone.
+// one page, the status of the import and of the certificates, without sign-in, on
+// loopback alone.
 package web
 
 import (
@@ -29,6 +30,9 @@ type Options struct {
 	Log    *slog.Logger
 	Now    func() time.Time
 	Banner string // shown on top of every page; may be empty
+	// Handlers are served besides the pages, by patterns of [http.ServeMux], under the
+	// same rules: on loopback alone, and by no other host name.
+	Handlers map[string]http.Handler
 }
 
 // Site is the site while it is served.
@@ -93,6 +97,9 @@ func (s *Site) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", s.page(s.status))
 	mux.Handle("GET /static/", http.FileServerFS(files))
+	for pattern, h := range s.Handlers {
+		mux.Handle(pattern, h)
+	}
 	return secure(mux)
 }
 

@@ -1,0 +1,396 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/rotate"
+)
+
+func certListCommand(p *program) *cobra.Command {
+	var o inventoryOptions
+	var all, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "The applications that reeve looks after, or what expires in the whole tenant",
+		Long: `list shows, in a line for each application that reeve looks after, which certificate
+is in use and until when, which one waits, and what is done next.
+
+With --all it asks Graph for all applications of the tenant, and lists the
+certificates and client secrets that have expired or end soon, whoever looks after
+them. A list that could not be read to its end is not shown.`,
+		Example: `  reeve cert list
+  reeve cert list --all
+  reeve cert list --all --within 30d --service-principals --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if all {
+				return p.certInventory(cmd.Context(), &o, asJSON)
+			}
+			for _, name := range []string{"within", "service-principals"} {
+				if cmd.Flags().Changed(name) {
+					return wrongFlag(name, fmt.Errorf("it is about the whole tenant: give --all as well"))
+				}
+			}
+			return p.certList(cmd.Context(), asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "list what expires of all applications of the tenant")
+	o.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (p *program) certList(ctx context.Context, asJSON bool) error {
+	a, err := p.certApp(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	apps, err := a.DB.Applications(ctx, a.Tenant)
+	if err != nil {
+		return err
+	}
+	reports := []applicationReport{}
+	for _, app := range apps {
+		reports = append(reports, a.report(app))
+	}
+	if asJSON {
+		return printJSON(p.Out, reports)
+	}
+	if len(reports) == 0 {
+		fmt.Fprintln(p.Err, "reeve looks after no application yet: reeve cert adopt")
+		return nil
+	}
+	now := p.now()
+	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tMODE\tACTIVE\tUNTIL\tSTANDBY\tNEXT\tFINDINGS")
+	for _, r := range reports {
+		active, until, standby, next := "-", "-", "-", "-"
+		if r.Active != nil {
+			active, until = short(nameOf(*r.Active)), r.Active.NotAfter.Format(time.DateOnly)
+		}
+		if r.Standby != nil {
+			standby = short(nameOf(*r.Standby))
+		}
+		if r.Next != nil {
+			next = fmt.Sprintf("%s %s", r.Next.Action, when(r.Next.At, now))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", plain(r.Name), r.Mode, active, until, standby, next, countFindings(r.Findings))
+	}
+	return t.Flush()
+}
+
+// countFindings is how many findings of each severity there are.
+func countFindings(found []assessment) string {
+	var parts []string
+	for _, severity := range []credential.Severity{credential.Critical, credential.Warning, credential.Info} {
+		n := 0
+		for _, f := range found {
+			if f.Severity == severity {
+				n++
+			}
+		}
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, severity))
+		}
+	}
+	if len(parts) == 0 {
+		return "-"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// showReport is all that is known of an application.
+type showReport struct {
+	applicationReport
+	Policy      credential.Policy        `json:"policy"`
+	Generation  int64                    `json:"generation"`
+	Credentials []credential.Credential  `json:"credentials"`
+	AtEntra     []credential.ObservedKey `json:"at_entra"`
+	Observed    *time.Time               `json:"observed,omitempty"` // when Entra ID was last read
+	Unseen      string                   `json:"unseen,omitempty"`   // why it could not be read since
+	Wishes      []credential.Wish        `json:"wishes"`
+	Consumers   []credential.Consumer    `json:"consumers"`
+	Deploys     []credential.Deploy      `json:"deploys"`
+	Steps       []stepReport             `json:"steps"`
+}
+
+func (a *App) show(app credential.Application) showReport {
+	s := showReport{applicationReport: a.report(app), Policy: app.Policy, Generation: app.Generation,
+		Credentials: app.In(credential.States()...), AtEntra: app.Observed.Keys, Wishes: app.Wishes, Consumers: app.Consumers, Deploys: app.Deploys, Unseen: app.Observed.Error}
+	if !app.Observed.At.IsZero() {
+		s.Observed = &app.Observed.At
+	}
+	for _, step := range s.steps {
+		s.Steps = append(s.Steps, reportStep(app, step))
+	}
+	return s
+}
+
+func certShowCommand(p *program) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show [APP]",
+		Short: "All that is known of an application's certificates",
+		Long: `show tells the policy of an application, its certificates and how far each has come,
+what Entra ID has and whose that is, what is wrong and what to do about it, who uses
+the certificates, and what is done next. It reads what is recorded, and asks nobody.`,
+		Example: `  reeve cert show
+  reeve cert show reeve --json`,
+		Args: applicationArgs(1), ValidArgsFunction: p.completeApplication,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := p.certApp(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			app, err := a.choose(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			s := a.show(app.Application)
+			if asJSON {
+				return printJSON(p.Out, s)
+			}
+			printShow(p.Out, s, p.now())
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printShow(w io.Writer, s showReport, now time.Time) {
+	fmt.Fprintf(w, "%s, mode %s\n  client ID %s, object ID %s, tenant %s\n", plain(s.Name), s.Mode, s.ClientID, s.ObjectID, s.TenantID)
+	section := func(title string, n int) bool {
+		if n > 0 {
+			fmt.Fprintf(w, "\n%s\n", title)
+		}
+		return n > 0
+	}
+	if section("Findings", len(s.Findings)) {
+		printFindings(w, s.Findings)
+	}
+	table := func(row func(io.Writer)) {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		row(t)
+		t.Flush()
+	}
+	live := slices.DeleteFunc(slices.Clone(s.Credentials), func(c credential.Credential) bool { return c.State == credential.Destroyed })
+	if section("Certificates of reeve's", len(live)) {
+		table(func(t io.Writer) {
+			for _, c := range live {
+				until, proved := "-", "not proved"
+				if !c.NotAfter.IsZero() {
+					until = "until " + utc(c.NotAfter)
+				}
+				if at := c.Proved(s.Policy.Resources); !at.IsZero() {
+					proved = "proved " + utc(at)
+				}
+				fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", nameOf(c), c.State, until, proved, c.Store)
+				if c.Error != "" {
+					fmt.Fprintf(t, "    %s\n", plain(c.Error))
+				}
+			}
+		})
+	}
+	if gone := len(s.Credentials) - len(live); gone > 0 {
+		fmt.Fprintf(w, "  and %d whose private keys are destroyed: reeve cert history\n", gone)
+	}
+	switch {
+	case s.Observed == nil && s.Unseen == "":
+		fmt.Fprint(w, "\nEntra ID was not looked at yet\n")
+	case s.Observed == nil:
+		fmt.Fprintf(w, "\nEntra ID could not be looked at: %s\n", plain(s.Unseen))
+	default:
+		fmt.Fprintf(w, "\nAt Entra ID, as of %s\n", utc(*s.Observed))
+		if s.Unseen != "" {
+			fmt.Fprintf(w, "  not seen since: %s\n", plain(s.Unseen))
+		}
+		table(func(t io.Writer) { printKeys(t, s.AtEntra) })
+	}
+	if section("Programs that take it from reeve", len(s.Consumers)) {
+		table(func(t io.Writer) {
+			for _, c := range s.Consumers {
+				state := "has the newest"
+				if c.Generation < s.Generation {
+					state = "has an older one"
+				}
+				fmt.Fprintf(t, "  %s\t%s\t%s\n", plain(c.Name), state, utc(c.At))
+			}
+		})
+	}
+	if section("Commands and webhooks to be run", len(s.Deploys)) {
+		for _, d := range s.Deploys {
+			fmt.Fprintf(w, "  %s, %d tries, next %s %s\n", plain(d.Hook), d.Attempts, when(d.DueAt, now), plain(d.Error))
+		}
+	}
+	if section("Asked for", len(s.Wishes)) {
+		for _, wish := range s.Wishes {
+			fmt.Fprintf(w, "  %s, by %s at %s: %s\n", wish.Kind, plain(wish.By), utc(wish.At), plain(wish.Why))
+		}
+	}
+	if section("Next", len(s.Steps)) {
+		table(func(t io.Writer) {
+			for _, step := range s.Steps {
+				fmt.Fprintf(t, "  %s\t%s\t%s\n", when(step.At, now), plain(step.what()), plain(step.Why))
+			}
+		})
+	}
+	fmt.Fprint(w, "\nPolicy\n")
+	printPolicy(w, s.Policy)
+}
+
+// printKeys lists what Entra ID has.
+func printKeys(w io.Writer, keys []credential.ObservedKey) {
+	if len(keys) == 0 {
+		fmt.Fprintln(w, "  neither certificates nor client secrets")
+	}
+	for _, k := range keys {
+		what, whose, name := "certificate", "not reeve's", k.SHA1
+		if k.Secret {
+			what = "client secret"
+		}
+		if k.Ours != "" {
+			whose = "reeve's"
+		}
+		if name == "" {
+			name = k.KeyID
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\tuntil %s\t%s\n", what, name, whose, utc(k.End), plain(k.Name))
+	}
+}
+
+func certPlanCommand(p *program) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "plan [APP]",
+		Short: "What is done next, when and why, and the requests to Microsoft that it takes",
+		Long: `plan lists what is planned for all applications, or for one, soonest first, as it
+would be done if nothing changed until then. Of steps that change an application at
+Graph, or sign in, it shows the requests as they would be sent. Nothing is done, and
+nobody is asked.`,
+		Example: `  reeve cert plan
+  reeve cert plan reeve --json`,
+		Args: applicationArgs(1), ValidArgsFunction: p.completeApplication,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			a, err := p.certApp(ctx)
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			apps, err := a.DB.Applications(ctx, a.Tenant)
+			if err != nil {
+				return err
+			}
+			if len(args) > 0 {
+				app, err := a.choose(ctx, args)
+				if err != nil {
+					return err
+				}
+				apps = []credential.Application{app.Application}
+			}
+			steps := []stepReport{}
+			r := a.planner()
+			for _, app := range apps {
+				for _, s := range r.Steps(app) {
+					report := reportStep(app, s)
+					report.Application = app.Name
+					at := s.At
+					if at.Before(p.now()) {
+						at = p.now()
+					}
+					if report.Requests, err = r.Requests(ctx, app, s, at); err != nil {
+						return err
+					}
+					steps = append(steps, report)
+				}
+			}
+			slices.SortStableFunc(steps, func(x, y stepReport) int { return x.At.Compare(y.At) })
+			if asJSON {
+				return printJSON(p.Out, steps)
+			}
+			if len(steps) == 0 {
+				fmt.Fprintln(p.Err, "nothing is planned")
+			}
+			for _, s := range steps {
+				fmt.Fprintf(p.Out, "%s  %s: %s: %s\n", when(s.At, p.now()), plain(s.Application), plain(s.what()), plain(s.Why))
+				printRequests(p.Out, s.Requests)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func certRehearseCommand(p *program) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "rehearse [APP]",
+		Short: "Try everything that a renewal needs, short of changing anything",
+		Long: `rehearse signs in with the certificate in use and with the one that waits, for each
+resource; reads the application at Graph; keeps, reads back and deletes a throw-away
+key in the certificate store; looks whether live places can be written, hooks are there
+and the clock is right. What cannot be tried without changing something is not tried:
+how it would be done is said.
+
+The exit code is 7 if something failed.`,
+		Example: `  reeve cert rehearse
+  reeve cert rehearse reeve --json`,
+		Args: applicationArgs(1), ValidArgsFunction: p.completeApplication,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			a, err := p.certAppSignedIn(ctx)
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			app, err := a.choose(ctx, args)
+			if err != nil {
+				return err
+			}
+			r, err := a.rotation(ctx, nil)
+			if err != nil {
+				return err
+			}
+			return p.printRehearsal(app.Application, r.Rehearse(ctx, app.Application), asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (p *program) printRehearsal(app credential.Application, all []rotate.Rehearsed, asJSON bool) error {
+	failed := 0
+	for i := range all {
+		if all[i].Result == rotate.ResultFailed {
+			failed++
+		}
+	}
+	if asJSON {
+		if err := printJSON(p.Out, map[string]any{"application": app.Name, "client_id": app.ClientID, "ok": failed == 0, "results": all}); err != nil {
+			return err
+		}
+	} else {
+		for _, h := range all {
+			fmt.Fprintf(p.Out, "%-7s  %s: %s\n", h.Result, plain(h.What), plain(h.Text))
+			if h.Remedy != "" && h.Result != rotate.ResultOK {
+				fmt.Fprintf(p.Out, "         remedy: %s\n", plain(h.Remedy))
+			}
+		}
+	}
+	if failed > 0 {
+		return failWith(exitCheck, "%d of %d things that a renewal of %s needs do not work", failed, len(all), plain(app.Name))
+	}
+	return nil
+}

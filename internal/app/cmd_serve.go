@@ -1,0 +1,311 @@
+package app
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reeve365/reeve/internal/consumer"
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/rotate"
+	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/web"
+)
+
+// Roles of a process that serves.
+const (
+	roleAll         = "all"
+	roleImport      = "import"
+	roleCredentials = "credentials"
+)
+
+func serveCommand(p *program) *cobra.Command {
+	var role string
+	cmd := &cobra.Command{
+		Use: "serve", GroupID: "main",
+		Short: "Do everything, until it is stopped: import, renew certificates, show how it stands",
+		Long: `serve imports the audit log (feeds.audit.enabled), looks after certificates
+(credentials.mode), gives programs on this machine theirs, tells people what they
+ought to know (notify), and shows a status page (listen). It ends at SIGINT or
+SIGTERM, and may be killed at any moment. Several may run on one database.
+
+When one part fails, it is logged and tried again, and the others go on.
+
+The certificate that reeve signs in with itself is looked after from the first start
+on, as credentials.mode says: with "on" it is renewed, with "observe" one is told when
+it has to be.`,
+		Example: `  reeve serve --config /etc/reeve/reeve.yaml
+  reeve serve --role credentials
+  REEVE_CREDENTIALS_MODE=on reeve serve`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !slices.Contains([]string{roleAll, roleImport, roleCredentials}, role) {
+				return failWith(exitUsage, "--role %q: give all, import or credentials", role)
+			}
+			c, err := p.load(true)
+			if err != nil {
+				return err
+			}
+			log := logger(p.Err, c)
+			announce(p.Err, c, log)
+			a, err := p.setup(cmd.Context(), c, log)
+			if err != nil {
+				return err
+			}
+			parts, err := a.parts(p, role)
+			if err != nil {
+				a.Close()
+				return err
+			}
+			if !a.serve(cmd.Context(), parts) {
+				return errors.New("not everything ended in time; what was stored is complete in itself")
+			}
+			if err := a.Close(); err != nil {
+				return err
+			}
+			log.Info("Stopped. The next run goes on from here.")
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&role, "role", roleAll, "what this process does: all, import or credentials")
+	cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{roleAll, roleImport, roleCredentials}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// part is a part of reeve that works by itself until its context ends.
+type part struct {
+	name string
+	run  func(context.Context) error
+}
+
+const (
+	// restartAfter is when a part that failed is begun again.
+	restartAfter = time.Minute
+	// stopWithin is how long the parts may take to end, all together.
+	stopWithin = 8 * time.Second
+)
+
+// serve lets the parts work until ctx ends. Then it ends them, the last first, and
+// reports whether all have ended in time.
+func (a *App) serve(ctx context.Context, parts []part) bool {
+	type running struct {
+		part
+		stop context.CancelFunc
+		done chan struct{}
+	}
+	var all []running
+	for _, p := range parts {
+		// Each is ended by itself, in order, and not by ctx.
+		own, stop := context.WithCancel(context.WithoutCancel(ctx))
+		r := running{p, stop, make(chan struct{})}
+		all = append(all, r)
+		go func() {
+			defer close(r.done)
+			a.keep(own, p)
+		}()
+	}
+	<-ctx.Done()
+	a.log.Info("Stopping.")
+	deadline := time.After(stopWithin)
+	ended := true
+	for _, r := range slices.Backward(all) {
+		r.stop()
+		if !ended { // there is no time left to wait
+			continue
+		}
+		select {
+		case <-r.done:
+		case <-deadline:
+			a.log.Warn("A part of reeve did not end in time.", "part", r.name)
+			ended = false
+		}
+	}
+	return ended
+}
+
+// keep lets a part work until ctx ends, and begins it again when it fails.
+func (a *App) keep(ctx context.Context, p part) {
+	for {
+		err := p.run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		a.log.Error("A part of reeve failed; the others go on, and it is begun again.", "part", p.name, "in", restartAfter, "error", err, "remedy", remedy(err))
+		timer := time.NewTimer(restartAfter)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// parts are what a process of a role does, in the order in which it is begun: what
+// others need comes first.
+func (a *App) parts(p *program, role string) ([]part, error) {
+	var parts []part
+	add := func(name string, run func(context.Context) error) { parts = append(parts, part{name, run}) }
+	site := web.Options{Listen: a.Config.Listen, DB: a.DB, Tenant: a.Tenant, Log: a.log, Now: a.now}
+	feed := consumer.New(consumer.Options{DB: a.DB, Tenant: a.Tenant, TenantID: a.Config.TenantID, Pair: a.pair, Now: a.now, Log: a.log})
+	if role != roleImport {
+		site.Handlers = map[string]http.Handler{"/v1/": feed}
+	}
+	add("status page", func(ctx context.Context) error {
+		s, err := web.Start(site)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(p.Err, "\nStatus page: %s\n\n", s.URL())
+		<-ctx.Done()
+		return s.Close()
+	})
+	woken := make(chan struct{}, 1)
+	if role != roleImport {
+		var ca []byte
+		if a.Config.CAFile != "" {
+			var err error
+			if ca, err = os.ReadFile(a.Config.CAFile); err != nil {
+				return nil, failWith(exitConfig, "reading ca-file: %w", err)
+			}
+		}
+		sender, err := a.notifier(ca)
+		if err != nil {
+			return nil, err
+		}
+		pool := pki.NewKeyPool(pki.RSA2048, 2)
+		a.stops = append(a.stops, func() error { pool.Close(); return nil })
+		a.newKey = func(ctx context.Context, t pki.KeyType) (crypto.Signer, error) {
+			if t == pki.RSA2048 {
+				return pool.Get(ctx)
+			}
+			return pki.NewKey(t)
+		}
+		// The feed ends before the page, which else would wait for those who wait.
+		add("feed of certificates", feed.Run)
+		add("notices", func(ctx context.Context) error {
+			tell(ctx, sender)
+			return context.Cause(ctx)
+		})
+		add("certificates", func(ctx context.Context) error {
+			return a.lookAfter(ctx, func(credential.Application) {
+				feed.Wake()
+				select {
+				case woken <- struct{}{}:
+				default:
+				}
+			})
+		})
+	}
+	if m365.Method(a.Config.Auth.Method) == m365.MethodCertificate {
+		add("own certificate", func(ctx context.Context) error {
+			a.follow(ctx, woken)
+			return context.Cause(ctx)
+		})
+	}
+	if role != roleCredentials && len(a.Feeds) > 0 {
+		add("import", func(ctx context.Context) error { return a.run(ctx, p.progress(a.Config)) })
+	}
+	return parts, nil
+}
+
+// lookAfter looks after certificates until ctx ends, and sees to it that reeve's own is
+// among them.
+func (a *App) lookAfter(ctx context.Context, changed func(credential.Application)) error {
+	r, err := a.rotation(ctx, changed)
+	if err != nil {
+		return err
+	}
+	found, err := r.Reconcile(ctx)
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("Whether there are private keys that the database does not know could not be seen.", "error", err)
+	}
+	for _, what := range found {
+		a.log.Warn("A private key that the database did not know.", "found", what)
+	}
+	adopting, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.adoptOwn(adopting, r)
+	}()
+	defer func() {
+		stop()
+		<-done
+	}()
+	return r.Run(ctx)
+}
+
+// adoptOwn begins to look after reeve's own application, as credentials.mode says, unless
+// somebody did. It tries until it can.
+func (a *App) adoptOwn(ctx context.Context, r *rotate.Rotator) {
+	mode := credential.Mode(a.Config.Credentials.Mode)
+	if mode == credential.Off || m365.Method(a.Config.Auth.Method) != m365.MethodCertificate {
+		return
+	}
+	for {
+		err := a.tryAdopt(ctx, r, mode)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		wait := time.Hour // a person has to do something
+		if errors.Is(err, m365.ErrTransient) || errors.Is(err, m365.ErrThrottled) || exitCode(err) == exitDatabase {
+			wait = time.Minute
+		}
+		a.log.Warn("reeve does not look after the certificate that it signs in with.", "error", err, "again_in", wait,
+			"remedy", "do it by hand, which needs no permission at Graph: reeve cert adopt --object-id ID (Entra ID > App registrations > Object ID); or give reeve Application.Read.All; or set credentials.mode to off")
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+func (a *App) tryAdopt(ctx context.Context, r *rotate.Rotator, mode credential.Mode) error {
+	if _, ok, err := a.own(ctx); err != nil || ok {
+		return err
+	}
+	directory, err := a.directory()
+	if err != nil {
+		return err
+	}
+	if directory == nil {
+		return errors.New("nobody is there who could read the application at Graph")
+	}
+	app, err := directory.ApplicationByClientID(ctx, a.Config.ClientID)
+	if err != nil {
+		return err
+	}
+	o := rotate.Adoption{
+		ObjectID: app.ObjectID, ClientID: app.ClientID, TenantID: a.Config.TenantID, Name: app.Name, Mode: mode,
+		Policy: credential.Policy{}.Complete(a.Cloud.GraphAudience),
+		By:     "reeve serve", Why: "credentials.mode is " + string(mode),
+	}
+	if len(a.Feeds) > 0 { // what reeve itself uses has to work with a new certificate
+		o.Policy.Resources = append(o.Policy.Resources, a.Cloud.ManageAudience)
+	}
+	if mode == credential.On {
+		// One that is only observed is left where it is, and watched like anybody's.
+		o.Pair = a.Credential.Pair()
+	}
+	_, err = r.Adopt(ctx, o)
+	switch {
+	case errors.Is(err, store.ErrExists): // another process was faster
+		return nil
+	case err != nil:
+		return err
+	}
+	a.log.Info("reeve looks after the certificate that it signs in with from now on.", "application", app.Name, "mode", mode)
+	return nil
+}

@@ -1,0 +1,70 @@
+package m365
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+)
+
+// graphCommandLine is the client ID of Microsoft Graph Command Line Tools, a public
+// client that every tenant knows, as which people sign in
+// (learn.microsoft.com/powershell/microsoftgraph/authentication-commands).
+const graphCommandLine = "14d82eec-204b-4c2f-b7e8-296a70dab67e"
+
+// NewPerson prepares the signing in of a person by a device code: say tells them the
+// address to open and the code to enter there. Their tokens are for the delegated
+// permissions of Graph that are named, such as Application.ReadWrite.All, and for nothing
+// else; nothing is kept when the program ends.
+func NewPerson(c Cloud, tenantID string, client *http.Client, say func(message string), permissions ...string) (azcore.TokenCredential, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	inner, err := azidentity.NewDeviceCodeCredential(&azidentity.DeviceCodeCredentialOptions{
+		ClientOptions: azcore.ClientOptions{
+			Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: c.AuthorityHost},
+			Transport: signInTransport{client},
+			Telemetry: policy.TelemetryOptions{ApplicationID: userAgent()},
+		},
+		TenantID:                 tenantID,
+		ClientID:                 graphCommandLine,
+		DisableInstanceDiscovery: !c.Listed(),
+		UserPrompt: func(_ context.Context, m azidentity.DeviceCodeMessage) error {
+			say(m.Message)
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing to sign in a person: %w", err)
+	}
+	return person{inner, permissions}, nil
+}
+
+// person asks for the permissions by name: the default ones are those that somebody has
+// consented to before.
+type person struct {
+	inner       azcore.TokenCredential
+	permissions []string
+}
+
+func (p person) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	resource := ""
+	if len(o.Scopes) > 0 {
+		resource = strings.TrimSuffix(o.Scopes[0], "/.default")
+	}
+	o.Scopes = nil
+	for _, name := range p.permissions {
+		o.Scopes = append(o.Scopes, resource+"/"+name)
+	}
+	token, err := p.inner.GetToken(ctx, o)
+	if err != nil {
+		c := &Credential{signIn: SignIn{Method: "device-code"}}
+		return azcore.AccessToken{}, c.signInError(ctx, o, err, nil)
+	}
+	return token, nil
+}
