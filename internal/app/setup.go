@@ -61,11 +61,20 @@ func (p *program) setup(ctx context.Context, c *config.Config, log *slog.Logger)
 	if err != nil {
 		return nil, coded{exitConfig, err}
 	}
+	if missing(c) {
+		// There is nothing in it that signing in could need, and a mistake in the settings
+		// should not make one.
+		if err := a.signIn(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.open(ctx, p); err != nil {
 		return nil, err
 	}
-	if err := a.signIn(ctx); err != nil {
-		return nil, err
+	if a.Credential == nil {
+		if err := a.signIn(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.setScope(ctx, scope); err != nil {
 		return nil, err
@@ -110,7 +119,10 @@ func (a *App) signIn(ctx context.Context) error {
 	a.Pair = s.Pair
 	if a.Pair.Certificate != nil {
 		a.logCertificate()
-		if err := a.Pair.UsableForSignIn(a.now()); err != nil {
+		switch err := a.Pair.UsableForSignIn(a.now()); {
+		case err != nil && active.Certificate != nil:
+			a.log.Error("The certificate that reeve looks after cannot sign in. Another is made by itself if credentials.manager may; else: reeve cert rescue", "error", err)
+		case err != nil:
 			return failWith(exitSignIn, "the certificate of auth.certificate cannot sign in: %w", err)
 		}
 	}
@@ -131,7 +143,7 @@ func (a *App) signIn(ctx context.Context) error {
 // itself; none when it does not, or when they cannot be fetched, which is no reason not
 // to try auth.certificate.
 func (a *App) managed(ctx context.Context) (active, standby pki.Pair, err error) {
-	if m365.Method(a.Config.Auth.Method) != m365.MethodCertificate {
+	if a.DB == nil || m365.Method(a.Config.Auth.Method) != m365.MethodCertificate {
 		return pki.Pair{}, pki.Pair{}, nil
 	}
 	app, ok, err := a.own(ctx)
