@@ -118,6 +118,7 @@ type Credential struct {
 
 	// The step under way.
 	Attempts int       `json:"attempts,omitempty"`
+	FailedAt time.Time `json:"failed_at,omitzero"` // when the first of these failed
 	RetryAt  time.Time `json:"retry_at,omitzero"`
 	Error    string    `json:"error,omitempty"`
 	Remedy   string    `json:"remedy,omitempty"`

@@ -213,6 +213,9 @@ func (p *Prover) ask(ctx context.Context, r ProofRequest, algorithm string) (azc
 	token, err := proof.read(r, body)
 	if err != nil {
 		failed.Message = err.Error()
+		if errors.Is(err, errCutShort) { // as if there had been none
+			failed.Status, failed.cause = 0, err
+		}
 		return azcore.AccessToken{}, Proof{}, failed
 	}
 	return token, proof, nil
@@ -274,6 +277,9 @@ func (p *Prover) newConnection() (client *http.Client, closeConnection func()) {
 	return &c, own.CloseIdleConnections
 }
 
+// errCutShort is an answer that the network, or somebody between, has spoilt.
+var errCutShort = errors.New("the authority's answer is no JSON")
+
 // read takes the token out of an answer, and out of the token what the proof tells. A
 // token that is not what was asked for is an error.
 func (p *Proof) read(r ProofRequest, body []byte) (azcore.AccessToken, error) {
@@ -281,7 +287,9 @@ func (p *Proof) read(r ProofRequest, body []byte) (azcore.AccessToken, error) {
 		AccessToken string      `json:"access_token"`
 		ExpiresIn   json.Number `json:"expires_in"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.AccessToken == "" {
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return azcore.AccessToken{}, fmt.Errorf("%w: %s", errCutShort, excerpt(body))
+	} else if answer.AccessToken == "" {
 		return azcore.AccessToken{}, fmt.Errorf("the authority's answer holds no token: %s", excerpt(body))
 	}
 	seconds, err := answer.ExpiresIn.Int64()

@@ -364,14 +364,18 @@ func (w *work) registerByList(ctx context.Context, c credential.Credential, cert
 	if !w.settled(&c, seen.Keys) {
 		return w.save(ctx, c)
 	}
+	list, err := w.gather(ctx, c, seen.Keys, looksBefore)
+	if err != nil {
+		return err
+	}
 	c.Method = byPatch
 	if c.KeyID == "" {
 		c.KeyID = uuid.NewString()
 	}
-	if err := w.intend(ctx, &c, credential.Registering, credential.Register, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: seen.Keys}); err != nil {
+	if err := w.intend(ctx, &c, credential.Registering, credential.Register, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: list}); err != nil {
 		return err
 	}
-	err = w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(slices.Clone(seen.Keys), graph.NewKey(cert, c.KeyID)))
+	err = w.replace(ctx, c, list, graph.NewKey(cert, c.KeyID))
 	switch {
 	case errors.Is(err, graph.ErrDuplicate):
 		return w.registered(ctx, c, "it was there already")
@@ -382,6 +386,49 @@ func (w *work) registerByList(ctx context.Context, c credential.Credential, cert
 		return err
 	}
 	return w.registered(ctx, c, "it was added to the list")
+}
+
+// How often the application is read in a row around a list that replaces its keys: each
+// answer may come from a replica that lags differently.
+const (
+	looksBefore = 8
+	looksAfter  = 24
+)
+
+// gather reads the application again and again and adds to a list whatever key of others
+// one of the answers shows.
+func (w *work) gather(ctx context.Context, c credential.Credential, list []graph.KeyCredential, looks int) ([]graph.KeyCredential, error) {
+	all := slices.Clone(list)
+	for range looks {
+		seen, err := w.read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range seen.Keys {
+			if !isFor(k, c) && !slices.ContainsFunc(all, func(known graph.KeyCredential) bool { return strings.EqualFold(known.KeyID, k.KeyID) }) {
+				all = append(all, k)
+			}
+		}
+	}
+	return all, nil
+}
+
+// replace replaces the application's keys by a list and more. Afterwards it looks for keys
+// of others that a replica which lags still shows and the list did not have: somebody had
+// just added them, and they are gone by the list. The journal gets them, so that confirm
+// puts them back.
+func (w *work) replace(ctx context.Context, c credential.Credential, list []graph.KeyCredential, more ...graph.KeyCredential) error {
+	if err := w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(slices.Clone(list), more...)); err != nil {
+		return err
+	}
+	all, err := w.gather(ctx, c, list, looksAfter)
+	if err != nil || len(all) == len(list) {
+		return nil // what was sent is done; that it could not be read often enough is no reason to send it again
+	}
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		return tx.Journal(w.entry(c.ID, string(credential.Register), store.Intent, "keys that others had just added",
+			preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: all}))
+	})
 }
 
 // settled notes a read of the list before it is replaced, and reports whether reads have
@@ -431,18 +478,24 @@ func (w *work) findAgain(ctx context.Context, c credential.Credential) error {
 		if c.Method == byStore {
 			return w.into(ctx, c, credential.Abandoned, credential.Find, "it is not at Entra ID", nil)
 		}
-		attempts := c.Attempts + 1 // so that a Graph that only reads is not asked without end
-		return w.write(ctx, func(tx *store.CredentialTx) error {
-			if err := w.move(tx, c, credential.Staged, credential.Find, "it was not registered", nil); err != nil {
-				return err
-			}
-			c.State, c.Since = credential.Staged, now
-			c.Attempts, c.RetryAt = attempts, now.Add(credential.Backoff(c.ID, attempts))
-			return tx.SaveCredential(c)
-		})
+		return w.again(ctx, c, credential.Find, "it was not registered")
 	}
 	c.RetryAt = now.Add(5 * time.Second)
 	return w.save(ctx, c)
+}
+
+// again registers a certificate once more, later each time.
+func (w *work) again(ctx context.Context, c credential.Credential, step credential.Action, text string) error {
+	now := w.r.o.Now().UTC()
+	attempts := c.Attempts + 1
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if err := w.move(tx, c, credential.Staged, step, text, nil); err != nil {
+			return err
+		}
+		c.State, c.Since = credential.Staged, now
+		c.Attempts, c.RetryAt = attempts, now.Add(credential.Backoff(c.ID, attempts))
+		return tx.SaveCredential(c)
+	})
 }
 
 // readsNeeded is how often in a row Graph must show a change.
@@ -462,6 +515,9 @@ func (w *work) confirm(ctx context.Context, c credential.Credential) error {
 	keys := shown(seen, c)
 	if len(keys) == 0 {
 		c.Reads = 0
+		if c.ReadAt.Sub(c.Registered).Abs() > 2*staleFor { // a list of somebody else's has taken it away again
+			return w.again(ctx, c, credential.Confirm, "Graph took it, and does not show it")
+		}
 		return w.save(ctx, c)
 	}
 	c.KeyID = keys[0].KeyID
@@ -502,9 +558,19 @@ func (w *work) restore(ctx context.Context, c credential.Credential, seen graph.
 	for _, k := range lost {
 		names = append(names, k.KeyID)
 	}
+	list, err := w.gather(ctx, credential.Credential{}, seen.Keys, looksBefore)
+	if err != nil {
+		return false, err
+	}
+	// One that is back by itself is sent as it is.
+	lost = slices.DeleteFunc(lost, func(k graph.KeyCredential) bool {
+		return slices.ContainsFunc(list, func(known graph.KeyCredential) bool { return strings.EqualFold(known.KeyID, k.KeyID) })
+	})
 	text := "key credentials of others were lost when ours was added, and are put back: " + strings.Join(names, ", ")
 	if err := w.write(ctx, func(tx *store.CredentialTx) error {
-		if err := tx.Journal(w.entry(c.ID, "restore", store.Intent, text, preimage{Method: byPatch, Keys: seen.Keys})); err != nil {
+		// The next look compares with this list.
+		if err := tx.Journal(w.entry(c.ID, string(credential.Register), store.Intent, text,
+			preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: append(slices.Clone(list), lost...)})); err != nil {
 			return err
 		}
 		if err := w.post(tx, w.noticeRestored(c, names)); err != nil {
@@ -514,7 +580,7 @@ func (w *work) restore(ctx context.Context, c credential.Credential, seen graph.
 	}); err != nil {
 		return false, err
 	}
-	return true, w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(slices.Clone(seen.Keys), lost...))
+	return true, w.replace(ctx, c, list, lost...)
 }
 
 // preimage finds the list that the journal holds from before a certificate was added.

@@ -20,18 +20,21 @@ func TestARenewalLasts(t *testing.T) {
 			NotBefore: at, NotAfter: end, RenewAt: credential.RenewAt(id, at, end, policy)}
 	}
 	hasty := 0
-	const pairs = 1000
-	for i := range pairs {
-		// Both as reeve makes them: the standby as soon as the other is active.
-		active, standby := made(2*i, credential.Active, begin), made(2*i+1, credential.Standby, begin.Add(5*time.Minute))
-		a := credential.Application{Mode: credential.On, Policy: policy, Observed: credential.Observation{At: active.RenewAt}, Credentials: []credential.Credential{active, standby}}
-		for _, s := range credential.Plan(active.RenewAt, a, credential.UsualRhythm) {
-			if s.Action == credential.Advance && s.Due(active.RenewAt) && standby.RenewAt.Sub(active.RenewAt) < 20*24*time.Hour {
+	for i := range 3000 {
+		// The active one was the standby for a while before it was promoted, and then the
+		// present standby was made.
+		waited := time.Duration(i%15) * 24 * time.Hour
+		active, standby := made(2*i, credential.Active, begin), made(2*i+1, credential.Standby, begin.Add(waited+5*time.Minute))
+		active.Promoted = begin.Add(waited)
+		due := active.RenewAt
+		a := credential.Application{Mode: credential.On, Policy: policy, Observed: credential.Observation{At: due}, Credentials: []credential.Credential{active, standby}}
+		for _, s := range credential.Plan(due, a, credential.UsualRhythm) {
+			if s.Action == credential.Advance && s.Due(due) && standby.RenewAt.Sub(due) < standby.RenewAt.Sub(standby.NotBefore)/2 {
 				hasty++
 			}
 		}
 	}
 	if hasty > 0 {
-		t.Errorf("of %d renewals %d promote a certificate that is due itself within 20 days", pairs, hasty)
+		t.Errorf("of 3000 renewals %d promote a certificate that is due itself before half of its time is over", hasty)
 	}
 }

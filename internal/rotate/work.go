@@ -163,7 +163,9 @@ func (w *work) failed(ctx context.Context, s credential.Step, err error) error {
 	if !ok { // creating one, which no service is asked for
 		return fmt.Errorf("application %s: %s: %w", w.a.Name, s.Action, err)
 	}
-	c.Attempts++
+	if c.Attempts++; c.Attempts == 1 {
+		c.FailedAt = now.UTC()
+	}
 	wait := credential.Backoff(c.ID, c.Attempts)
 	if errors.Is(err, graph.ErrConflict) {
 		wait = max(5*time.Second, min(wait, time.Minute))

@@ -112,8 +112,9 @@ func (db *DB) AddWish(ctx context.Context, tenant int, objectID string, w creden
 }
 
 func (tx *Tx) touch(tenant int, objectID string) error {
+	// Before all that is due by itself: somebody waits for it.
 	n, err := tx.exec(`UPDATE applications SET touched = touched + 1, due_at = $1 WHERE tenant_id = $2 AND object_id = $3`,
-		stamp(tx.Now), tenant, objectID)
+		stamp(time.Unix(0, 0)), tenant, objectID)
 	if err == nil && n == 0 {
 		err = ErrNotFound
 	}
@@ -137,12 +138,12 @@ func (db *DB) Acknowledge(ctx context.Context, tenant int, objectID string, c cr
 
 // Applications gives all applications, with their credentials, by name.
 func (db *DB) Applications(ctx context.Context, tenant int) ([]credential.Application, error) {
-	return db.applications(ctx, tenant, "")
+	return db.applications(ctx, tenant, "", nil)
 }
 
 // Application gives one. The error matches [ErrNotFound] if it is not looked after.
 func (db *DB) Application(ctx context.Context, tenant int, objectID string) (credential.Application, error) {
-	all, err := db.applications(ctx, tenant, objectID)
+	all, err := db.applications(ctx, tenant, objectID, nil)
 	if err == nil && len(all) == 0 {
 		err = ErrNotFound
 	}
@@ -153,8 +154,9 @@ func (db *DB) Application(ctx context.Context, tenant int, objectID string) (cre
 }
 
 // applications reads one application, or all of them when objectID is empty. All its
-// rows are of one moment.
-func (db *DB) applications(ctx context.Context, tenant int, objectID string) (_ []credential.Application, err error) {
+// rows are of one moment. Credentials that were destroyed and had expired by a time are
+// left out, unless that is nil.
+func (db *DB) applications(ctx context.Context, tenant int, objectID string, expired any) (_ []credential.Application, err error) {
 	defer func() { err = explain(db.url, "reading", err) }()
 	tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -164,6 +166,10 @@ func (db *DB) applications(ctx context.Context, tenant int, objectID string) (_ 
 	of, args := ` WHERE tenant_id = $1 `, []any{tenant}
 	if objectID != "" {
 		of, args = of+`AND object_id = $2 `, append(args, objectID)
+	}
+	living := ""
+	if expired != nil {
+		living = `AND (state <> 'destroyed' OR not_after IS NULL OR not_after > '` + expired.(string) + `')`
 	}
 	var all []credential.Application
 	at := map[string]int{}
@@ -204,7 +210,7 @@ func (db *DB) applications(ctx context.Context, tenant int, objectID string) (_ 
 				all = append(all, a)
 				return nil
 			}},
-		{`SELECT object_id, data FROM credentials` + of, func(rows *sql.Rows) error {
+		{`SELECT object_id, data FROM credentials` + of + living, func(rows *sql.Rows) error {
 			var id string
 			var data []byte
 			var c credential.Credential
@@ -364,18 +370,23 @@ func (l *Lease) check(tx *Tx) error {
 	return nil
 }
 
-// Read gives the application as it is now.
+// Read gives the application as it is now, without the credentials that were destroyed
+// and have expired: nothing is planned by them any more.
 func (l *Lease) Read(ctx context.Context) (credential.Application, error) {
 	var touched int64
 	err := l.db.read.QueryRowContext(ctx, `SELECT touched FROM applications WHERE tenant_id = $1 AND object_id = $2`, l.tenant, l.ObjectID).Scan(&touched)
 	if err != nil {
 		return credential.Application{}, explain(l.db.url, "reading", err)
 	}
-	a, err := l.db.Application(ctx, l.tenant, l.ObjectID)
-	if err == nil {
-		l.touched = touched // read before, so that no change is overlooked
+	all, err := l.db.applications(ctx, l.tenant, l.ObjectID, stamp(l.db.now()))
+	if err == nil && len(all) == 0 {
+		err = ErrNotFound
 	}
-	return a, err
+	if err != nil {
+		return credential.Application{}, err
+	}
+	l.touched = touched // read before, so that no change is overlooked
+	return all[0], nil
 }
 
 // Write runs f in a transaction that survives a loss of power once it is committed. It
