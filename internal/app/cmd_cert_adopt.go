@@ -103,6 +103,9 @@ func (p *program) certAdopt(cmd *cobra.Command, args []string, o *adoptOptions) 
 		return err
 	}
 	if there, err := a.DB.Application(ctx, a.Tenant, seen.ObjectID); err == nil {
+		if _, has := there.Active(); !has && !o.dryRun {
+			return p.takeIn(ctx, a, there, o)
+		}
 		return fmt.Errorf("application %s is looked after already, in mode %s: see reeve cert show %s, and change it by reeve cert policy set %s", plain(there.Name), there.Mode, there.ClientID, there.ClientID)
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return err
@@ -138,6 +141,27 @@ func (p *program) certAdopt(cmd *cobra.Command, args []string, o *adoptOptions) 
 		return err
 	}
 	return p.printAdoption(seen, adoption, &app, o.asJSON)
+}
+
+// takeIn goes on with the certificate in use of an application that was only observed so
+// far.
+func (p *program) takeIn(ctx context.Context, a *App, there credential.Application, o *adoptOptions) error {
+	pair, err := p.pairInUse(ctx, a, strings.EqualFold(there.ClientID, a.Config.ClientID), o)
+	if err != nil {
+		return err
+	}
+	if pair.Certificate == nil {
+		return fmt.Errorf("application %s is looked after already, in mode %s, without a certificate of its own: give the one in use by --certificate, or let reeve make one: reeve cert policy set %s --mode on", plain(there.Name), there.Mode, there.ClientID)
+	}
+	rotator, err := a.rotation(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := rotator.TakeIn(ctx, there.ObjectID, pair, actor()); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.Err, "The certificate in use, %v, was taken in. The mode and the policy of %s stay as they are: reeve cert policy set %s\n", pair, plain(there.Name), there.ClientID)
+	return nil
 }
 
 // seenApplication is an application as Graph shows it, or as a person named it.

@@ -273,8 +273,15 @@ func (a *App) adoptOwn(ctx context.Context, r *rotate.Rotator) {
 }
 
 func (a *App) tryAdopt(ctx context.Context, r *rotate.Rotator, mode credential.Mode) error {
-	if _, ok, err := a.own(ctx); err != nil || ok {
+	switch app, ok, err := a.own(ctx); {
+	case err != nil:
 		return err
+	case ok:
+		if _, has := app.Active(); has || app.Mode != credential.On || len(app.Credentials) > 0 {
+			return nil
+		}
+		// It was only observed so far, and somebody has decided to have it renewed.
+		return r.TakeIn(ctx, app.ObjectID, a.Credential.Pair(), "reeve serve")
 	}
 	directory, err := a.directory()
 	if err != nil {
@@ -295,10 +302,9 @@ func (a *App) tryAdopt(ctx context.Context, r *rotate.Rotator, mode credential.M
 	if len(a.Feeds) > 0 { // what reeve itself uses has to work with a new certificate
 		o.Policy.Resources = append(o.Policy.Resources, a.Cloud.ManageAudience)
 	}
-	if mode == credential.On {
-		// One that is only observed is left where it is, and watched like anybody's.
-		o.Pair = a.Credential.Pair()
-	}
+	// In mode observe, too: nothing is done with it, and reeve can begin to renew it when
+	// somebody says so.
+	o.Pair = a.Credential.Pair()
 	_, err = r.Adopt(ctx, o)
 	switch {
 	case errors.Is(err, store.ErrExists): // another process was faster

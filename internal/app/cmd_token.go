@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -9,6 +10,27 @@ import (
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/pki"
 )
+
+// signInNow says who signs in, and with what: the certificate that reeve looks after
+// itself, if it does, and else that of auth.certificate.
+func (p *program) signInNow(ctx context.Context, a *App) (m365.SignIn, error) {
+	if !missing(a.Config) {
+		err := a.open(ctx, p)
+		var active pki.Pair
+		if err == nil {
+			active, _, err = a.managed(ctx)
+		}
+		switch {
+		case err != nil:
+			fmt.Fprintf(p.Err, "note: whether reeve looks after the certificate itself could not be seen, so the one of auth.certificate is used: %v\n", err)
+		case active.Certificate != nil:
+			s := signInAs(a.Config)
+			s.Pair = active
+			return s, nil
+		}
+	}
+	return signIn(ctx, a.Config, a.Cloud, a.http)
+}
 
 func tokenCommand(p *program) *cobra.Command {
 	var resource string
@@ -27,12 +49,15 @@ the token says instead: who it is for, which permissions (roles) it carries.`,
 				return err
 			}
 			p.notices(c)
-			var cloud m365.Cloud
-			client, err := signInTo(c, &cloud)
+			a := &App{Config: c, log: p.certLogger(c), now: p.now}
+			defer a.Close()
+			client, err := signInTo(c, &a.Cloud)
 			if err != nil {
 				return err
 			}
-			s, err := signIn(cmd.Context(), c, cloud, client)
+			a.http = client
+			cloud := a.Cloud
+			s, err := p.signInNow(cmd.Context(), a)
 			if err != nil {
 				return err
 			}

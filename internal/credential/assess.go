@@ -50,6 +50,10 @@ func Assess(now time.Time, a Application) []Finding {
 		add(Finding{Rule: "application-gone", Severity: Critical, Notice: "gone/" + a.ObjectID,
 			Remedy: "restore it within 30 days (Entra ID > App registrations > Deleted applications), or stop looking after it: reeve cert policy set --mode off"},
 			"Entra ID has no application with the object ID %s any more", a.ObjectID)
+	case o.Locked:
+		add(Finding{Rule: "manager-refused", Severity: Critical, Notice: "locked/" + a.ObjectID + "/" + date(now),
+			Remedy: "if that is the application itself, see whether its certificates work (reeve cert rehearse), and what helps if none does (reeve cert rescue); else see to the identity of credentials.manager"},
+			"Entra ID refuses to sign reeve in to read and change the application: %s", o.Error)
 	case o.Blind:
 		add(Finding{Rule: "application-unreadable", Severity: Info,
 			Remedy: "nothing has to be done: certificates are renewed all the same. To see what others do to the application, give reeve Application.Read.All"},

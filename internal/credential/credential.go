@@ -210,7 +210,9 @@ type Observation struct {
 	Error string        `json:"error,omitempty"` // why the last look failed; Keys are then older
 	// Blind: Graph does not let us read the application. Then tokens alone tell what
 	// is there.
-	Blind    bool      `json:"blind,omitempty"`
+	Blind bool `json:"blind,omitempty"`
+	// Locked: Entra ID refuses to sign in whoever reads the application.
+	Locked   bool      `json:"locked,omitempty"`
 	FailedAt time.Time `json:"failed_at,omitzero"`
 	Attempts int       `json:"attempts,omitempty"`
 	Gone     bool      `json:"gone,omitempty"` // there is no such application

@@ -67,6 +67,36 @@ func (r *Rotator) Adopt(ctx context.Context, o Adoption) (credential.Application
 	return a, err
 }
 
+// TakeIn goes on with the certificate that an application has in use, when reeve looks
+// after the application and has no certificate of it yet, as when it only observed so far.
+func (r *Rotator) TakeIn(ctx context.Context, objectID string, pair pki.Pair, by string) error {
+	err := r.under(ctx, objectID, func(w *work) error {
+		if c, ok := w.a.Active(); ok {
+			return fmt.Errorf("reeve has certificate %s of the application in use: %w", c.SHA1, store.ErrExists)
+		}
+		c, err := r.takeOver(ctx, w.a, pair)
+		if err != nil {
+			return err
+		}
+		w.a.Generation = max(w.a.Generation+1, r.o.Now().Unix())
+		c.Generation = w.a.Generation
+		w.changed = true
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			e := w.entry(c.ID, "adopt", store.Done, "the certificate in use was taken in: "+c.SHA1, nil)
+			e.Actor = by
+			if err := tx.Journal(e); err != nil {
+				return err
+			}
+			if err := tx.SaveApplication(w.a); err != nil {
+				return err
+			}
+			return tx.SaveCredential(c)
+		})
+	})
+	r.Wake()
+	return err
+}
+
 // takeOver proves a pair that is in use, and keeps it.
 func (r *Rotator) takeOver(ctx context.Context, a credential.Application, pair pki.Pair) (credential.Credential, error) {
 	now := r.o.Now().UTC()

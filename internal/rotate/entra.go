@@ -85,7 +85,7 @@ func (w *work) observe(ctx context.Context, seen graph.Application) error {
 		case shown && !c.Missing.IsZero():
 			c.Missing = time.Time{}
 			moved = append(moved, c)
-		case !shown && c.Missing.IsZero() && now.Sub(c.Registered).Abs() > 15*time.Minute:
+		case !shown && c.Missing.IsZero() && now.Sub(c.Registered).Abs() > 2*time.Minute:
 			c.Missing = now
 			moved = append(moved, c)
 		}
@@ -116,8 +116,10 @@ func (w *work) lookFailed(ctx context.Context, err error, text string) error {
 	o.FailedAt = w.r.o.Now().UTC()
 	o.Error = text
 	o.Attempts++
+	var signIn *m365.SignInError
 	passing := errors.Is(err, m365.ErrTransient) || errors.Is(err, m365.ErrThrottled)
 	o.Blind = unreadable(err) || o.Blind && passing
+	o.Locked = errors.As(err, &signIn) && !passing || o.Locked && passing
 	// A replica may not know it yet.
 	o.Gone = errors.Is(err, m365.ErrNotFound) && o.Attempts >= 4 || o.Gone && passing
 	return w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveApplication(w.a) })
@@ -212,7 +214,10 @@ type preimage struct {
 // one: the active one, else one that works.
 func (w *work) signer(ctx context.Context, not string) (pki.Pair, credential.Credential, bool) {
 	now := w.r.o.Now()
-	speakers := append(w.a.In(credential.Active, credential.Draining, credential.Standby), w.a.In(credential.Compromised)...)
+	var speakers []credential.Credential
+	for _, state := range []credential.State{credential.Active, credential.Standby, credential.Draining, credential.Compromised} {
+		speakers = append(speakers, w.a.In(state)...)
+	}
 	for _, c := range speakers {
 		if c.ID == not || c.Refusals > 0 || !now.Before(c.NotAfter) || !c.Missing.IsZero() || len(c.Proofs) == 0 {
 			continue
@@ -277,7 +282,14 @@ func (w *work) register(ctx context.Context, c credential.Credential) error {
 	case errors.Is(err, graph.ErrProof), errors.Is(err, m365.ErrForbidden), keyRefusal(err) != 0:
 		// Whether the proof was too early for a front end or is not taken at all, or the
 		// signer has been taken away: the other way may work.
-		c.Method = byPatch
+		if code := keyRefusal(err); code != 0 { // the next time another signs
+			by.Refused, by.RefusedCode, by.Refusals, by.Probed = w.r.o.Now().UTC(), code, by.Refusals+1, w.r.o.Now().UTC()
+			if err := w.save(ctx, by); err != nil {
+				return err
+			}
+		} else {
+			c.Method = byPatch
+		}
 		return w.back(ctx, c, credential.Staged, err)
 	case refused(err):
 		return w.back(ctx, c, credential.Staged, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -30,7 +31,16 @@ func keyRefusal(err error) int {
 // prove obtains a token for each resource with a credential, and notes how that went.
 func (w *work) prove(ctx context.Context, c credential.Credential) error {
 	pair, err := w.pair(ctx, c)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // without its key it works as little as when it is refused
+		now := w.r.o.Now().UTC()
+		if c.Refused.IsZero() {
+			c.Refused = now
+		}
+		c.Probed, c.Refusals, c.RefusedCode = now, c.Refusals+1, 0
+		c.Error, c.Remedy = err.Error(), "restore the certificate store from a backup"
+		return w.save(ctx, c)
+	case err != nil:
 		return err
 	}
 	if err := w.token(ctx, &c, pair); err != nil {

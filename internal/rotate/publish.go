@@ -18,9 +18,16 @@ import (
 // promote begins to make a standby, or one that is draining, the active one: after a
 // fresh proof.
 func (w *work) promote(ctx context.Context, c credential.Credential, s credential.Step) error {
-	ok, err := w.fresh(ctx, &c)
-	if err != nil || !ok {
-		return err // when it was refused the rules have another look
+	pair, err := w.pair(ctx, c)
+	if err != nil {
+		return err
+	}
+	// A token now, however lately there was one: somebody may just have removed it.
+	if err := w.token(ctx, &c, pair); err != nil {
+		return err
+	}
+	if c.Refusals > 0 {
+		return w.save(ctx, c) // the rules have another look
 	}
 	active, hasActive := w.a.Active()
 	if hasActive {
@@ -48,6 +55,15 @@ func (w *work) publish(ctx context.Context, c credential.Credential, s credentia
 	pair, err := w.pair(ctx, c)
 	if err != nil {
 		return err
+	}
+	if w.a.Policy.Targets != nil && w.r.o.Now().Sub(c.Probed).Abs() > time.Second {
+		// Not one program gets what Entra ID does not take.
+		if err := w.token(ctx, &c, pair); err != nil {
+			return err
+		}
+		if c.Refusals > 0 {
+			return w.save(ctx, c)
+		}
 	}
 	var failed []error
 	for _, name := range w.a.Policy.Targets {

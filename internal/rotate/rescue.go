@@ -48,23 +48,37 @@ func (r *Rotator) Rungs(ctx context.Context, a credential.Application) []credent
 	add := func(name string, works credential.Certainty, text string, args ...any) {
 		rungs = append(rungs, credential.Rung{Name: name, Works: works, Text: fmt.Sprintf(text, args...)})
 	}
-	now := r.o.Now()
-	proved := func(c credential.Credential) bool {
-		return c.Refusals == 0 && now.Before(c.NotAfter) && !c.Proved(a.Policy.Resources).IsZero()
+	prove := func(c credential.Credential) error {
+		pair, err := r.Pair(ctx, c)
+		if err != nil {
+			return err
+		}
+		_, err = r.prover.Prove(ctx, m365.ProofRequest{TenantID: a.TenantID, ClientID: a.ClientID, Pair: pair, Resource: a.Policy.Resources[0], Skew: a.Observed.Skew})
+		return err
+	}
+	answer := func(err error) credential.Certainty {
+		if errors.Is(err, m365.ErrTransient) || errors.Is(err, m365.ErrThrottled) {
+			return credential.Unknown
+		}
+		return credential.No
 	}
 	switch c, ok := a.Active(); {
-	case ok && proved(c):
-		add(RungOwn, credential.Yes, "certificate %s works, and can sign for a new one", c.SHA1)
 	case ok:
-		add(RungOwn, credential.No, "certificate %s does not work: %s", c.SHA1, c.Error)
+		if err := prove(c); err != nil {
+			add(RungOwn, answer(err), "certificate %s: %v", c.SHA1, err)
+			break
+		}
+		add(RungOwn, credential.Yes, "certificate %s has just signed in, and can sign for a new one", c.SHA1)
 	default:
 		add(RungOwn, credential.No, "reeve has no certificate of it in use")
 	}
 	switch c, ok := a.Standby(); {
-	case ok && proved(c):
-		add(RungStandby, credential.Yes, "certificate %s waits, proved at %s", c.SHA1, c.Proved(a.Policy.Resources).Format(time.RFC3339))
 	case ok:
-		add(RungStandby, credential.No, "certificate %s does not work: %s", c.SHA1, c.Error)
+		if err := prove(c); err != nil {
+			add(RungStandby, answer(err), "certificate %s: %v", c.SHA1, err)
+			break
+		}
+		add(RungStandby, credential.Yes, "certificate %s waits, and has just signed in", c.SHA1)
 	default:
 		add(RungStandby, credential.No, "none waits")
 	}
