@@ -44,6 +44,10 @@ type Target interface {
 	// error is [fs.ErrNotExist] if nothing is there.
 	Published(ctx context.Context) (pki.Pair, error)
 
+	// Forget takes away what is left there of a credential that is not the current one
+	// any more, so that its key cannot be used from there. What is not there is forgotten.
+	Forget(ctx context.Context, credentialID string) error
+
 	// Check reports why Publish could not do its work, without changing what is live;
 	// for rehearsals.
 	Check(ctx context.Context) error

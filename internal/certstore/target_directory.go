@@ -515,3 +515,42 @@ func (d *directory) check(ctx context.Context) error {
 	err = folder.writeGeneration(name, []generationFile{{pemFile, []byte("written to see whether it can be\n")}}, a)
 	return errors.Join(err, folder.root.RemoveAll(name))
 }
+
+// Forget removes the generation before the current one if it is a credential's; see
+// [Target].
+func (d *directory) Forget(ctx context.Context, credentialID string) error {
+	if _, err := os.Lstat(d.reference.Path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := d.forget(ctx, credentialID); err != nil {
+		return fmt.Errorf("removing credential %s from %s: %w", credentialID, d.Name(), err)
+	}
+	return nil
+}
+
+func (d *directory) forget(ctx context.Context, credentialID string) error {
+	folder, _, done, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	at, _, err := folder.leads(previousName)
+	if err != nil || at == "" {
+		return err
+	}
+	text, err := folder.root.ReadFile(filepath.Join(at, credentialFile))
+	if err != nil {
+		return err
+	}
+	var about published
+	if err := json.Unmarshal(text, &about); err != nil {
+		return fmt.Errorf("reading %s: %w", filepath.Join(at, credentialFile), err)
+	}
+	if about.CredentialID != credentialID {
+		return nil
+	}
+	if err := folder.root.RemoveAll(previousName); err != nil {
+		return err
+	}
+	return folder.tidyGenerations()
+}

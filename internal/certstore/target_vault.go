@@ -299,3 +299,43 @@ func (t *vaultCertificate) Check(ctx context.Context) error {
 		return err
 	})
 }
+
+// maxVersionPages bounds the listing of a certificate's versions, 25 to a page.
+const maxVersionPages = 400
+
+// Forget disables the versions that are a credential's and not the newest one; see
+// [Target]. A version alone cannot be deleted.
+func (t *vaultCertificate) Forget(ctx context.Context, credentialID string) error {
+	op, name := "disabling credential "+credentialID+" in "+t.Name(), t.reference.Name
+	return t.vault.again(ctx, func(ctx context.Context) error {
+		latest, err := t.latest(ctx, op)
+		if isNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		pager := t.vault.certificates.NewListCertificatePropertiesVersionsPager(name, nil)
+		for pages := 0; pager.More(); pages++ {
+			if pages == maxVersionPages {
+				return fmt.Errorf("%s: it has more than %d pages of versions", op, maxVersionPages)
+			}
+			page, err := pager.NextPage(ctx)
+			if err != nil {
+				return t.vault.explain(ctx, op, "", "certificates/list", err)
+			}
+			for _, v := range page.Value {
+				if v == nil || v.ID == nil || latest.ID != nil && v.ID.Version() == latest.ID.Version() || value(v.Tags[tagCredential]) != credentialID ||
+					v.Attributes != nil && v.Attributes.Enabled != nil && !*v.Attributes.Enabled {
+					continue
+				}
+				if _, err := t.vault.certificates.UpdateCertificate(ctx, name, v.ID.Version(), azcertificates.UpdateCertificateParameters{
+					CertificateAttributes: &azcertificates.CertificateAttributes{Enabled: new(false)},
+				}, nil); err != nil {
+					return t.vault.explain(ctx, op, "", "certificates/update", err)
+				}
+			}
+		}
+		return nil
+	})
+}

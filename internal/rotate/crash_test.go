@@ -144,6 +144,13 @@ func (t doomedTarget) Publish(_ context.Context, p certstore.Publication) error 
 	return nil
 }
 
+func (t doomedTarget) Forget(context.Context, string) error {
+	if t.w.doom.at("forget") == "lose" {
+		return errLost
+	}
+	return nil
+}
+
 func (t doomedTarget) Published(context.Context) (pki.Pair, error) {
 	p, ok := t.held[t.name]
 	if !ok {

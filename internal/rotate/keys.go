@@ -157,8 +157,20 @@ func (w *work) stage(ctx context.Context, c credential.Credential) error {
 	return w.into(ctx, c, credential.Staged, credential.Stage, "key and certificate were read back from "+keys.Name(), nil)
 }
 
-// destroy deletes the private key: the end.
+// destroy deletes the private key, and what the live places may still have of it: the end.
 func (w *work) destroy(ctx context.Context, c credential.Credential, s credential.Step) error {
+	for _, name := range w.a.Policy.Targets {
+		if c.Promoted.IsZero() || w.r.o.OpenTarget == nil {
+			break // it was never published
+		}
+		target, err := w.r.o.OpenTarget(name)
+		if err == nil {
+			err = target.Forget(ctx, c.ID)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if keys, err := w.r.store(c.Store); err == nil {
 		if err := keys.Delete(ctx, c.ID); err != nil {
 			return err

@@ -2,6 +2,8 @@ package rotate
 
 import (
 	"context"
+	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -104,6 +106,16 @@ func TestStores(t *testing.T) {
 			})
 			app := w.app()
 			active, _ := app.Active()
+			if left, err := os.ReadFile(filepath.Join(dir, "live", "previous", "key.pem")); err == nil {
+				t.Errorf("the live folder still has the key of the one that was destroyed: %d bytes", len(left))
+			}
+			if len(targets) > 0 {
+				answer := w.Do(t, http.MethodGet, w.Origins().Vault+"/certificates/live/versions?api-version=7.5", "",
+					"Authorization", "Bearer "+w.Token(t, "https://vault.azure.net"))
+				if on := strings.Count(answer.Text, `"enabled":true`); on != 1 || !strings.Contains(answer.Text, `"enabled":false`) {
+					t.Errorf("of the vault's versions %d are enabled, and the current one should be: %s", on, answer.Text)
+				}
+			}
 			for _, name := range targets {
 				target, err := open(name)
 				if err != nil {
