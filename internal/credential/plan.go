@@ -355,6 +355,8 @@ func (a Application) publishingStep(now time.Time, c Credential) (Step, bool) {
 		return Step{Action: Abandon, At: now, Why: fmt.Sprintf("Entra ID refuses it (AADSTS%d)", c.RefusedCode)}, true
 	case c.Refusals > 0:
 		return Step{Action: Prove, At: c.Probed.Add(probeGap), Why: "whether it still works"}, true
+	case c.Attempts <= 1 && now.Sub(c.Probed) >= FreshProof:
+		return Step{Action: Prove, At: now, Why: "it was not published at once"}, true
 	case c.Attempts > 1 && now.Sub(c.Probed) >= time.Hour:
 		return Step{Action: Prove, At: now, Why: "whether that is why it cannot be published"}, true
 	}

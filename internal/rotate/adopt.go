@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -252,6 +253,13 @@ func (r *Rotator) Reconcile(ctx context.Context) ([]string, error) {
 				found = append(found, fmt.Sprintf("%s in %s is of application %s, which is not looked after: it is left alone", id, keys.Name(), e.ClientID))
 				continue
 			}
+			if _, makes := keys.(certstore.Maker); makes {
+				// Such a store keeps no certificates: what the key is for shows at Entra ID alone.
+				if e.Certificate, err = r.certificateOf(ctx, a, e); err != nil {
+					found = append(found, fmt.Sprintf("whether %s in %s is in use for application %s cannot be seen, so that it is left alone: %v", id, keys.Name(), a.Name, err))
+					continue
+				}
+			}
 			if err := r.takeUp(ctx, a, word, e); err != nil {
 				return found, err
 			}
@@ -259,6 +267,23 @@ func (r *Rotator) Reconcile(ctx context.Context) ([]string, error) {
 		}
 	}
 	return found, nil
+}
+
+// certificateOf finds the certificate of a key among those that an application has at
+// Entra ID; nil if it has none.
+func (r *Rotator) certificateOf(ctx context.Context, a credential.Application, e certstore.Entry) (*x509.Certificate, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	seen, err := (&work{r: r, a: a}).read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range seen.Keys {
+		if cert, err := x509.ParseCertificate(k.Key); err == nil && pki.SameKey(cert.PublicKey, e.Key.Public()) {
+			return cert, nil
+		}
+	}
+	return nil, nil
 }
 
 // takeUp enters a key that the database did not know. What has a certificate may be at

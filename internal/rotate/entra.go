@@ -25,6 +25,7 @@ const (
 	byAddKey = "addKey" // as the application itself, with a proof: needs no permission, and adds
 	byPatch  = "PATCH"  // of the complete list, by whoever may write the application
 	byStore  = "store"  // it was found in the store, and may have been registered once
+	byList   = "list"   // it is to be removed by PATCH, for a proof was refused
 )
 
 // errBlind says that Graph does not let us read the application.
@@ -447,10 +448,11 @@ func (w *work) replace(ctx context.Context, c credential.Credential, list []grap
 // agreed for long enough. If not, it says when to read again.
 func (w *work) settled(c *credential.Credential, keys []graph.KeyCredential) bool {
 	now := w.r.o.Now().UTC()
-	if list := fingerprint(keys); list != c.List || c.ListSince.IsZero() {
+	// After a long pause the reads before it tell nothing of what was added of late.
+	if list := fingerprint(keys); list != c.List || c.ListSince.IsZero() || now.Sub(c.ReadAt).Abs() > listSpan {
 		c.List, c.ListSince, c.Reads = list, now, 0
 	}
-	c.Reads++
+	c.Reads, c.ReadAt = c.Reads+1, now
 	if c.Reads < listReads || now.Sub(c.ListSince).Abs() < listSpan {
 		c.RetryAt = now.Add(listGap)
 		return false
@@ -632,10 +634,10 @@ func (w *work) remove(ctx context.Context, c credential.Credential) error {
 		})
 	}
 	pair, by, ok := w.signer(ctx, c.ID)
-	if !ok || c.Method == byPatch && c.Attempts > 0 {
-		if blind {
-			return fmt.Errorf("%w, and no other certificate of it is here that could sign a proof", errBlind)
-		}
+	switch {
+	case !ok && blind:
+		return fmt.Errorf("%w, and no other certificate of it is here that could sign a proof", errBlind)
+	case !ok, c.Method == byList && !blind:
 		return w.removeByList(ctx, c, seen)
 	}
 	client, err := w.self(pair)
@@ -653,7 +655,7 @@ func (w *work) remove(ctx context.Context, c credential.Credential) error {
 		switch err := client.RemoveKey(ctx, w.a.ObjectID, id, proof); {
 		case errors.Is(err, m365.ErrNotFound):
 		case errors.Is(err, graph.ErrProof), errors.Is(err, m365.ErrForbidden):
-			c.Method = byPatch
+			c.Method = byList
 			return w.back(ctx, c, c.State, err)
 		case err != nil:
 			return err
@@ -671,7 +673,12 @@ func (w *work) removeByList(ctx context.Context, c credential.Credential, seen g
 	if err := w.intend(ctx, &c, c.State, credential.Remove, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: seen.Keys}); err != nil {
 		return err
 	}
-	if err := w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, keep); err != nil {
+	err := w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, keep)
+	switch {
+	case refused(err):
+		c.Method = "" // a proof is tried again, if there is one by then
+		return w.back(ctx, c, c.State, err)
+	case err != nil:
 		return err
 	}
 	return w.removed(ctx, c, "it was taken out of the list")

@@ -150,7 +150,7 @@ func play(a *credential.Application, s credential.Step, now time.Time) {
 	case credential.Advance:
 		active, _ := a.Active()
 		a.Generation = max(a.Generation+1, now.Unix())
-		c.State, c.Generation, c.Replaces, c.Published = credential.Publishing, a.Generation, active.ID, nil
+		c.State, c.Generation, c.Replaces, c.Published, c.Probed = credential.Publishing, a.Generation, active.ID, nil, now
 	case credential.Publish:
 		for _, old := range a.In(credential.Active) {
 			if old.ID == c.ID {

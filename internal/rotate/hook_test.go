@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -328,5 +329,69 @@ func TestHookIsRunForANewCertificate(t *testing.T) {
 	data, err := os.ReadFile(out)
 	if want := fmt.Sprintf("%d %s\n", active.Generation, active.SHA256); err != nil || string(data) != want || !failed {
 		t.Errorf("it was told %q (%v), want %q; it failed first: %t", data, err, want, failed)
+	}
+}
+
+// TestHookThatEndsReeve renews under a policy with a command that ends the process each
+// time, as one does that restarts reeve: it is run again, and not without a pause.
+func TestHookThatEndsReeve(t *testing.T) {
+	w := newWorld(t)
+	ctx, kill := context.WithCancel(t.Context())
+	runs := 0
+	w.change = func(o *Options) {
+		o.RunHook = func(context.Context, string, Deployment) (bool, error) {
+			runs++
+			kill()
+			return false, nil
+		}
+	}
+	r := w.rotator()
+	w.adopt(r, func(a *Adoption) { a.Policy.Hooks = []string{"command:/bin/true"} })
+	w.until(r, time.Hour, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
+	w.wish(r, credential.Promote, "")
+	for range 5 {
+		ctx, kill = context.WithCancel(t.Context())
+		w.rotator().Pass(ctx)
+	}
+	kill()
+	if runs != 1 {
+		t.Errorf("it was run %d times within a moment", runs)
+	}
+	if d := w.app().Deploys; len(d) != 1 || d[0].Attempts != 1 || !d[0].DueAt.After(w.clock.Now()) {
+		t.Errorf("what is recorded of it: %+v", d)
+	}
+	w.clock.Add(time.Minute)
+	ctx, kill = context.WithCancel(t.Context())
+	defer kill()
+	w.rotator().Pass(ctx)
+	if runs != 2 {
+		t.Errorf("a minute later it has been run %d times, not twice", runs)
+	}
+}
+
+// TestHookIsGivenUp renews under a policy with a command that can never succeed, whose
+// text is not fit to be part of an event's ID: it is given up, and told.
+func TestHookIsGivenUp(t *testing.T) {
+	for _, hook := range []string{"command:/bin/reload nginx", "command:/bin/" + strings.Repeat("x", 300)} {
+		w := newWorld(t)
+		runs := 0
+		w.change = func(o *Options) {
+			o.RunHook = func(context.Context, string, Deployment) (bool, error) {
+				runs++
+				return true, errors.New("there is no such program")
+			}
+		}
+		r := w.rotator()
+		w.adopt(r, func(a *Adoption) { a.Policy.Hooks = []string{hook} })
+		w.until(r, time.Hour, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
+		w.wish(r, credential.Promote, "")
+		for range 3 {
+			if _, err := r.Pass(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if d := w.app().Deploys; runs != 1 || len(d) != 0 {
+			t.Errorf("%.30s was run %d times, and still to be done is %+v", hook, runs, d)
+		}
 	}
 }

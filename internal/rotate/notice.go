@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -115,7 +116,7 @@ func (w *work) noticeDrift(d drifted) notify.Event {
 
 func (w *work) noticeTarget(c credential.Credential, name, what string) notify.Event {
 	e := w.event(KindDrift, c, notify.Warning, "%s", what)
-	e.ID += fmt.Sprintf("/%d", w.r.o.Now().Unix())
+	e.ID += fmt.Sprintf("/%d/%x", w.r.o.Now().Unix(), sha256.Sum256([]byte(name)))
 	e.Text = name + ": " + what + ". The active certificate is published there again."
 	e.Remedy = "find out who writes there, or take the place out of the policy: reeve cert policy set"
 	return e
@@ -130,7 +131,7 @@ func (w *work) noticeRestored(c credential.Credential, ids []string) notify.Even
 
 func (w *work) noticeDeploy(c credential.Credential, d credential.Deploy) notify.Event {
 	e := w.event(KindDeploy, c, notify.Critical, "a command or webhook for the new certificate was given up")
-	e.ID += "/" + d.Hook
+	e.ID += fmt.Sprintf("/%d/%x", c.Generation, sha256.Sum256([]byte(d.Hook))) // a hook's text may be long, and has blanks
 	e.Text = fmt.Sprintf("%s failed %d times, at last: %s", d.Hook, d.Attempts, d.Error)
 	e.Remedy = "do by hand what it was to do, and mend it for the next time"
 	return e

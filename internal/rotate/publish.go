@@ -235,9 +235,18 @@ func (w *work) deliver(ctx context.Context, c credential.Credential, s credentia
 			return false, errors.New("no hooks can be run from here")
 		}
 	}
+	// One that ends this process, as by restarting reeve, counts, and is not run at once
+	// again by the next.
 	d.Attempts++
+	d.DueAt, d.Error = w.r.o.Now().Add(credential.Backoff(c.ID+s.Hook, d.Attempts)).UTC(), "reeve ended while it ran"
+	if d.Attempts > hookTries {
+		run = func(context.Context, string, Deployment) (bool, error) { return true, errors.New(d.Error) }
+	}
 	if err := w.write(ctx, func(tx *store.CredentialTx) error {
-		return tx.Journal(w.entry(c.ID, string(s.Action), store.Intent, s.Hook, nil))
+		if err := tx.Journal(w.entry(c.ID, string(s.Action), store.Intent, s.Hook, nil)); err != nil {
+			return err
+		}
+		return tx.SaveDeploy(d)
 	}); err != nil {
 		return err
 	}

@@ -186,10 +186,35 @@ func TestBlind(t *testing.T) {
 // TestRestoredBackup goes back to the database of half a year ago: the keys made since
 // are in the store, and the one that the database believes in is gone.
 func TestRestoredBackup(t *testing.T) {
-	w := newWorld(t)
+	for _, store := range []string{credential.StoreLocal, credential.StoreKeys} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			testRestoredBackup(t, store)
+		})
+	}
+}
+
+func testRestoredBackup(t *testing.T, store string) {
+	w := newWorld(t, func(o *emulator.Options) { o.Grants = append(o.Grants, "vault/keys/all") })
+	if store == credential.StoreKeys {
+		w.keys = certstore.NewVaultKeys(t.Context(), w.vault())
+	}
+	w.change = func(o *Options) {
+		o.Stores = map[string]certstore.Store{store: w.keys}
+		o.Directory = newDirectory(t, w.cloud, w.HTTPClient(), secretToken{w})
+	}
 	r := w.rotator()
-	w.adopt(r, func(o *Adoption) { o.Policy.DestroyAfter = credential.Span(time.Hour) })
-	w.until(r, time.Hour, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
+	w.adopt(r, func(o *Adoption) {
+		o.Policy.Store, o.Policy.DestroyAfter = store, credential.Span(time.Hour)
+		if store == credential.StoreKeys {
+			o.Pair = pki.Pair{}
+		}
+	})
+	w.until(r, time.Hour, "an active one and a standby", func(a credential.Application) bool {
+		_, active := a.Active()
+		_, standby := a.Standby()
+		return active && standby
+	})
 	backup := w.app()
 	old, _ := backup.Active()
 	for range 2 {
@@ -204,14 +229,20 @@ func TestRestoredBackup(t *testing.T) {
 
 	// Another database, in which the application stands as it did.
 	w.dir = t.TempDir()
-	w.change = func(o *Options) { o.Stores = map[string]certstore.Store{credential.StoreLocal: w.keys} }
 	keys := w.keys
 	w.open()
 	w.keys = keys
 	if err := w.db.AddApplication(t.Context(), w.tenant, backup, entryForTest()); err != nil {
 		t.Fatal(err)
 	}
-	w.change = func(o *Options) { o.Directory = newDirectory(t, w.cloud, w.HTTPClient(), secretToken{w}) }
+	if store == credential.StoreKeys { // nobody can tell what the keys are for
+		seeing := w.change
+		w.change = func(o *Options) { seeing(o); o.Directory = nil }
+		if found, err := w.rotator().Reconcile(t.Context()); err != nil || len(found) == 0 || len(w.app().Credentials) != len(backup.Credentials) {
+			t.Errorf("without Graph: %q, %v, %d credentials; before there were %d", found, err, len(w.app().Credentials), len(backup.Credentials))
+		}
+		w.change = seeing
+	}
 	r = w.rotator()
 	found, err := r.Reconcile(t.Context())
 	if err != nil {
@@ -224,6 +255,9 @@ func TestRestoredBackup(t *testing.T) {
 		c, ok := a.Active()
 		return ok && c.ID != old.ID && c.Refusals == 0
 	})
+	if _, err := w.keys.Get(t.Context(), now.ID); err != nil {
+		t.Errorf("the key that was in use is gone: %v", err)
+	}
 	active, _ := w.app().Active()
 	if active.Generation <= now.Generation {
 		t.Errorf("generation %d is given out again: consumers have seen %d", active.Generation, now.Generation)

@@ -262,6 +262,11 @@ func (w *work) fulfil(ctx context.Context) error {
 			if err := w.post(tx, w.noticeRevoked(c, wish)); err != nil {
 				return err
 			}
+			if wish.Credential == "" { // it is about this one, and not about the next that is active
+				if err := tx.Fulfil(wish); err != nil {
+					return err
+				}
+			}
 			c.Reason = "revoked by " + wish.By + ": " + wish.Why
 			return w.move(tx, c, credential.Compromised, "revoke", c.Reason, nil)
 		}); err != nil {

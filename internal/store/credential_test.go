@@ -1,0 +1,182 @@
+package store_test
+
+import (
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// credentials opens a database with one application, by a clock that the test moves.
+func credentials(t *testing.T) (db *store.DB, tenant int, path string, clock *time.Time) {
+	t.Helper()
+	now := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	path = filepath.Join(t.TempDir(), "x.db")
+	db, err := store.Open(t.Context(), "sqlite:"+path, store.Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if tenant, err = db.Tenant(t.Context(), "guid"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.AddApplication(t.Context(), tenant, credential.Application{ObjectID: "one", Name: "one", Mode: credential.On, Adopted: now},
+		store.JournalEntry{Actor: "test", Step: "adopt", Outcome: store.Done}); err != nil {
+		t.Fatal(err)
+	}
+	return db, tenant, path, &now
+}
+
+// TestLease lets a second process take over what the first has held for too long: the
+// first writes nothing from then on.
+func TestLease(t *testing.T) {
+	db, tenant, _, now := credentials(t)
+	lease := func(holder string) (*store.Lease, error) {
+		return db.LeaseApplication(t.Context(), tenant, "one", holder, 5*time.Minute)
+	}
+	first, err := lease("first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lease("second"); !errors.Is(err, store.ErrLeased) {
+		t.Errorf("while the first has it: %v", err)
+	}
+	*now = now.Add(4 * time.Minute)
+	if err := first.Extend(t.Context(), 5*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	*now = now.Add(4 * time.Minute)
+	if _, err := lease("second"); !errors.Is(err, store.ErrLeased) {
+		t.Errorf("after it was extended: %v", err)
+	}
+	*now = now.Add(time.Minute)
+	second, err := lease("second")
+	if err != nil {
+		t.Fatalf("when its time is over: %v", err)
+	}
+	if second.Fence() <= first.Fence() {
+		t.Errorf("the second lease has number %d, and the first %d", second.Fence(), first.Fence())
+	}
+	written := func(l *store.Lease) error {
+		return l.Write(t.Context(), func(tx *store.CredentialTx) error {
+			return tx.SaveCredential(credential.Credential{ID: "c", Reason: l.ObjectID})
+		})
+	}
+	for what, err := range map[string]error{
+		"writing": written(first), "extending": first.Extend(t.Context(), time.Minute), "releasing": first.Release(t.Context(), *now),
+	} {
+		if !errors.Is(err, store.ErrFenced) {
+			t.Errorf("%s under the old lease: %v", what, err)
+		}
+	}
+	if a, err := db.Application(t.Context(), tenant, "one"); err != nil || len(a.Credentials) != 0 {
+		t.Errorf("what was written under the old lease: %v, %v", a.Credentials, err)
+	}
+	if err := written(second); err != nil {
+		t.Error(err)
+	}
+	*now = now.Add(-time.Hour) // a lease that ends later than any can
+	if _, err := lease("third"); err != nil {
+		t.Errorf("after the clock was set back: %v", err)
+	}
+}
+
+// TestWishesOfTheMeantime asks for something, twice, while a process is at work: it is not
+// overlooked, nor taken away with the first.
+func TestWishesOfTheMeantime(t *testing.T) {
+	db, tenant, _, now := credentials(t)
+	ask := func() {
+		if err := db.AddWish(t.Context(), tenant, "one", credential.Wish{Kind: credential.Renew, By: "pat"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask()
+	l, err := db.LeaseApplication(t.Context(), tenant, "one", "test", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := l.Read(t.Context())
+	if err != nil || len(a.Wishes) != 1 {
+		t.Fatalf("%v, %v", a.Wishes, err)
+	}
+	*now = now.Add(time.Second)
+	ask()
+	if err := l.Write(t.Context(), func(tx *store.CredentialTx) error { return tx.Fulfil(a.Wishes[0]) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(t.Context(), now.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if next, err := db.NextApplication(t.Context(), tenant); err != nil || !next.Equal(*now) {
+		t.Errorf("it is due at %v, %v, and not at once", next, err)
+	}
+	if a, err = db.Application(t.Context(), tenant, "one"); err != nil || len(a.Wishes) != 1 || !a.Wishes[0].At.Equal(*now) {
+		t.Errorf("what is asked for: %v, %v", a.Wishes, err)
+	}
+}
+
+// TestJournalIsAChain changes lines of the journal by other means than reeve.
+func TestJournalIsAChain(t *testing.T) {
+	for name, change := range map[string]string{
+		"a line is changed":   `UPDATE credential_journal SET text = 'else' WHERE seq = 2`,
+		"a line is taken out": `DELETE FROM credential_journal WHERE seq = 2`,
+		"lines are pushed up": `DELETE FROM credential_journal WHERE seq = 1; UPDATE credential_journal SET seq = seq - 1`,
+	} {
+		db, tenant, path, _ := credentials(t)
+		for range 3 {
+			if err := db.AddJournal(t.Context(), tenant, "one", store.JournalEntry{Actor: "test", Step: "export", Outcome: store.Done, Text: "a line"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := db.CheckJournal(t.Context(), tenant, "one"); n != 4 || err != nil {
+			t.Errorf("as it was written: %d lines, %v", n, err)
+		}
+		other, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Exec(change); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		other.Close()
+		if _, err := db.CheckJournal(t.Context(), tenant, "one"); err == nil {
+			t.Errorf("%s: nothing is found", name)
+		}
+	}
+}
+
+// TestJournalHangsTogether changes a line and its digest: the next one shows it.
+func TestJournalHangsTogether(t *testing.T) {
+	db, tenant, path, now := credentials(t)
+	for _, text := range []string{"a line", "another"} {
+		if err := db.AddJournal(t.Context(), tenant, "one", store.JournalEntry{Actor: "test", Step: "export", Outcome: store.Done, Text: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A forger has reeve itself write another second line, in another database, and takes
+	// that with its digest.
+	forged, forgedTenant, _, forgedNow := credentials(t)
+	*forgedNow = *now
+	if err := forged.AddJournal(t.Context(), forgedTenant, "one", store.JournalEntry{Actor: "test", Step: "export", Outcome: store.Done, Text: "forged"}); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := forged.Journal(t.Context(), forgedTenant, "one", 1, 1)
+	if err != nil || len(lines) != 1 {
+		t.Fatalf("%v, %v", lines, err)
+	}
+	other, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := other.Exec(`UPDATE credential_journal SET text = 'forged', digest = $1 WHERE seq = 2`, lines[0].Digest); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := db.CheckJournal(t.Context(), tenant, "one"); err == nil || n != 2 {
+		t.Errorf("%d lines are in order, and then: %v", n, err)
+	}
+}
