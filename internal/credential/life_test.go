@@ -15,8 +15,11 @@ import (
 // step and after each instant whether the promises are kept.
 func TestLife(t *testing.T) {
 	seeds := 16
-	if os.Getenv("TEST_LONG") != "" {
+	switch {
+	case os.Getenv("TEST_LONG") != "":
 		seeds = 600
+	case raceEnabled:
+		seeds = 3 // the rules have no goroutines
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
