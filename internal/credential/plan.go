@@ -307,9 +307,9 @@ func (a Application) promotion(now time.Time, c Credential) (Step, bool) {
 		s.Why, s.Emergency = "the active one has expired", true
 	case out:
 		s.Why, s.Emergency = fmt.Sprintf("Entra ID refuses the active one (AADSTS%d)", active.RefusedCode), true
-	case active.Stuck && c.works() && now.Sub(active.FailedAt) > day && c.Probed.After(active.FailedAt):
+	case active.Stuck && c.works() && !active.FailedAt.IsZero() && now.Sub(active.FailedAt) > day && c.Probed.After(active.FailedAt):
 		s.Why, s.Emergency = "the active one cannot be proved, and this one can: "+active.Error, true
-	case c.good(later(now, due)) && c.lasts(later(now, due)):
+	case c.good(later(now, due)):
 		s.At, s.Why = a.Policy.Allowed(later(now, due)), "the active one ends on "+date(active.NotAfter)
 		if e := active.Emergency(); s.At.After(e) {
 			s.At, s.Why, s.Emergency = later(now, e), s.Why+", and no window comes before", true
@@ -466,7 +466,7 @@ func (a Application) create(now time.Time) (Step, bool) {
 	}
 	s := Step{Action: Create, At: later(now, a.brake(now)), Emergency: a.out(now)}
 	best, ok := a.Standby()
-	active, hasActive := a.Active()
+	_, hasActive := a.Active()
 	switch {
 	case wished: // not before it: the new one is known by being younger than the wish
 		s.At, s.Why = later(s.At, w.from()), asked(w)
@@ -479,13 +479,7 @@ func (a Application) create(now time.Time) (Step, bool) {
 	case best.Stuck:
 		s.Why = "the standby cannot be proved: " + best.Error
 	default:
-		at := best.old()
-		if hasActive && !best.lasts(active.RenewAt) { // a fresh one waits by then
-			if soon := active.RenewAt.Add(-min(2*day, active.RenewAt.Sub(active.NotBefore)/8)); soon.Before(at) {
-				at = soon
-			}
-		}
-		s.At, s.Why = later(s.At, at), "the standby gets old"
+		s.At, s.Why = later(s.At, best.old()), "the standby gets old"
 	}
 	return s, true
 }

@@ -175,7 +175,7 @@ func TestPlan(t *testing.T) {
 		"it is lost, and its predecessor drains":      {[]part{cred("d", Draining)}, "promote d!, create!"},
 		"none was ever active":                        {[]part{s, open}, "promote s"},
 		"none was ever active, and no window is open": {[]part{s, closed}, nothing},
-		"it cannot be proved, and the standby can":    {[]part{cred("a", Active, stuck, proved(3*day)), s}, "promote s!, prove a"},
+		"it cannot be proved, and the standby can":    {[]part{cred("a", Active, stuck, proved(3*day)), s, func(a *Application) { a.Credentials[0].FailedAt = at.Add(-2 * day) }}, "promote s!, prove a"},
 		"the standby has a shorter life":              {[]part{cred("a", Active, old), cred("s", Standby, lives(40*day))}, "promote s"},
 		"one is being published":                      {[]part{cred("a", Active, old), s, cred("p", Publishing, fresh)}, "publish p"},
 		"one was to be published a while ago":         {[]part{cred("a", Active, old), s, cred("p", Publishing)}, "prove p"},

@@ -98,12 +98,6 @@ func (c Credential) old() time.Time {
 // good reports whether a standby is young enough to become the active one.
 func (c Credential) good(now time.Time) bool { return now.Before(c.old()) }
 
-// lasts reports whether a standby that is promoted at a time would be in use for at
-// least half of its time.
-func (c Credential) lasts(t time.Time) bool {
-	return c.RenewAt.Sub(t) >= c.RenewAt.Sub(c.NotBefore)/2
-}
-
 // Backoff is how long to wait after so many failures of one step in a row: 15 seconds
 // doubled for each, up to six hours, and of that a share between a half and all, by ID.
 func Backoff(id string, attempts int) time.Duration {

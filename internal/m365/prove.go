@@ -287,9 +287,10 @@ func (p *Proof) read(r ProofRequest, body []byte) (azcore.AccessToken, error) {
 		AccessToken string      `json:"access_token"`
 		ExpiresIn   json.Number `json:"expires_in"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
+	switch err := json.Unmarshal(body, &answer); {
+	case !json.Valid(body) && len(body) > 0:
 		return azcore.AccessToken{}, fmt.Errorf("%w: %s", errCutShort, excerpt(body))
-	} else if answer.AccessToken == "" {
+	case err != nil || answer.AccessToken == "":
 		return azcore.AccessToken{}, fmt.Errorf("the authority's answer holds no token: %s", excerpt(body))
 	}
 	seconds, err := answer.ExpiresIn.Int64()

@@ -174,9 +174,11 @@ func TestRefusedProofs(t *testing.T) {
 		"reset": {fault: "reset", check: func(e *m365.SignInError) bool {
 			return e.Status == 0 && e.ServerTime.IsZero() && errors.Is(e, m365.ErrTransient)
 		}, asked: 1},
-		"lost":      {fault: "lost-response", check: func(e *m365.SignInError) bool { return errors.Is(e, m365.ErrTransient) }, asked: 1},
-		"cut":       {fault: "reset-body", check: func(e *m365.SignInError) bool { return errors.Is(e, m365.ErrTransient) }, asked: 1},
-		"truncated": {fault: "truncated", check: func(e *m365.SignInError) bool { return strings.Contains(e.Message, "holds no token") }, asked: 1},
+		"lost": {fault: "lost-response", check: func(e *m365.SignInError) bool { return errors.Is(e, m365.ErrTransient) }, asked: 1},
+		"cut":  {fault: "reset-body", check: func(e *m365.SignInError) bool { return errors.Is(e, m365.ErrTransient) }, asked: 1},
+		"truncated": {fault: "truncated", check: func(e *m365.SignInError) bool {
+			return errors.Is(e, m365.ErrTransient) && strings.Contains(e.Message, "no JSON")
+		}, asked: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := proofRequest(tn)
