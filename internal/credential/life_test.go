@@ -446,7 +446,7 @@ func (w *life) carryOut(s Step, c *Credential) error {
 			return errTransient
 		case there:
 			registered()
-		case now.Sub(c.Since).Abs() > staleFor:
+		case now.Sub(c.Since).Abs() > StaleFor:
 			w.into(c, Staged)
 		default:
 			c.RetryAt = now.Add(5 * time.Second)
@@ -459,7 +459,7 @@ func (w *life) carryOut(s Step, c *Credential) error {
 		if c.Reads++; !there || w.chance(0.1) {
 			c.Reads = 0
 		}
-		if c.Reads == readsNeeded {
+		if c.Reads == ReadsNeeded {
 			c.Reads = 0
 			w.into(c, Proving)
 		}
@@ -547,7 +547,7 @@ func (w *life) carryOut(s Step, c *Credential) error {
 			return errTransient
 		}
 		c.ReadAt = now
-		if c.Reads++; c.Reads >= readsNeeded {
+		if c.Reads++; c.Reads >= ReadsNeeded {
 			c.Gone = now
 		}
 	case SeeRefused:

@@ -10,11 +10,13 @@ import (
 // What is waited for, and how often something is asked. The numbers have their reasons
 // in docs/rotation.md.
 const (
-	readsNeeded = 5           // in a row, before a change at Graph is believed by all replicas
+	// ReadsNeeded is how often in a row Graph must show a change before all of its replicas
+	// are believed to.
+	ReadsNeeded = 5
 	readGap     = time.Second // between two reads
 	readWithin  = 15 * time.Minute
-	// staleFor is how long a replica of Graph may lag.
-	staleFor = 35 * time.Second
+	// StaleFor is how long a replica of Graph may lag.
+	StaleFor = 35 * time.Second
 
 	// firstProbe spares Entra ID's front ends a question whose refusal they would
 	// remember for minutes.

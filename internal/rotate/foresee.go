@@ -131,7 +131,7 @@ func play(a *credential.Application, s credential.Step, now time.Time) {
 		a.Wrote = c.Registered
 	case credential.Confirm:
 		c.ReadAt = now
-		if c.Reads++; c.Reads >= readsNeeded || a.Observed.Blind {
+		if c.Reads++; c.Reads >= credential.ReadsNeeded || a.Observed.Blind {
 			c.State, c.Reads = credential.Proving, 0
 		}
 	case credential.Prove:
@@ -175,7 +175,7 @@ func play(a *credential.Application, s credential.Step, now time.Time) {
 		c.Removed, c.Reads, c.Probed, c.Gone, a.Wrote = now, 0, time.Time{}, time.Time{}, now
 	case credential.SeeGone:
 		c.ReadAt = now
-		if c.Reads++; c.Reads >= readsNeeded {
+		if c.Reads++; c.Reads >= credential.ReadsNeeded {
 			c.Gone = now
 		}
 	case credential.SeeRefused:
@@ -210,12 +210,7 @@ func replace(a *credential.Application, c credential.Credential) {
 // speaker is the credential that would sign a proof for the application; see
 // [work.signer], which also fetches its key.
 func speaker(a credential.Application, not string, now time.Time) (credential.Credential, bool) {
-	for _, c := range append(a.In(credential.Active, credential.Draining, credential.Standby), a.In(credential.Compromised)...) {
-		if c.ID != not && c.Refusals == 0 && now.Before(c.NotAfter) && c.Missing.IsZero() && len(c.Proofs) > 0 {
-			return c, true
-		}
-	}
-	return credential.Credential{}, false
+	return first(speakers(a, not, now))
 }
 
 // Requests are those by which a step changes the application at Graph, and those for

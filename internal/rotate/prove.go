@@ -112,11 +112,13 @@ func with(proofs map[string]credential.Proof, resource string, p credential.Proo
 }
 
 // skew is how far Entra ID's clock is ahead of ours, as far as that was seen lately.
-func (w *work) skew() time.Duration {
-	if w.r.o.Now().Sub(w.a.Observed.SkewAt).Abs() > time.Hour {
+func (w *work) skew() time.Duration { return skew(w.a, w.r.o.Now()) }
+
+func skew(a credential.Application, now time.Time) time.Duration {
+	if now.Sub(a.Observed.SkewAt).Abs() > time.Hour {
 		return 0
 	}
-	return w.a.Observed.Skew
+	return a.Observed.Skew
 }
 
 // clock notes how far the authority's clock is from ours, if that has changed much.

@@ -132,12 +132,7 @@ func (h *rehearsal) prove(ctx context.Context, which string, c credential.Creden
 }
 
 // skew is how far Entra ID's clock is ahead of ours, as far as that was seen lately.
-func (h *rehearsal) skew() time.Duration {
-	if h.r.o.Now().Sub(h.a.Observed.SkewAt).Abs() > time.Hour {
-		return 0
-	}
-	return h.a.Observed.Skew
-}
+func (h *rehearsal) skew() time.Duration { return skew(h.a, h.r.o.Now()) }
 
 // clockOff is how far off a clock may be before somebody should look; Entra ID bears
 // five minutes.
