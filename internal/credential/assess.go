@@ -111,10 +111,10 @@ func (a Application) assessOurs(now time.Time) []Finding {
 				"the certificate in use, %s, ends on %s, and no proved successor has taken over or can", active.SHA1, date(active.NotAfter))
 		}
 	}
-	if until := a.brake(now); until.After(now) {
+	if until, why := a.brake(now); until.After(now) {
 		add(Finding{Rule: "certificate-given-up", Severity: Warning, Notice: "brake/" + a.ObjectID + "/" + date(now),
 			Remedy: "see the journal for why (reeve cert history), mend that, and then: reeve cert renew " + a.ClientID},
-			"%d or more new certificates in a row were given up; the next is made on %s", maxFailures, stamp(until))
+			"%s; the next is made at %s", why, stamp(until))
 	}
 	for _, c := range a.Credentials {
 		switch {

@@ -71,8 +71,9 @@ type Credential struct {
 	ID     string `json:"id"` // chosen by us, a UUID; also the entry's name in the store
 	State  State  `json:"state"`
 	Origin Origin `json:"origin"`
-	Reason string `json:"reason"` // why it was made
-	Store  string `json:"store"`  // the name of the store that keeps its key
+	Reason string `json:"reason"`           // why it was made
+	Wished bool   `json:"wished,omitempty"` // by a person
+	Store  string `json:"store"`            // the name of the store that keeps its key
 
 	Planned time.Time `json:"planned"`
 	Since   time.Time `json:"since"` // when it came into State

@@ -123,10 +123,14 @@ func (w *life) fail(format string, args ...any) {
 		b.String(), strings.Join(w.last[max(0, len(w.last)-25):], "\n"))
 }
 
-// run lives until an age.
+// run lives until an age, in troubled times.
 func (w *life) run(age time.Duration) {
-	end := birth.Add(age)
 	w.disturb()
+	w.calmly(age)
+}
+
+func (w *life) calmly(age time.Duration) {
+	end := birth.Add(age)
 	for w.real.Before(end) {
 		for n := 0; ; n++ {
 			if n > 60 {
@@ -567,6 +571,9 @@ func (w *life) carryOut(s Step, c *Credential) error {
 	case Abandon:
 		c.Reads, c.Probed = 0, time.Time{}
 		w.into(c, Abandoned)
+	case Drain:
+		c.DrainUntil = later(c.DrainUntil, now.Add(w.a.Policy.Drain()))
+		w.into(c, Draining)
 	case Mourn:
 		if there {
 			w.fail("%s is given up as lost, and it is there", c.ID)
@@ -667,4 +674,29 @@ func (w *life) check() {
 // idle reports that no credential is on its way.
 func (w *life) idle() bool {
 	return !slices.ContainsFunc(w.a.Credentials, func(c Credential) bool { return c.State.Coming() })
+}
+
+// TestARenewalLasts lets applications live where nothing worse happens than a call in
+// twenty that fails. What takes over must not be due itself soon after: each certificate
+// is in use for at least half of the time that it was made for.
+func TestARenewalLasts(t *testing.T) {
+	var served, hasty int
+	for seed := range 40 {
+		w := newLife(t, uint64(seed))
+		w.a.Policy.Issuer = IssuerSelf // an authority takes days
+		w.rhythm = Rhythm{Look: 5 * day, Rehearse: 5 * day}
+		w.calmly(6 * 365 * day)
+		in := slices.DeleteFunc(slices.Clone(w.a.Credentials), func(c Credential) bool { return c.Promoted.IsZero() || c.Origin == Adopted })
+		slices.SortFunc(in, func(x, y Credential) int { return x.Promoted.Compare(y.Promoted) })
+		for i := 1; i < len(in); i++ {
+			served++
+			if in[i].Promoted.Sub(in[i-1].Promoted) < in[i-1].use()/2 {
+				hasty++
+				t.Logf("%s: in use from %v to %v, made for %v; policy %+v", in[i-1].ID, in[i-1].Promoted, in[i].Promoted, Span(in[i-1].use()), w.a.Policy)
+			}
+		}
+	}
+	if served < 300 || hasty > 0 {
+		t.Errorf("%d of %d certificates were in use for less than half of their time", hasty, served)
+	}
 }

@@ -28,6 +28,7 @@ const (
 	SeeRefused Action = "see refused" // ask for a token, which must be refused
 	Destroy    Action = "destroy"     // delete its private key
 	Abandon    Action = "abandon"     // give it up
+	Drain      Action = "drain"       // leave it, which programs may have, to its overlap
 	Mourn      Action = "give up"     // it was taken away by somebody else
 	Deliver    Action = "deploy"      // run a command or a webhook
 )
@@ -64,7 +65,7 @@ func Plan(now time.Time, a Application, r Rhythm) []Step {
 			if s, ok := a.step(now, c, r); ok {
 				s.Credential = c.ID
 				s.Emergency = s.Emergency || out && (c.State.Coming() || c.State == Publishing)
-				if !(s.Action == Abandon || s.Action == Mourn) {
+				if s.Action != Abandon && s.Action != Drain && s.Action != Mourn {
 					s.At = later(s.At, c.retryAt(s.Emergency))
 				}
 				steps = append(steps, s)
@@ -348,9 +349,11 @@ func (a Application) publishingStep(now time.Time, c Credential) (Step, bool) {
 	active, ok := a.Active()
 	switch {
 	case ok && active.Generation > c.Generation:
-		return Step{Action: Abandon, At: now, Why: "another one was published since"}, true
+		return Step{Action: Drain, At: now, Why: "another one was published since"}, true
 	case c.lost(now):
 		return Step{Action: Mourn, At: now, Why: "Graph does not show it, and Entra ID refuses it"}, true
+	case c.Refusals > 1 && !c.Promoted.IsZero(): // it was to be active again
+		return Step{Action: Drain, At: now, Why: fmt.Sprintf("Entra ID refuses it (AADSTS%d)", c.RefusedCode)}, true
 	case c.Refusals > 1:
 		return Step{Action: Abandon, At: now, Why: fmt.Sprintf("Entra ID refuses it (AADSTS%d)", c.RefusedCode)}, true
 	case c.Refusals > 0:
@@ -464,9 +467,10 @@ func (a Application) create(now time.Time) (Step, bool) {
 			wished = false // it has come true
 		}
 	}
-	s := Step{Action: Create, At: later(now, a.brake(now)), Emergency: a.out(now)}
+	until, _ := a.brake(now)
+	s := Step{Action: Create, At: later(now, until), Emergency: a.out(now)}
 	best, ok := a.Standby()
-	_, hasActive := a.Active()
+	active, hasActive := a.Active()
 	switch {
 	case wished: // not before it: the new one is known by being younger than the wish
 		s.At, s.Why = later(s.At, w.from()), asked(w)
@@ -479,48 +483,62 @@ func (a Application) create(now time.Time) (Step, bool) {
 	case best.Stuck:
 		s.Why = "the standby cannot be proved: " + best.Error
 	default:
-		s.At, s.Why = later(s.At, best.old()), "the standby gets old"
+		at := best.old()
+		if soon := active.soon(); hasActive && soon.Before(at) && !best.lasts(active.RenewAt) &&
+			!slices.ContainsFunc(a.In(Standby), func(c Credential) bool { return c.works() && !c.Planned.Before(soon) }) {
+			at = soon // what takes over should not be due itself soon after
+		}
+		s.At, s.Why = later(s.At, at), "the standby gets old"
 	}
 	return s, true
 }
 
-// brake is until when no credential is made, because something is wrong that more of
-// them would not mend: after so many in a row that never became a standby, or twice as
-// many within a day whatever became of them, one a day, or one an hour while nothing
-// works. A person who wants a new one takes it off.
-func (a Application) brake(now time.Time) time.Time {
-	var since time.Time
+// brake is until when no credential is made, and why: something is wrong that more of
+// them would not mend. After so many in a row that never became a standby, or twice as
+// many within a day whatever became of them, one a day is made, or one an hour while
+// nothing works. A person who wants a new one takes it off.
+func (a Application) brake(now time.Time) (until time.Time, why string) {
+	var wished, ready, last time.Time
 	if w, ok := a.wish(Renew); ok {
-		since = w.At
+		wished = w.At
 	}
-	var recent int
 	for _, c := range a.Credentials {
-		if c.Origin == Made && c.Planned.After(since) && c.Planned.After(now.Add(-day)) {
-			recent++
+		if c.Wished && !c.Planned.After(now) {
+			wished = later(wished, c.Planned)
 		}
-	}
-	for _, c := range a.Credentials {
 		if !c.Ready.After(now) {
-			since = later(since, c.Ready)
-		}
-	}
-	var failed int
-	var last time.Time
-	for _, c := range a.Credentials {
-		if c.Origin == Made && c.Ready.IsZero() && c.Planned.After(since) && slices.Contains([]State{Abandoned, Destroyed, Lost}, c.State) {
-			failed++
+			ready = later(ready, c.Ready)
 		}
 		if c.Origin == Made {
 			last = later(last, c.Planned)
 		}
 	}
-	switch {
-	case failed < maxFailures && recent < 2*maxFailures, last.After(now):
-		return time.Time{}
-	case a.out(now):
-		return last.Add(time.Hour)
+	var recent, failed int
+	for _, c := range a.Credentials {
+		if c.Origin != Made || c.Planned.Before(wished) {
+			continue
+		}
+		if c.Planned.After(now.Add(-day)) {
+			recent++
+		}
+		if c.Ready.IsZero() && c.Planned.After(ready) && slices.Contains([]State{Abandoned, Destroyed, Lost}, c.State) {
+			failed++
+		}
 	}
-	return last.Add(day)
+	switch {
+	case last.After(now):
+		return time.Time{}, ""
+	case failed >= maxFailures:
+		why = fmt.Sprintf("%d new certificates in a row were given up", failed)
+	case recent >= 2*maxFailures:
+		why = fmt.Sprintf("%d new certificates were made within a day", recent)
+	default:
+		return time.Time{}, ""
+	}
+	if a.out(now) {
+		return last.Add(time.Hour), why
+	}
+	return last.Add(day), why
 }
 
 // skewed reports that the clock is so wrong that a certificate's dates would be.

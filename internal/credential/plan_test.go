@@ -127,6 +127,9 @@ func TestPlan(t *testing.T) {
 	published := func(c *Credential) { c.Published = []string{"keyvault:x"} }
 	old, fresh := ends(50*day), proved(5*time.Minute)
 	nothing := ""
+	soon := func(a *Application) { // the active one is due tomorrow, and the standby ten days later
+		a.Credentials[0].RenewAt, a.Credentials[1].RenewAt = at.Add(day), at.Add(10*day)
+	}
 
 	for what, c := range map[string]struct {
 		parts []part
@@ -181,25 +184,29 @@ func TestPlan(t *testing.T) {
 		"one was to be published a while ago":         {[]part{cred("a", Active, old), s, cred("p", Publishing)}, "prove p"},
 		"the one being published is refused":          {[]part{a, cred("p", Publishing, refused(2, time.Minute), stuck)}, "abandon p, create"},
 		"it cannot be published, and the old expired": {[]part{toVault, cred("a", Active, ends(-day), refused(2, day)), cred("p", Publishing, stuck, fresh)}, "publish p!, create!"},
-		"a later one has been published":              {[]part{a, s, cred("p", Publishing, func(c *Credential) { c.Generation = 7 })}, "abandon p"},
+		"a later one has been published":              {[]part{a, s, cred("p", Publishing, func(c *Credential) { c.Generation = 7 })}, "drain p"},
+		"a rollback is refused":                       {[]part{a, s, cred("p", Publishing, refused(2, time.Minute), func(c *Credential) { c.Promoted = at.Add(-day) })}, "drain p"},
 		"a live place is new":                         {[]part{toVault, a, s}, "publish a"},
 		"all live places have it":                     {[]part{toVault, cred("a", Active, published), s}, nothing},
 
 		// Standbys.
-		"a standby gets old":                {[]part{a, cred("s", Standby, old)}, "create"},
-		"a younger one is there":            {[]part{a, cred("s", Standby, old), cred("n", Standby)}, "abandon s"},
-		"a younger one has a shorter life":  {[]part{a, cred("s", Standby, old), cred("n", Standby, lives(45*day))}, "abandon s"},
-		"a standby is refused":              {[]part{a, cred("s", Standby, refused(2, 5*time.Minute))}, "prove s, create"},
-		"a standby is refused for long":     {[]part{a, cred("s", Standby, refused(2, time.Hour))}, "abandon s, create"},
-		"a standby was removed by somebody": {[]part{a, cred("s", Standby, refused(2, time.Minute), missing(5*time.Minute))}, "give up s, create"},
-		"a standby expired, says our clock": {[]part{a, cred("s", Standby, ends(-time.Minute))}, "prove s, create"},
-		"a standby expired, says Entra ID":  {[]part{a, cred("s", Standby, ends(-time.Hour), refused(2, time.Minute))}, "abandon s, create"},
-		"a standby's key cannot be read":    {[]part{a, cred("s", Standby, stuck)}, "create"},
-		"three failed in a row":             {[]part{a, cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Abandoned, planned(time.Hour), func(c *Credential) { c.Sent = time.Time{} })}, "destroy 3"},
-		"six were made within a day":        {[]part{a, cred("1", Destroyed, planned(1*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(3*time.Hour)), cred("4", Destroyed, planned(4*time.Hour)), cred("5", Destroyed, planned(5*time.Hour)), cred("6", Destroyed, planned(6*time.Hour))}, nothing},
-		"three failed, and nothing works":   {[]part{cred("l", Lost, func(c *Credential) { c.Promoted, c.DestroyAfter = at.Add(-day), at.Add(day) }), cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(2*time.Hour))}, "create!"},
-		"three failed, and a person asks":   {[]part{a, cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(2*time.Hour)), asks(Renew, "", time.Minute)}, "create"},
-		"three failed since a person asked": {[]part{a, cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(time.Hour)), asks(Renew, "", day)}, nothing},
+		"a standby gets old":                     {[]part{a, cred("s", Standby, old)}, "create"},
+		"a standby would not last":               {[]part{a, s, soon}, "create"},
+		"one that will last waits":               {[]part{a, s, cred("n", Standby, planned(time.Hour)), soon}, nothing},
+		"a younger one is there":                 {[]part{a, cred("s", Standby, old), cred("n", Standby)}, "abandon s"},
+		"a younger one has a shorter life":       {[]part{a, cred("s", Standby, old), cred("n", Standby, lives(45*day))}, "abandon s"},
+		"a standby is refused":                   {[]part{a, cred("s", Standby, refused(2, 5*time.Minute))}, "prove s, create"},
+		"a standby is refused for long":          {[]part{a, cred("s", Standby, refused(2, time.Hour))}, "abandon s, create"},
+		"a standby was removed by somebody":      {[]part{a, cred("s", Standby, refused(2, time.Minute), missing(5*time.Minute))}, "give up s, create"},
+		"a standby expired, says our clock":      {[]part{a, cred("s", Standby, ends(-time.Minute))}, "prove s, create"},
+		"a standby expired, says Entra ID":       {[]part{a, cred("s", Standby, ends(-time.Hour), refused(2, time.Minute))}, "abandon s, create"},
+		"a standby's key cannot be read":         {[]part{a, cred("s", Standby, stuck)}, "create"},
+		"three failed in a row":                  {[]part{a, cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Abandoned, planned(time.Hour), func(c *Credential) { c.Sent = time.Time{} })}, "destroy 3"},
+		"six were made within a day":             {[]part{a, cred("1", Destroyed, planned(1*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(3*time.Hour)), cred("4", Destroyed, planned(4*time.Hour)), cred("5", Destroyed, planned(5*time.Hour)), cred("6", Destroyed, planned(6*time.Hour))}, nothing},
+		"three failed, and nothing works":        {[]part{cred("l", Lost, func(c *Credential) { c.Promoted, c.DestroyAfter = at.Add(-day), at.Add(day) }), cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(2*time.Hour))}, "create!"},
+		"three failed, and a person asks":        {[]part{a, cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(2*time.Hour)), asks(Renew, "", time.Minute)}, "create"},
+		"six were made, the last but one wished": {[]part{a, cred("1", Destroyed, planned(1*time.Hour)), cred("2", Destroyed, planned(2*time.Hour), func(c *Credential) { c.Wished = true }), cred("3", Destroyed, planned(3*time.Hour)), cred("4", Destroyed, planned(4*time.Hour)), cred("5", Destroyed, planned(5*time.Hour)), cred("6", Destroyed, planned(6*time.Hour))}, "create"},
+		"three failed since a person asked":      {[]part{a, cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(time.Hour)), asks(Renew, "", day)}, nothing},
 
 		// Retirement.
 		"its time is over":                      {[]part{a, s, cred("d", Draining)}, "retire d"},

@@ -214,16 +214,19 @@ func (p Policy) SubjectOf(a Application) (string, error) {
 	return s, nil
 }
 
-// Span is a length of time that may be written in days: 180d, 36h, 25h30m.
+// Span is a length of time that may be written in days, weeks or years of 365 days:
+// 180d, 26w, 1y, 36h, 25h30m.
 type Span time.Duration
 
 // ParseSpan reads a Span.
 func ParseSpan(s string) (Span, error) {
 	s = strings.TrimSpace(s)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		n, err := strconv.Atoi(strings.TrimSpace(days))
-		if err == nil && n >= 0 && n <= 36500 {
-			return Span(time.Duration(n) * day), nil
+	for unit, length := range map[string]time.Duration{"d": day, "w": 7 * day, "y": 365 * day} {
+		if number, ok := strings.CutSuffix(s, unit); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(number))
+			if most := int(100 * 365 * day / length); err == nil && n >= 0 && n <= most {
+				return Span(time.Duration(n) * length), nil
+			}
 		}
 	}
 	if n, err := strconv.Atoi(s); err == nil {
@@ -231,7 +234,7 @@ func ParseSpan(s string) (Span, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%q is no length of time: write 180d, 36h or 25h30m", s)
+		return 0, fmt.Errorf("%q is no length of time: write 180d, 26w, 1y, 36h or 25h30m", s)
 	}
 	return Span(d), nil
 }
@@ -342,10 +345,11 @@ type Window struct {
 
 var weekdays = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
 
-// ParseWindow reads "Sat,Sun 02:00-06:00 Europe/Berlin"; days and zone may be left out.
+// ParseWindow reads "Sat,Sun 02:00-06:00 Europe/Berlin" or "Mon-Fri 20:00-05:00"; days
+// and zone may be left out.
 func ParseWindow(s string) (Window, error) {
 	var w Window
-	bad := fmt.Errorf("%q is no window: write \"Sat,Sun 02:00-06:00 Europe/Berlin\"; days and zone may be left out", s)
+	bad := fmt.Errorf("%q is no window: write \"Sat,Sun 02:00-06:00 Europe/Berlin\" or \"Mon-Fri 20:00-05:00\"; days and zone may be left out", s)
 	for i, part := range strings.Fields(s) {
 		switch {
 		case strings.Contains(part, ":"):
@@ -357,14 +361,24 @@ func ParseWindow(s string) (Window, error) {
 			}
 			w.From, w.To = a, b
 		case i == 0:
-			for d := range strings.SplitSeq(part, ",") {
-				n := slices.IndexFunc(weekdays, func(name string) bool {
-					return len(d) >= len(name) && hasPrefixFold(time.Weekday(slices.Index(weekdays, name)).String(), d)
-				})
-				if n < 0 || slices.Contains(w.Days, time.Weekday(n)) {
+			for days := range strings.SplitSeq(part, ",") {
+				first, last, ranges := strings.Cut(days, "-")
+				n, end := weekday(first), weekday(first)
+				if ranges {
+					end = weekday(last)
+				}
+				if n < 0 || end < 0 {
 					return Window{}, bad
 				}
-				w.Days = append(w.Days, time.Weekday(n))
+				for ; ; n = (n + 1) % 7 {
+					if slices.Contains(w.Days, time.Weekday(n)) {
+						return Window{}, bad
+					}
+					w.Days = append(w.Days, time.Weekday(n))
+					if n == end {
+						break
+					}
+				}
 			}
 		case w.Zone == "":
 			w.Zone = part
@@ -376,6 +390,13 @@ func ParseWindow(s string) (Window, error) {
 		return Window{}, bad
 	}
 	return w, w.check()
+}
+
+// weekday is the number of a day, which may be written in full; -1 for no day.
+func weekday(s string) int {
+	return slices.IndexFunc(weekdays, func(name string) bool {
+		return len(s) >= len(name) && hasPrefixFold(time.Weekday(slices.Index(weekdays, name)).String(), s)
+	})
 }
 
 func clock(s string) (time.Duration, error) {

@@ -84,14 +84,14 @@ func TestSubjectOf(t *testing.T) {
 // TestParseSpan reads and writes lengths of time.
 func TestParseSpan(t *testing.T) {
 	for in, want := range map[string]string{
-		"180d": "180d", " 7 d": "7d", "24h": "1d", "36h": "36h", "25h30m": "25h30m", "90s": "1m30s", "10s": "10s", "1h0m10s": "1h0m10s", "0s": "0s", "0d": "0s", "20m": "20m",
+		"180d": "180d", " 7 d": "7d", "24h": "1d", "36h": "36h", "25h30m": "25h30m", "90s": "1m30s", "10s": "10s", "1h0m10s": "1h0m10s", "0s": "0s", "0d": "0s", "20m": "20m", "26w": "182d", "1y": "365d",
 	} {
 		got, err := ParseSpan(in)
 		if err != nil || got.String() != want {
 			t.Errorf("%q: %v, %v; want %s", in, got, err, want)
 		}
 	}
-	for in, want := range map[string]string{"": "no length of time", "7": "write 7d for days", "-1d": "no length", "-1h": "no length", "1w": "no length", "40000d": "no length", "d": "no length"} {
+	for in, want := range map[string]string{"": "no length of time", "7": "write 7d for days", "-1d": "no length", "-1h": "no length", "1m1": "no length", "101y": "no length", "1.5y": "no length", "40000d": "no length", "d": "no length"} {
 		if got, err := ParseSpan(in); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v", in, got, err)
 		}
@@ -121,7 +121,7 @@ func TestParseBefore(t *testing.T) {
 // TestParseWindow reads and writes windows.
 func TestParseWindow(t *testing.T) {
 	for in, want := range map[string]string{
-		"02:00-06:00": "02:00-06:00", "Sat,sunday 2:00-06:00 Europe/Berlin": "Sat,Sun 02:00-06:00 Europe/Berlin", "Mon 22:00-04:00": "Mon 22:00-04:00", "00:00-24:00 UTC": "00:00-24:00 UTC",
+		"02:00-06:00": "02:00-06:00", "Sat,sunday 2:00-06:00 Europe/Berlin": "Sat,Sun 02:00-06:00 Europe/Berlin", "Mon 22:00-04:00": "Mon 22:00-04:00", "Mon-Fri 20:00-05:00": "Mon,Tue,Wed,Thu,Fri 20:00-05:00", "fri-Mon,Wed 1:00-5:00": "Fri,Sat,Sun,Mon,Wed 01:00-05:00", "00:00-24:00 UTC": "00:00-24:00 UTC",
 	} {
 		got, err := ParseWindow(in)
 		if err != nil || got.String() != want {
@@ -130,7 +130,7 @@ func TestParseWindow(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", "Sat", "02:00", "02:00-02:00", "02:00-02:10", "25:00-26:00", "02:00-06:00 07:00-08:00", "02:00-06:00 Sat", "02:00-06:00 Europe/Berlin x", "Someday 02:00-06:00",
-		"Mon-Fri 02:00-06:00", "Monkey 02:00-06:00", "Mon,Mon 02:00-06:00", "Mon, Tue 02:00-06:00", "02:00-06:00 ../../etc/passwd",
+		"Mon-Friday 02:00", "Mon- 02:00-06:00", "-Mon 02:00-06:00", "Mon-Tue-Wed 02:00-06:00", "Mon-Wed,Tue 02:00-06:00", "Monkey 02:00-06:00", "Mon,Mon 02:00-06:00", "Mon, Tue 02:00-06:00", "02:00-06:00 ../../etc/passwd",
 	} {
 		if got, err := ParseWindow(in); err == nil {
 			t.Errorf("%q is taken as %v", in, got)

@@ -92,10 +92,19 @@ func (c Credential) Emergency() time.Time {
 // while before an active one made with it can be due, so that a fresh one waits by then,
 // and what becomes the active one is not itself due a few days later.
 func (c Credential) old() time.Time {
-	use := c.RenewAt.Sub(c.NotBefore)
-	spread := min(c.NotAfter.Sub(c.RenewAt)/10, use/3)
-	return c.RenewAt.Add(-spread - min(2*day, use/8))
+	spread := min(c.NotAfter.Sub(c.RenewAt)/10, c.use()/3)
+	return c.soon().Add(-spread)
 }
+
+// use is how long a certificate is meant to be in use.
+func (c Credential) use() time.Duration { return c.RenewAt.Sub(c.NotBefore) }
+
+// soon is when the one that takes over from an active one should be there.
+func (c Credential) soon() time.Time { return c.RenewAt.Add(-min(2*day, c.use()/8)) }
+
+// lasts reports whether a standby that takes over at a time is then in use for at least
+// half as long as it was meant to be.
+func (c Credential) lasts(t time.Time) bool { return c.RenewAt.Sub(t) >= c.use()/2 }
 
 // good reports whether a standby is young enough to become the active one.
 func (c Credential) good(now time.Time) bool { return now.Before(c.old()) }

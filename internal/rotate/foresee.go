@@ -188,6 +188,8 @@ func play(a *credential.Application, s credential.Step, now time.Time) {
 		c.State = credential.Destroyed
 	case credential.Abandon:
 		c.State = credential.Abandoned
+	case credential.Drain:
+		c.State, c.DrainUntil = credential.Draining, now.Add(a.Policy.Drain())
 	case credential.Mourn:
 		c.State, c.DestroyAfter = credential.Lost, now.Add(time.Duration(a.Policy.DestroyAfter))
 	case credential.Deliver:

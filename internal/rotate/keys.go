@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,7 +31,8 @@ func (w *work) create(ctx context.Context, s credential.Step) error {
 	now := w.r.o.Now().UTC()
 	c := credential.Credential{
 		ID: id.String(), State: credential.Planned, Origin: credential.Made, Reason: s.Why,
-		Store: w.a.Policy.Store, Planned: now, Since: now,
+		Wished: slices.ContainsFunc(w.a.Wishes, func(w credential.Wish) bool { return w.Kind == credential.Renew }),
+		Store:  w.a.Policy.Store, Planned: now, Since: now,
 	}
 	return w.write(ctx, func(tx *store.CredentialTx) error {
 		if err := tx.Journal(w.entry(c.ID, string(s.Action), store.Done, s.Why, map[string]any{"policy": w.a.Policy})); err != nil {
@@ -191,6 +193,18 @@ func (w *work) abandon(ctx context.Context, c credential.Credential, s credentia
 			}
 		}
 		return w.move(tx, c, credential.Abandoned, credential.Abandon, s.Why, nil)
+	})
+}
+
+// drain records that a credential does not become the active one after all. Programs may
+// have got it already, or have it still, so it is taken away like one that was replaced.
+func (w *work) drain(ctx context.Context, c credential.Credential, s credential.Step) error {
+	c.Reason = s.Why
+	if until := w.r.o.Now().Add(w.a.Policy.Drain()).UTC(); until.After(c.DrainUntil) {
+		c.DrainUntil = until
+	}
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		return w.move(tx, c, credential.Draining, credential.Drain, s.Why, nil)
 	})
 }
 

@@ -127,6 +127,8 @@ func (w *work) do(ctx context.Context, s credential.Step) error {
 		err = w.destroy(stepCtx, c, s)
 	case credential.Abandon:
 		err = w.abandon(stepCtx, c, s)
+	case credential.Drain:
+		err = w.drain(stepCtx, c, s)
 	case credential.Mourn:
 		err = w.mourn(stepCtx, c, s)
 	case credential.Deliver:
