@@ -632,7 +632,11 @@ func (w *life) removal(c *Credential) {
 
 // check looks at the promises when nothing is to be done at once.
 func (w *life) check() {
-	if w.a.Mode != On || w.offset != 0 {
+	down := false
+	for _, until := range w.down {
+		down = down || w.real.Before(until)
+	}
+	if w.a.Mode != On || w.offset != 0 || down {
 		w.calm = w.real
 		return
 	}
