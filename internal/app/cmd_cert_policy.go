@@ -299,34 +299,25 @@ type policyChange struct {
 }
 
 func (p *program) certPolicySet(cmd *cobra.Command, a *App, app credential.Application, o *policySetOptions) error {
-	before := app
-	if err := o.apply(cmd, a.Cloud, &app.Policy); err != nil {
-		return err
-	}
-	if cmd.Flags().Changed("mode") {
-		if err := oneOf("mode", o.mode, texts(credential.Modes())); err != nil {
-			return err
-		}
-		app.Mode = credential.Mode(o.mode)
-	}
-	// What was wrong before is no reason not to turn it off.
-	if errs := checkPolicy(a.Config, app.Policy); len(errs) > 0 && app.Mode != credential.Off {
-		return failWith(exitUsage, "the policy of %s would not work: %w", plain(app.Name), errors.Join(errs...))
-	}
 	changes := []policyChange{}
-	if before.Mode != app.Mode {
-		changes = append(changes, policyChange{"mode", string(before.Mode), string(app.Mode)})
-	}
-	old := policyLines(before.Policy)
-	for i, line := range policyLines(app.Policy) {
-		if line[1] != old[i][1] {
-			changes = append(changes, policyChange{line[0], old[i][1], line[1]})
+	change := func(now *credential.Application) (*store.JournalEntry, error) {
+		before := *now
+		err := o.change(cmd, a, now)
+		changes = policyChanges(before, *now)
+		app = *now
+		if err != nil || len(changes) == 0 {
+			return nil, err
 		}
+		return a.policyEntry(before, *now, changes, o.why)
 	}
-	if len(changes) > 0 && !o.dryRun {
-		if err := a.changePolicy(cmd.Context(), before, app, changes, o.why); err != nil {
-			return err
-		}
+	var err error
+	if o.dryRun {
+		_, err = change(&app)
+	} else {
+		err = a.DB.ChangeApplication(cmd.Context(), a.Tenant, app.ObjectID, change)
+	}
+	if err != nil {
+		return err
 	}
 	if o.asJSON {
 		return printJSON(p.Out, map[string]any{"application": app.Name, "changes": changes, "mode": app.Mode, "policy": app.Policy})
@@ -343,10 +334,42 @@ func (p *program) certPolicySet(cmd *cobra.Command, a *App, app credential.Appli
 	return nil
 }
 
-func (a *App) changePolicy(ctx context.Context, before, after credential.Application, changes []policyChange, why string) error {
+// change changes of an application what the flags name, if the whole can work then.
+func (o *policySetOptions) change(cmd *cobra.Command, a *App, app *credential.Application) error {
+	if err := o.apply(cmd, a.Cloud, &app.Policy); err != nil {
+		return err
+	}
+	if cmd.Flags().Changed("mode") {
+		if err := oneOf("mode", o.mode, texts(credential.Modes())); err != nil {
+			return err
+		}
+		app.Mode = credential.Mode(o.mode)
+	}
+	// What was wrong before is no reason not to turn it off.
+	if errs := checkPolicy(a.Config, app.Policy); len(errs) > 0 && app.Mode != credential.Off {
+		return failWith(exitUsage, "the policy of %s would not work: %w", plain(app.Name), errors.Join(errs...))
+	}
+	return nil
+}
+
+func policyChanges(before, after credential.Application) []policyChange {
+	changes := []policyChange{}
+	if before.Mode != after.Mode {
+		changes = append(changes, policyChange{"mode", string(before.Mode), string(after.Mode)})
+	}
+	old := policyLines(before.Policy)
+	for i, line := range policyLines(after.Policy) {
+		if line[1] != old[i][1] {
+			changes = append(changes, policyChange{line[0], old[i][1], line[1]})
+		}
+	}
+	return changes
+}
+
+func (a *App) policyEntry(before, after credential.Application, changes []policyChange, why string) (*store.JournalEntry, error) {
 	data, err := json.Marshal(map[string]any{"from": before.Policy, "to": after.Policy, "why": why})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var parts []string
 	for _, c := range changes {
@@ -356,5 +379,5 @@ func (a *App) changePolicy(ctx context.Context, before, after credential.Applica
 	if why != "" {
 		text += " (" + why + ")"
 	}
-	return a.DB.ChangeApplication(ctx, a.Tenant, after, store.JournalEntry{At: a.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: text, Data: data})
+	return &store.JournalEntry{At: a.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: text, Data: data}, nil
 }

@@ -36,7 +36,8 @@ it goes one of them:
                 application, signs in at a web page; reeve registers a new certificate
                 with what they may do, and keeps nothing of it.
 --offline       writes a folder for somebody else's administrator: the new public
-                certificate, and scripts that register it. Nothing in it is secret.
+                certificate, and scripts that register it. Nothing in it is secret. Where
+                the policy leaves certificates to your authority, it holds the request.
 --resume        goes on after one of those scripts was run.
 
 Where a certificate of the application, or the identity of credentials.manager, still
@@ -123,6 +124,10 @@ func (p *program) rescueOffline(ctx context.Context, a *App, app credential.Appl
 			"sha256": kit.Credential.SHA256, "credential": kit.Credential.ID})
 	}
 	fmt.Fprintf(p.Out, "%s: %v\n", o.offline, names)
+	if kit.Credential.State == credential.Keyed {
+		fmt.Fprintf(p.Err, "The policy leaves certificates to an authority (issuer: request). Nothing in it is secret. Give request.csr to your authority: README.txt says what to do then.\n")
+		return nil
+	}
 	fmt.Fprintf(p.Err, "Nothing in it is secret. Give it to somebody who administers the tenant: README.txt says what to do.\nAfterwards: reeve cert rescue %s --resume\n", app.ClientID)
 	return nil
 }

@@ -131,6 +131,31 @@ func TestRenewalThatIsInterrupted(t *testing.T) {
 	}
 }
 
+// Two people who change a policy at once both get what they wanted.
+func TestPolicyOfTwoAtOnce(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	environ := e.client(t)
+	reeve(t, environ, "cert", "adopt").want(t, ok)
+	changes := [][]string{{"--overlap", "3d"}, {"--lifetime", "200d"}, {"--destroy-after", "11d"}, {"--notice-days", "9"}, {"--mode", "observe"}, {"--subject", "CN=one"}}
+	var all []*running
+	for _, c := range changes {
+		all = append(all, start(t, environ, append([]string{"cert", "policy", "set"}, c...)...))
+	}
+	for _, r := range all {
+		<-r.done
+		if r.code != ok {
+			t.Errorf("%v ended with %d: %s", r.args, r.code, r.err.String())
+		}
+	}
+	shown := reeve(t, environ, "cert", "policy", "show")
+	for _, want := range []string{"3d", "200d", "11d", `\b9\b`, "observe", "CN=one"} {
+		if !regexp.MustCompile(want).MatchString(shown.out) {
+			t.Errorf("%s is lost:\n%s", want, shown.out)
+		}
+	}
+}
+
 // An entry of the journal that was changed by other means is found, and so is one that
 // was taken out.
 func TestHistoryThatWasChanged(t *testing.T) {

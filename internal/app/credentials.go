@@ -244,25 +244,24 @@ func (a *App) pair(ctx context.Context, c credential.Credential) (pki.Pair, erro
 }
 
 // ownPairs are the certificates that reeve itself signs in with, when it looks after
-// them: the active one and the standby. They are empty when it does not.
+// them: the active one and the standby. They are empty when it does not. When the active
+// one alone cannot be fetched, the standby comes with the error.
 func (a *App) ownPairs(ctx context.Context) (active, standby pki.Pair, generation int64, err error) {
 	app, ok, err := a.own(ctx)
 	if err != nil || !ok || app.Mode == credential.Off {
 		return active, standby, 0, err
 	}
 	if c, ok := app.Active(); ok {
-		if active, err = a.pair(ctx, c); err != nil {
-			return pki.Pair{}, pki.Pair{}, 0, err
-		}
+		active, err = a.pair(ctx, c)
 		generation = c.Generation
 	}
 	if c, ok := app.Standby(); ok {
-		if standby, err = a.pair(ctx, c); err != nil {
-			a.log.Warn("The standby certificate cannot be fetched.", "error", err)
-			standby, err = pki.Pair{}, nil
+		var failed error
+		if standby, failed = a.pair(ctx, c); failed != nil {
+			a.log.Warn("The standby certificate cannot be fetched.", "error", failed)
 		}
 	}
-	return active, standby, generation, nil
+	return active, standby, generation, err
 }
 
 // follow keeps reeve's own certificate up to date, whoever renews it: it looks into the
@@ -289,14 +288,15 @@ func (a *App) follow(ctx context.Context, woken <-chan struct{}) {
 				}
 			}
 			generation = now
-			name := ""
-			if standby.Certificate != nil {
-				name = pki.SHA256(standby.Certificate)
-			}
-			if name != standbyIs {
-				a.Credential.SetStandby(standby)
-				standbyIs = name
-			}
+		}
+		name := ""
+		if standby.Certificate != nil {
+			name = pki.SHA256(standby.Certificate)
+		}
+		// With an error, that there is none says nothing.
+		if name != standbyIs && (err == nil || name != "") {
+			a.Credential.SetStandby(standby)
+			standbyIs = name
 		}
 		timer := time.NewTimer(30 * time.Second)
 		select {

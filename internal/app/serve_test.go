@@ -527,9 +527,21 @@ func TestServeIsUsed(t *testing.T) {
 }
 
 // TestStandbySignsInAfterALongTime starts reeve when the certificate in use has expired
-// since it ran last: the one that waited signs in.
+// since it ran last, or its key cannot be fetched: the one that waited signs in.
 func TestStandbySignsInAfterALongTime(t *testing.T) {
 	t.Parallel()
+	for name, test := range map[string]struct {
+		end time.Duration // of the one in use
+		key bool          // it is in the store
+	}{
+		"expired": {-time.Hour, true},
+		"no key":  {time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) { testStandbySignsIn(t, test.end, test.key) })
+	}
+}
+
+func testStandbySignsIn(t *testing.T, left time.Duration, withKey bool) {
 	s := newServed(t)
 	setup := func() *App {
 		t.Helper()
@@ -556,7 +568,7 @@ func TestStandbySignsInAfterALongTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		name, _ := pki.ParseName("CN=" + id)
-		end := time.Now().Add(-time.Hour)
+		end := time.Now().Add(left)
 		if state == credential.Standby {
 			end = end.AddDate(0, 1, 0)
 		}
@@ -564,8 +576,10 @@ func TestStandbySignsInAfterALongTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.stores[credential.StoreLocal].Put(t.Context(), certstore.Entry{ID: id, Key: key, Certificate: pair.Certificate, ObjectID: "o", ClientID: app.ClientID, TenantID: a.Config.TenantID, Made: time.Now()}); err != nil {
-			t.Fatal(err)
+		if state == credential.Standby || withKey {
+			if err := a.stores[credential.StoreLocal].Put(t.Context(), certstore.Entry{ID: id, Key: key, Certificate: pair.Certificate, ObjectID: "o", ClientID: app.ClientID, TenantID: a.Config.TenantID, Made: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		app.Credentials = append(app.Credentials, credential.Credential{ID: id, State: state, Store: credential.StoreLocal, NotAfter: end, Certificate: [][]byte{pair.Certificate.Raw}})
 	}

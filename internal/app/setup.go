@@ -151,9 +151,12 @@ func (a *App) managed(ctx context.Context) (active, standby pki.Pair, err error)
 		return pki.Pair{}, pki.Pair{}, err
 	}
 	active, standby, _, err = a.ownPairs(ctx)
-	if err != nil {
+	if err != nil && (standby.Certificate == nil || standby.UsableForSignIn(a.now()) != nil) {
 		a.log.Warn("The certificate that reeve looks after cannot be fetched; the one of auth.certificate is used.", "error", err)
 		return pki.Pair{}, pki.Pair{}, nil
+	}
+	if err != nil {
+		a.log.Warn("The certificate in use cannot be fetched.", "error", err)
 	}
 	// After a long time in which reeve did not run the standby may be all that is left.
 	if standby.Certificate != nil && (active.Certificate == nil || active.UsableForSignIn(a.now()) != nil) && standby.UsableForSignIn(a.now()) == nil {

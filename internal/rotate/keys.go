@@ -161,17 +161,17 @@ func (w *work) stage(ctx context.Context, c credential.Credential) error {
 
 // destroy deletes the private key, and what the live places may still have of it: the end.
 func (w *work) destroy(ctx context.Context, c credential.Credential, s credential.Step) error {
+	var failed []error
 	for _, name := range w.a.Policy.Targets {
 		if c.Promoted.IsZero() || w.r.o.OpenTarget == nil {
 			break // it was never published
 		}
-		target, err := w.r.o.OpenTarget(name)
-		if err == nil {
-			err = target.Forget(ctx, c.ID)
+		if err := w.at(ctx, name, func(ctx context.Context, t certstore.Target) error { return t.Forget(ctx, c.ID) }); err != nil {
+			failed = append(failed, fmt.Errorf("clearing %s: %w", name, err))
 		}
-		if err != nil {
-			return err
-		}
+	}
+	if len(failed) > 0 {
+		return errors.Join(failed...)
 	}
 	if keys, err := w.r.store(c.Store); err == nil {
 		if err := keys.Delete(ctx, c.ID); err != nil {

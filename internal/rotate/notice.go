@@ -25,7 +25,10 @@ const (
 	KindDeploy    = "certificate-deploy-failed"
 )
 
-// post puts an event into the outbox, in the transaction of what it tells about.
+// post puts an event into the outbox, in the transaction of what it tells about. Telling
+// never keeps back what is told: an event that the outbox does not take, because it is too
+// large, say, or holds a private key, is in the journal as failed, with the reason, and
+// people are told that much in its place.
 func (w *work) post(tx *store.CredentialTx, e notify.Event) error {
 	e.Fields = append([]notify.Field{
 		{Name: "application", Value: w.a.Name}, {Name: "client ID", Value: w.a.ClientID}, {Name: "tenant ID", Value: w.a.TenantID},
@@ -34,8 +37,27 @@ func (w *work) post(tx *store.CredentialTx, e notify.Event) error {
 		e.At = w.r.o.Now()
 	}
 	e.Targets = w.a.Policy.Notify
-	return notify.Post(tx.Tx, w.r.o.Tenant, e)
+	row, err := e.Row()
+	if err != nil {
+		w.r.o.Log.Error("A notice cannot be sent as it is.", "application", w.a.ObjectID, "kind", e.Kind, "error", err)
+		if err := tx.Journal(w.entry("", stepTell, store.Failed, err.Error(), nil)); err != nil {
+			return err
+		}
+		bare := notify.Event{
+			ID: fmt.Sprintf("untold/%x", sha256.Sum256([]byte(e.ID))), Kind: e.Kind, Severity: e.Severity, At: e.At, Targets: e.Targets,
+			Subject: "application " + w.a.ClientID + ": " + e.Kind,
+			Text:    "The notice about this cannot be sent as it is: " + err.Error() + ".",
+			Remedy:  "see what has happened: reeve cert history " + w.a.ClientID,
+		}
+		if row, err = bare.Row(); err != nil {
+			return nil // the journal has it
+		}
+	}
+	return tx.Post(w.r.o.Tenant, row)
 }
+
+// stepTell is the journal's word for telling people.
+const stepTell = "tell"
 
 // event begins an event about a credential. Its public certificate is attached, never
 // its key.

@@ -70,7 +70,7 @@ func (w *work) publish(ctx context.Context, c credential.Credential, s credentia
 		if slices.Contains(c.Published, name) {
 			continue
 		}
-		if err := w.publishTo(ctx, name, c, pair); err != nil {
+		if err := w.at(ctx, name, func(ctx context.Context, t certstore.Target) error { return w.publishTo(ctx, t, name, c, pair) }); err != nil {
 			failed = append(failed, fmt.Errorf("publishing to %s: %w", name, err))
 			continue // the others need not wait for it
 		}
@@ -118,7 +118,9 @@ func (w *work) publish(ctx context.Context, c credential.Credential, s credentia
 	})
 }
 
-func (w *work) publishTo(ctx context.Context, name string, c credential.Credential, pair pki.Pair) error {
+// at does something with a live place, in a time of its own, so that one which does not
+// answer costs the others nothing of theirs.
+func (w *work) at(ctx context.Context, name string, f func(context.Context, certstore.Target) error) error {
 	if w.r.o.OpenTarget == nil {
 		return errors.New("no live places can be written from here")
 	}
@@ -126,9 +128,18 @@ func (w *work) publishTo(ctx context.Context, name string, c credential.Credenti
 	if err != nil {
 		return err
 	}
-	if err := w.hold(ctx, callTime); err != nil {
+	if err := w.hold(ctx, w.r.callTime); err != nil {
 		return err
 	}
+	own, cancel := context.WithTimeout(ctx, w.r.callTime)
+	defer cancel()
+	if err = f(own, target); err != nil && own.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("it took longer than %v: %w", w.r.callTime, err)
+	}
+	return err
+}
+
+func (w *work) publishTo(ctx context.Context, target certstore.Target, name string, c credential.Credential, pair pki.Pair) error {
 	got, err := target.Published(ctx)
 	if err != nil || !got.Certificate.Equal(pair.Certificate) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -169,16 +180,19 @@ func (w *work) seeTargets(ctx context.Context) error {
 	}
 	drifted := map[string]string{}
 	for _, name := range c.Published {
-		target, err := w.r.o.OpenTarget(name)
-		if err != nil {
-			continue // it is told when something is published there
-		}
-		switch got, err := target.Published(ctx); {
+		var got pki.Pair
+		err := w.at(ctx, name, func(ctx context.Context, t certstore.Target) (err error) {
+			got, err = t.Published(ctx)
+			return err
+		})
+		switch {
+		case errors.Is(err, store.ErrFenced):
+			return err
 		case errors.Is(err, fs.ErrNotExist):
 			drifted[name] = "the certificate that was published there is gone"
 		case err == nil && pki.SHA256(got.Certificate) != c.SHA256:
 			drifted[name] = "somebody else has put certificate " + pki.SHA1(got.Certificate) + " there"
-		}
+		} // any other error is told when something is published there
 	}
 	if len(drifted) == 0 {
 		return nil

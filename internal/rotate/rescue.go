@@ -117,7 +117,8 @@ func (r *Rotator) managerMayWrite(ctx context.Context, a credential.Application)
 }
 
 // Kit is what somebody who administers the tenant needs to register a certificate by
-// hand. Nothing in it is secret.
+// hand. Nothing in it is secret. Where the policy leaves certificates to an authority, and
+// there is none yet, it is what the authority needs; the credential is then Keyed.
 type Kit struct {
 	Credential credential.Credential
 	Files      []certstore.NewFile
@@ -125,11 +126,16 @@ type Kit struct {
 
 // MakeKit makes a new key and certificate for an application, as far as that goes
 // without Entra ID, and the files by which a person registers it. ResumeKit goes on from
-// there.
+// there. It signs nothing that the policy leaves to an authority: the first kit is then
+// the request, and the one after the import of the answer has the certificate.
 func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string) (Kit, error) {
 	var kit Kit
 	err := r.under(ctx, objectID, func(w *work) error {
-		c, ok := first(w.a.In(credential.Staged, credential.Certified, credential.Keyed, credential.Planned))
+		// What has a certificate goes before what still needs one.
+		begun := append(w.a.In(credential.Staged, credential.Certified), w.a.In(credential.Keyed, credential.Planned)...)
+		c, ok := first(slices.DeleteFunc(begun, func(c credential.Credential) bool {
+			return !c.NotAfter.IsZero() && !r.o.Now().Before(c.NotAfter)
+		}))
 		if !ok {
 			if err := w.create(ctx, credential.Step{Action: credential.Create, Why: "rescue, asked for by " + by + ": " + why}); err != nil {
 				return err
@@ -145,7 +151,7 @@ func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string) (Kit, e
 			in credential.State
 			do func(context.Context, credential.Credential) error
 		}{{credential.Planned, w.makeKey}, {credential.Keyed, w.certify}, {credential.Certified, w.stage}} {
-			if c.State != step.in {
+			if c.State != step.in || c.State == credential.Keyed && w.a.Policy.Issuer == credential.IssuerRequest {
 				continue
 			}
 			if err := step.do(ctx, c); err != nil {
@@ -155,6 +161,14 @@ func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string) (Kit, e
 				return err
 			}
 			c, _ = w.find(c.ID)
+		}
+		if c.State == credential.Keyed {
+			request, err := r.Request(ctx, w.a, c)
+			if err != nil {
+				return err
+			}
+			kit = Kit{c, requestFiles(w.a, c, request)}
+			return nil
 		}
 		if c.State != credential.Staged {
 			return fmt.Errorf("credential %s is %s, so that there is nothing to register: see reeve cert show", c.ID, c.State)
@@ -212,6 +226,37 @@ func (r *Rotator) ResumeKit(ctx context.Context, objectID, by string) (credentia
 	r.Wake()
 	return c, err
 }
+
+// requestFiles are the files of a kit for an authority.
+func requestFiles(a credential.Application, c credential.Credential, der []byte) []certstore.NewFile {
+	values := strings.NewReplacer("{NAME}", a.Name, "{CLIENT}", a.ClientID, "{TENANT}", a.TenantID, "{ID}", c.ID)
+	return []certstore.NewFile{
+		{Path: "request.csr", Data: pki.EncodeRequest(der)},
+		{Path: "README.txt", Data: []byte(values.Replace(requestReadme))},
+	}
+}
+
+const requestReadme = `A request for a new certificate of the application {NAME}
+
+  tenant          {TENANT}
+  application     {CLIENT} (client ID)
+  credential      {ID}
+
+Its policy leaves certificates to an authority (issuer: request), so reeve does not sign
+one itself. The private key is with reeve and is not in this folder: nothing here is
+secret.
+
+1. Give request.csr to your authority, and wait for its answer.
+2. Where reeve runs:   reeve cert import {CLIENT} --certificate ANSWER
+3. And then:           reeve cert rescue {CLIENT} --offline FOLDER
+   which writes the certificate and how it is registered.
+
+If that takes longer than you can wait, and you may: Entra ID takes certificates that sign
+themselves as well.
+
+   reeve cert policy set {CLIENT} --issuer self
+   reeve cert rescue {CLIENT} --offline FOLDER
+`
 
 func first(cs []credential.Credential) (credential.Credential, bool) {
 	if len(cs) == 0 {

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,6 +82,7 @@ type Rotator struct {
 	o        Options
 	prover   m365.Prover
 	breakers breakers
+	callTime time.Duration // shorter in tests
 
 	mu       sync.Mutex        // guards what follows
 	findings map[string]string // what was written last, by application
@@ -120,6 +122,7 @@ func New(o Options) *Rotator {
 	return &Rotator{
 		o:        o,
 		prover:   m365.Prover{Cloud: o.Cloud, HTTP: o.HTTP, Now: o.Now},
+		callTime: callTime,
 		findings: map[string]string{},
 		wake:     make(chan struct{}, 1),
 	}
@@ -162,26 +165,31 @@ func (r *Rotator) Wake() {
 const batch = 256
 
 // Pass carries out what is due now, and says when something is due next; zero if
-// nothing ever is.
+// nothing ever is. When the database fails, no other application is begun; those that are
+// under way are not interrupted for it, since their answers would be lost.
 func (r *Rotator) Pass(ctx context.Context) (time.Time, error) {
 	now := r.o.Now()
 	due, err := r.o.DB.DueApplications(ctx, r.o.Tenant, now, now.Add(2*r.o.Rhythm.Look), batch)
 	if err != nil {
 		return time.Time{}, err
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	group.SetLimit(r.o.Workers)
+	var down atomic.Bool // the database
 	for _, id := range due {
 		group.Go(func() error {
-			_, err := r.Work(groupCtx, id)
+			if down.Load() {
+				return nil
+			}
+			_, err := r.Work(ctx, id)
 			switch {
 			case errors.Is(err, store.ErrLeased), errors.Is(err, store.ErrFenced):
 				return nil // another process has it
-			case err != nil && groupCtx.Err() == nil:
-				// The others go on, unless it is the database that fails.
+			case err != nil && ctx.Err() == nil:
 				r.o.Log.Error("Looking after an application failed.", "application", id, "error", err)
 				var database *store.Error
 				if errors.As(err, &database) {
+					down.Store(true)
 					return err
 				}
 				return nil
@@ -238,7 +246,7 @@ func (r *Rotator) Pair(ctx context.Context, c credential.Credential) (pki.Pair, 
 	if err != nil {
 		return pki.Pair{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, r.callTime)
 	defer cancel()
 	e, err := keys.Get(ctx, c.ID)
 	if err != nil {

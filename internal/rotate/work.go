@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/reeve365/reeve/internal/credential"
@@ -59,7 +60,7 @@ func (w *work) due() (*credential.Step, time.Time) {
 	for _, s := range credential.Plan(now, w.a, w.r.o.Rhythm) {
 		at := s.At
 		if s.Due(now) {
-			until := w.r.breakers.until(service(s.Action), now)
+			until := w.r.breakers.until(needs(w.a, s), now)
 			if until.IsZero() {
 				return &s, time.Time{}
 			}
@@ -73,11 +74,14 @@ func (w *work) due() (*credential.Step, time.Time) {
 }
 
 // do carries out one step. Its error is the database's, or the context's: what went
-// wrong with the step is recorded.
+// wrong with the step is recorded, and so is that its own time was over.
 func (w *work) do(ctx context.Context, s credential.Step) error {
-	limit := callTime
-	if s.Action == credential.Deliver {
+	limit := w.r.callTime
+	switch s.Action {
+	case credential.Deliver:
 		limit = hookTime
+	case credential.Look, credential.Publish, credential.Destroy:
+		limit += w.r.callTime * time.Duration(len(w.a.Policy.Targets)) // each has its own, see [work.at]
 	}
 	if err := w.hold(ctx, limit); err != nil {
 		return err
@@ -136,14 +140,18 @@ func (w *work) do(ctx context.Context, s credential.Step) error {
 	default:
 		err = fmt.Errorf("there is no step %q", s.Action)
 	}
-	w.r.breakers.record(service(s.Action), err, w.r.o.Now())
+	w.r.breakers.record(w.r.o.Cloud, needs(w.a, s), err, w.r.o.Now())
 	var database *store.Error
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.As(err, &database), errors.Is(err, store.ErrFenced):
+	case errors.Is(err, store.ErrFenced):
+		return err
+	case stepCtx.Err() != nil: // its own time was over, whatever it was at: recording that shows how the database is
+		err = fmt.Errorf("it took longer than %v: %w", limit, err)
+	case errors.As(err, &database):
 		return err
 	}
 	return w.failed(ctx, s, err)
@@ -332,6 +340,8 @@ func explain(err error) (text, remedy string) {
 		}
 	case errors.As(err, &problem):
 		remedy = problem.Remedy
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		remedy = "make room on the disk: it goes on by itself then"
 	}
 	return err.Error(), remedy
 }

@@ -69,22 +69,40 @@ func (db *DB) AddApplication(ctx context.Context, tenant int, a credential.Appli
 // ErrExists says that a row of this key is there already.
 var ErrExists = errors.New("it is there already")
 
-// ChangeApplication changes what people decide: name, mode, policy.
-func (db *DB) ChangeApplication(ctx context.Context, tenant int, a credential.Application, e JournalEntry) error {
+// ChangeApplication changes what people decide: name, mode, policy. change gets these as
+// they stand in the transaction that writes them, so that of two who change an application
+// at once the second changes what the first has made of it. It returns the line for the
+// journal, or nil if nothing is to change, and must not use db.
+func (db *DB) ChangeApplication(ctx context.Context, tenant int, objectID string, change func(*credential.Application) (*JournalEntry, error)) error {
 	return db.writeDurably(ctx, func(tx *Tx) error {
-		policy, _, err := encodeApplication(a)
-		if err != nil {
-			return err
-		}
-		n, err := tx.exec(`UPDATE applications SET name = $1, mode = $2, policy = $3, touched = touched + 1, due_at = $4
-			WHERE tenant_id = $5 AND object_id = $6`, a.Name, string(a.Mode), policy, stamp(tx.Now), tenant, a.ObjectID)
-		if err == nil && n == 0 {
+		a := credential.Application{ObjectID: objectID}
+		var mode string
+		var policy []byte
+		err := tx.queryRow(`SELECT client_id, name, mode, policy FROM applications WHERE tenant_id = $1 AND object_id = $2`, tenant, objectID).
+			Scan(&a.ClientID, &a.Name, &mode, &policy)
+		if errors.Is(err, sql.ErrNoRows) {
 			err = ErrNotFound
 		}
 		if err != nil {
+			return fmt.Errorf("changing application %s: %w", objectID, err)
+		}
+		if err := json.Unmarshal(policy, &a.Policy); err != nil {
+			return fmt.Errorf("reading the policy of application %s: %w", objectID, err)
+		}
+		a.Mode = credential.Mode(mode)
+		e, err := change(&a)
+		if err != nil || e == nil {
+			return err
+		}
+		changed, _, err := encodeApplication(a)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.exec(`UPDATE applications SET name = $1, mode = $2, policy = $3, touched = touched + 1, due_at = $4
+			WHERE tenant_id = $5 AND object_id = $6`, a.Name, string(a.Mode), changed, stamp(tx.Now), tenant, objectID); err != nil {
 			return fmt.Errorf("changing application %s: %w", a.Name, err)
 		}
-		return tx.journal(tenant, a.ObjectID, e)
+		return tx.journal(tenant, objectID, *e)
 	})
 }
 

@@ -3,7 +3,9 @@ package store_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -178,5 +180,58 @@ func TestJournalHangsTogether(t *testing.T) {
 	}
 	if n, err := db.CheckJournal(t.Context(), tenant, "one"); err == nil || n != 2 {
 		t.Errorf("%d lines are in order, and then: %v", n, err)
+	}
+}
+
+// TestPoliciesOfManyAtOnce lets many people change the policy of one application at once,
+// by two programs: what each of them wanted is in it, and in the journal.
+func TestPoliciesOfManyAtOnce(t *testing.T) {
+	db, tenant, path, now := credentials(t)
+	other, err := store.Open(t.Context(), "sqlite:"+path, store.Options{Now: func() time.Time { return *now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	const people = 40
+	var all sync.WaitGroup
+	for i := range people {
+		all.Go(func() {
+			name := fmt.Sprintf("person %d", i)
+			err := []*store.DB{db, other}[i%2].ChangeApplication(t.Context(), tenant, "one", func(a *credential.Application) (*store.JournalEntry, error) {
+				a.Policy.Notify = append(a.Policy.Notify, name)
+				return &store.JournalEntry{Actor: name, Step: "policy", Outcome: store.Done}, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	a, err := db.Application(t.Context(), tenant, "one")
+	if err != nil || len(a.Policy.Notify) != people {
+		t.Errorf("of %d changes %d are there: %v", people, len(a.Policy.Notify), err)
+	}
+	if n, err := db.CheckJournal(t.Context(), tenant, "one"); n != people+1 || err != nil {
+		t.Errorf("the journal has %d lines: %v", n, err)
+	}
+}
+
+// TestPolicyThatStays changes nothing, or is refused: nothing is written.
+func TestPolicyThatStays(t *testing.T) {
+	db, tenant, _, _ := credentials(t)
+	refusal := errors.New("it cannot work")
+	for _, want := range []error{nil, refusal} {
+		if err := db.ChangeApplication(t.Context(), tenant, "one", func(a *credential.Application) (*store.JournalEntry, error) {
+			a.Name = "else"
+			return nil, want
+		}); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	if a, err := db.Application(t.Context(), tenant, "one"); err != nil || a.Name != "one" {
+		t.Errorf("its name is %q, %v", a.Name, err)
+	}
+	if err := db.ChangeApplication(t.Context(), tenant, "two", nil); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("one that is not looked after: %v", err)
 	}
 }
