@@ -90,6 +90,20 @@ var explanations = []Explanation{
 		Waiting: noWait,
 	},
 	{
+		Code:    7000214,
+		Title:   "the certificate was revoked",
+		Cause:   "Entra ID found the certificate on the revocation list of the authority that issued it. Its key may be known to others.",
+		Remedy:  "Find out from that authority why, make a new certificate with a new key, upload its public part to the application, configure it here, and remove the revoked one from the application. Where reeve looks after the application, `reeve cert revoke` does that.",
+		Waiting: noWait,
+	},
+	{
+		Code:    1000502,
+		Title:   "the certificate is outside its validity",
+		Cause:   "By Entra ID's clock the certificate has ended, or does not begin yet, as when it was made on a machine whose clock is ahead.",
+		Remedy:  "Compare the certificate's dates (`reeve token` prints the end, `reeve pki show FILE` both) with the time. If it has ended, make a new one, upload its public part at Entra ID > App registrations > your application > Certificates & secrets, and configure it here; if it begins later, set the clock of the machine that makes certificates.",
+		Waiting: "Only if the certificate does not begin yet: until it does.",
+	},
+	{
 		Code:    700024,
 		Title:   "the assertion is outside its time",
 		Cause:   "An assertion is good for a few minutes around this machine's time, and Entra ID's clock says otherwise. Almost always this machine's clock is wrong.",
