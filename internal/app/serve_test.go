@@ -35,11 +35,18 @@ type served struct {
 
 func newServed(t *testing.T, more ...string) *served {
 	t.Helper()
+	return newServedWith(t, emulator.Options{}, more...)
+}
+
+// newServedWith is newServed with a tenant that is unlike the calm one in some way.
+func newServedWith(t *testing.T, o emulator.Options, more ...string) *served {
+	t.Helper()
 	tn, err := tenant.New(tenant.Options{Users: 3, Days: 1, PerUser: 10, Calm: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := emulator.Start(emulator.Options{Tenant: tn, Calm: true, Grants: []string{"graph/Application.ReadWrite.All"}})
+	o.Tenant, o.Calm, o.Grants = tn, true, []string{"graph/Application.ReadWrite.All"}
+	e, err := emulator.Start(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +69,22 @@ func newServed(t *testing.T, more ...string) *served {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// setup builds what a process of reeve works with, for a test that looks or prepares.
+func (s *served) setup() *App {
+	s.t.Helper()
+	p := &program{Streams: Streams{Out: io.Discard, Err: io.Discard}, environ: s.environ, now: time.Now}
+	p.root()
+	c, err := p.load(true)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a, err := p.setup(s.t.Context(), c, logger(io.Discard, c))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return a
 }
 
 // process is a run of reeve in this process.
@@ -463,7 +486,7 @@ func TestServeObserves(t *testing.T) {
 	// The tenant's application has an older certificate that has expired.
 	s.until("the finding", time.Minute, func() bool {
 		_, text := s.get(page+"/", "")
-		return strings.Contains(text, "the certificate CN=reeve expired on ") && strings.Contains(text, "To do: it is not reeve&#39;s") && strings.Contains(text, "<td>observe<")
+		return strings.Contains(text, "the certificate CN=reeve expired on ") && strings.Contains(text, "To do: it is not reeve&#39;s") && strings.Contains(text, ">watched<")
 	})
 	p.end()
 	if strings.Contains(p.err.String(), "FinishedImportCycle") {
@@ -543,21 +566,7 @@ func TestStandbySignsInAfterALongTime(t *testing.T) {
 
 func testStandbySignsIn(t *testing.T, left time.Duration, withKey bool) {
 	s := newServed(t)
-	setup := func() *App {
-		t.Helper()
-		p := &program{Streams: Streams{Out: io.Discard, Err: io.Discard}, environ: s.environ, now: time.Now}
-		p.root()
-		c, err := p.load(true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := p.setup(t.Context(), c, logger(io.Discard, c))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}
-	a := setup()
+	a := s.setup()
 	if err := a.openStores(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -587,7 +596,7 @@ func testStandbySignsIn(t *testing.T, left time.Duration, withKey bool) {
 		t.Fatal(err)
 	}
 	a.Close()
-	a = setup()
+	a = s.setup()
 	defer a.Close()
 	if got := a.Pair.Certificate.Subject.CommonName; got != "0197bbbb" {
 		t.Errorf("%s signs in", got)

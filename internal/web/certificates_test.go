@@ -11,8 +11,8 @@ import (
 	"github.com/reeve365/reeve/internal/store"
 )
 
-// TestCertificatesAreShown shows applications with their certificates, the one first
-// that ends first, and nothing that a program says of itself as markup.
+// TestCertificatesAreShown shows applications with their certificates, those first that
+// somebody has to see to, and nothing that a program says of itself as markup.
 func TestCertificatesAreShown(t *testing.T) {
 	s := site(t)
 	if _, body := get(t, s, "/", ""); !strings.Contains(body, "No application is looked after yet") {
@@ -30,42 +30,116 @@ func TestCertificatesAreShown(t *testing.T) {
 		return credential.Credential{ID: id, SHA1: sha1, State: state, NotBefore: from, NotAfter: until, RenewAt: until.AddDate(0, -2, 0), Planned: from,
 			Probed: now.Add(-time.Hour), Proofs: map[string]credential.Proof{resource: {Since: from, Last: now.Add(-time.Hour), Count: 3}}}
 	}
-	add(credential.Application{ObjectID: "o1", ClientID: "c1", Name: "A <b>bold</b> name", Mode: credential.On, Observed: credential.Observation{At: now}, Credentials: []credential.Credential{
+	add(credential.Application{ObjectID: "o1", ClientID: "c1", Name: "A <b>bold</b> name", Mode: credential.On, Observed: credential.Observation{At: now, RungsAt: now, Rungs: []credential.Rung{{Works: credential.Yes}, {Works: credential.Yes}, {Works: credential.No}, {Works: credential.Yes}}}, Credentials: []credential.Credential{
 		valid("k1", "AAAAAAAA11111111", credential.Active, now.AddDate(0, -1, 0), now.AddDate(0, 5, 0)),
 		valid("k2", "BBBBBBBB22222222", credential.Standby, now.AddDate(0, 0, -1), now.AddDate(0, 6, 0)),
 	}})
 	add(credential.Application{ObjectID: "o2", ClientID: "c2", Name: "Sooner", Mode: credential.Observe, Credentials: []credential.Credential{
 		valid("k3", "CCCC", credential.Active, now.AddDate(0, -6, 0), now.AddDate(0, 0, 10)),
 	}})
-	add(credential.Application{ObjectID: "o3", ClientID: "c3", Name: "New", Mode: credential.On})
-	if err := s.DB.Find(t.Context(), s.Tenant, store.Finding{Rule: "certificate-due", Subject: "o2/k3", Message: "Sooner: it ends", Remedy: "see"}); err != nil {
-		t.Fatal(err)
-	}
-	resp, body := get(t, s, "/", "")
+	add(credential.Application{ObjectID: "o3", ClientID: "c3", Name: "New", Mode: credential.On, Credentials: []credential.Credential{{ID: "k4", State: credential.Proving, Planned: now}}})
+	resp, body := get(t, s, "/certificates", "")
 	if resp.StatusCode != 200 {
 		t.Fatalf("%s\n%s", resp.Status, body)
 	}
 	for _, want := range []string{
 		"A &lt;b&gt;bold&lt;/b&gt; name", "<code>AAAAAAAA…</code>", "<code>BBBBBBBB…</code>", "<code>CCCC</code>", "2027-04-02", "2027-05-02", "2026-11-12",
-		"2026-11-02 08:00:00 UTC", ">promote, in ", ">create, now", "Sooner: it ends.",
+		`title="2026-11-02 08:00:00 UTC">60 minutes ago`, ">promote <small>in ", ">prove <small>", "in 10 days", "none yet: proving", "not tested", "3 work",
+		`<p class="state wait">Somebody ought to see to 1 of 3 applications`, `<a href="/certificates/o2">Sooner</a>: <b>the certificate in use, CCCC, ends on 2026-11-12, and reeve only looks on.</b> <span>To do: let reeve renew it`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	at := func(name string) int { return strings.Index(body, name+"<td>") }
-	if !(at("New") < at("Sooner") && at("Sooner") < at("name")) {
-		t.Errorf("the order is not that of their ends: %d, %d, %d", at("New"), at("Sooner"), at("name"))
+	row := func(body, name string) string {
+		_, row, _ := strings.Cut(body, name+"</a>\n<td data-label")
+		row, _, _ = strings.Cut(row, "</tr>")
+		return row
 	}
-	row := body[at("Sooner"):]
-	if row = row[:strings.Index(row, "</tr>")]; !strings.HasSuffix(row, `<td class="n">1`) {
-		t.Errorf("the row of what has a finding is %s", row)
+	for name, want := range map[string]string{"name": ">well<", "Sooner": ">see to it<", "New": ">under way<"} {
+		if !strings.Contains(row(body, name), want) {
+			t.Errorf("the row of %s is %s", name, row(body, name))
+		}
+	}
+	at := func(name string) int { return strings.Index(body, name+"</a>\n<td") }
+	if !(at("Sooner") < at("New") && at("New") < at("name")) {
+		t.Errorf("the order is not that of what has to be seen to: %d, %d, %d", at("New"), at("Sooner"), at("name"))
+	}
+	if _, body := get(t, s, "/", ""); !strings.Contains(row(body, "Sooner"), "2026-11-12") || !strings.Contains(body, "All applications</a>, 3") {
+		t.Error("the status page does not show the applications")
 	}
 	for i := range mostApplications {
 		add(credential.Application{ObjectID: fmt.Sprint("many", i), Name: "many", Mode: credential.Off})
 	}
-	if _, body := get(t, s, "/", ""); !strings.Contains(body, "and 3 more") || strings.Count(body, `<th scope="row" title=`) != mostApplications {
-		t.Error("the rows are not bounded")
+	for path, want := range map[string]string{"/certificates": "1 to 200 of 203 <a href=\"/certificates?from=200\">", "/certificates?from=200": "<a href=\"/certificates?from=0\">Those before</a> 201 to 203 of 203", "/certificates?from=9999": "203 to 203", "/certificates?from=-1x": "1 to 200"} {
+		if _, body := get(t, s, path, ""); !strings.Contains(body, want) {
+			t.Errorf("%s does not say %q", path, want)
+		}
+	}
+	if _, body := get(t, s, "/", ""); strings.Count(body, `<th scope="row" title=`) != mostOnStatus {
+		t.Error("the status page does not bound its rows")
+	}
+}
+
+// TestApplicationIsShown shows all of one application: what is wrong, its certificates, the
+// ways back and when they were tested, and its journal, newest first.
+func TestApplicationIsShown(t *testing.T) {
+	s := site(t)
+	const ids = " (trace t1, correlation c1, 2026-11-02 08:00:00Z)"
+	a := credential.Application{ObjectID: "o1", ClientID: "c1", Name: "pay<roll>", Mode: credential.On, Adopted: now, Policy: credential.Policy{Targets: []string{"directory:/srv/payroll"}}.Complete("https://graph.microsoft.com"),
+		Observed: credential.Observation{At: now.Add(-time.Hour), RungsAt: now.Add(-3 * time.Hour), Keys: []credential.ObservedKey{
+			{KeyID: "f1", Name: "old script", Secret: true, End: now.AddDate(0, 0, 3)}, {KeyID: "k1", SHA1: "AAAAAAAA11111111", Ours: "k1", End: now.AddDate(0, 5, 0)},
+		}, Rungs: []credential.Rung{{Name: "own certificate", Works: credential.Yes, Text: "it signs in"}, {Name: "manager", Works: credential.No, Text: "refused" + ids}, {Name: "person", Works: credential.Unknown, Text: "somebody signs in"}}},
+		Credentials: []credential.Credential{
+			{ID: "k1", SHA1: "AAAAAAAA11111111", State: credential.Active, Reason: "it was in use", NotBefore: now.AddDate(0, 0, -50), NotAfter: now.AddDate(0, 0, 50), RenewAt: now.AddDate(0, 0, 10), Planned: now,
+				Attempts: 3, Stuck: true, Error: "publishing to directory:/srv/payroll: denied" + ids},
+			{ID: "k0", State: credential.Destroyed},
+		}}
+	if err := s.DB.AddApplication(t.Context(), s.Tenant, a, store.JournalEntry{Actor: "ann", Step: "adopt", Outcome: store.Done, Text: "first line"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range mostHistory + 10 {
+		e := store.JournalEntry{Actor: "reeve", Credential: "k1", Step: "publish", Outcome: store.Failed, Text: fmt.Sprint("line ", i, ids), Data: []byte(`{"request_id": "r1", "trace_id": "t1", "correlation_id": "c1"}`)}
+		if err := s.DB.AddJournal(t.Context(), s.Tenant, "o1", e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resp, body := get(t, s, "/certificates/o1", "")
+	if resp.StatusCode != 200 {
+		t.Fatalf("%s\n%s", resp.Status, body)
+	}
+	for _, want := range []string{
+		"<h1>pay&lt;roll&gt; <span class=\"badge bad\">act now</span>", "denied.</b>", "For Microsoft's support: trace t1, correlation c1",
+		"the client secret old script ends on 2026-11-05", `value="50">50 %`, "AAAAAAAA11111111", "And 1 that are over",
+		"Tested 3 hours ago, 2026-11-02 06:00:00 UTC", "<b>own certificate</b> <span class=\"badge good\">works</span>", "<b>manager</b> <span class=\"badge look\">does not work</span> <span>refused <small>",
+		"cannot be tested", "old script", "in 3 days", "directory:/srv/payroll", "180d", "reeve cert history c1 --verify", "request r1, trace t1, correlation c1", `?before=12"`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if first, last := strings.Index(body, "line 109"), strings.Index(body, "line 10 <"); first < 0 || last < first || strings.Contains(body, "line 9 <") || strings.Contains(body, "(trace") {
+		t.Errorf("the journal is not the newest %d, newest first: %d, %d", mostHistory, first, last)
+	}
+	_, body = get(t, s, "/certificates/o1?before=12", "")
+	if !strings.Contains(body, "first line") || !strings.Contains(body, "line 9 <") || strings.Contains(body, "line 10 <") || !strings.Contains(body, "The newest</a>") || strings.Contains(body, "Older ones") {
+		t.Error("the older part of the journal is not as it ought to be")
+	}
+	for path, want := range map[string]int{"/certificates/o2": 404, "/certificates/o1?before=x": 200, "/certificates/o1/x": 404} {
+		if resp, _ := get(t, s, path, ""); resp.StatusCode != want {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+}
+
+func TestSoon(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "now", 90 * time.Second: "in 1 minute", -time.Hour: "60 minutes ago", 5 * time.Hour: "in 5 hours", 49 * time.Hour: "in 2 days", -30 * time.Second: "30 seconds ago"} {
+		if got := soon(now.Add(d), now); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+	if got := soon(time.Time{}, now); got != "–" {
+		t.Errorf("never: %q", got)
 	}
 }
 

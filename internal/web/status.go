@@ -2,10 +2,11 @@ package web
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,14 +22,18 @@ type view struct {
 
 // page makes a handler of a function that builds a view. Its errors become one
 // page, in this one place.
-func (s *Site) page(f func(context.Context) (view, error)) http.Handler {
+func (s *Site) page(f func(*http.Request) (view, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v, err := f(r.Context())
+		v, err := f(r)
 		status := http.StatusOK
-		if err != nil {
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			status = http.StatusNotFound
+			v = view{"absent.html", struct{ frame }{s.frame("Not here", "")}}
+		case err != nil:
 			s.Log.Error("A page could not be made.", "path", r.URL.Path, "error", err)
 			status = http.StatusInternalServerError
-			v = view{"error.html", struct{ frame }{s.frame()}}
+			v = view{"error.html", struct{ frame }{s.frame("Trouble", "")}}
 		}
 		var b bytes.Buffer
 		if err := s.pages.ExecuteTemplate(&b, v.name, v.data); err != nil {
@@ -44,11 +49,16 @@ func (s *Site) page(f func(context.Context) (view, error)) http.Handler {
 
 // frame is what every page shows.
 type frame struct {
-	Banner string
-	At     time.Time
+	Title   string
+	Here    string // the path of the page's place in the navigation; empty for none
+	Refresh int    // seconds after which the page is made anew
+	Banner  string
+	At      time.Time
 }
 
-func (s *Site) frame() frame { return frame{Banner: s.Banner, At: s.Now().UTC()} }
+func (s *Site) frame(title, here string) frame {
+	return frame{Title: title, Here: here, Refresh: 15, Banner: s.Banner, At: s.Now().UTC()}
+}
 
 type statusPage struct {
 	frame
@@ -63,8 +73,12 @@ type statusPage struct {
 	Quarantined  []store.Count
 	Held         int64
 	Findings     []store.Finding
-	Certificates certificates
+	Rows         []applicationRow // those that somebody has to see to, and those that end first
+	Applications int
 }
+
+// mostOnStatus bounds the applications of the status page.
+const mostOnStatus = 5
 
 // bar is one bar of a chart that is a table as well.
 type bar struct {
@@ -85,8 +99,9 @@ func bars(counts []store.Count) []bar {
 	return all
 }
 
-func (s *Site) status(ctx context.Context) (view, error) {
-	p := statusPage{frame: s.frame()}
+func (s *Site) status(r *http.Request) (view, error) {
+	ctx := r.Context()
+	p := statusPage{frame: s.frame("Status", "/")}
 	ledger := s.DB.Ledger(s.Tenant, "audit")
 	var err error
 	if p.Parts, err = ledger.Standing(ctx); err != nil {
@@ -133,8 +148,12 @@ func (s *Site) status(ctx context.Context) (view, error) {
 	if p.Findings, err = s.DB.Findings(ctx, s.Tenant); err != nil {
 		return view{}, err
 	}
-	p.Certificates, err = s.certificates(ctx, p.Findings)
-	return view{"status.html", p}, err
+	rows, err := s.applications(ctx)
+	if err != nil {
+		return view{}, err
+	}
+	p.Applications, p.Rows = len(rows), rows[:min(len(rows), mostOnStatus)]
+	return view{"status.html", p}, nil
 }
 
 // functions are what the templates can call.
@@ -180,13 +199,11 @@ var functions = template.FuncMap{
 		}
 		return s
 	},
-	"until": until,
-	"due": func(t, now time.Time) string {
-		if !t.After(now) {
-			return "now"
-		}
-		return until(t, now)
-	},
+	"until":      until,
+	"soon":       soon,
+	"plain":      func(s string) string { return supportIDs.ReplaceAllString(s, "") },
+	"supportIDs": func(s string) string { return strings.Trim(supportIDs.FindString(s), " ()") },
+	"join":       func(s []string) string { return strings.Join(s, ", ") },
 	"day": func(s string) string {
 		t, err := time.Parse("20060102", s)
 		if err != nil {
@@ -213,3 +230,34 @@ func until(t, now time.Time) string {
 	}
 	return fmt.Sprintf("in %d d %d h %d min", int(d.Hours())/24, int(d.Hours())%24, int(d.Minutes())%60)
 }
+
+// soon tells how far off a time is, roughly.
+func soon(t, now time.Time) string {
+	d := t.Sub(now)
+	ago := func(n int, unit string) string {
+		if n != 1 {
+			unit += "s"
+		}
+		if d < 0 {
+			return fmt.Sprintf("%d %s ago", n, unit)
+		}
+		return fmt.Sprintf("in %d %s", n, unit)
+	}
+	far := d.Abs()
+	switch {
+	case t.IsZero():
+		return "–"
+	case far < time.Second:
+		return "now"
+	case far < time.Minute:
+		return ago(int(far.Seconds()), "second")
+	case far < 2*time.Hour:
+		return ago(int(far.Minutes()), "minute")
+	case far < 48*time.Hour:
+		return ago(int(far.Hours()), "hour")
+	}
+	return ago(int(far.Hours())/24, "day")
+}
+
+// supportIDs are what Microsoft's support asks for, as errors have it at their end.
+var supportIDs = regexp.MustCompile(` \((?:trace|request) [^()]*\)`)

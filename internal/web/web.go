@@ -1,7 +1,7 @@
 // Package web is reeve's site: pages made on the server from what the store
-// holds. It never calls Microsoft, and a page changes nothing. For now it is
-// one page, the status of the import and of the certificates, without sign-in, on
-// loopback alone.
+// holds. It never calls Microsoft, and a page changes nothing. There are the status
+// of the import, the certificates of all applications, and a page for each of these,
+// without sign-in, on loopback alone.
 package web
 
 import (
@@ -96,6 +96,8 @@ func (s *Site) Close() error {
 func (s *Site) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", s.page(s.status))
+	mux.Handle("GET /certificates", s.page(s.certificates))
+	mux.Handle("GET /certificates/{object}", s.page(s.application))
 	mux.Handle("GET /static/", http.FileServerFS(files))
 	for pattern, h := range s.Handlers {
 		mux.Handle(pattern, h)
