@@ -197,7 +197,7 @@ type Mail struct {
 	// The recipients.
 	To []string `key:"to" example:"it@contoso.com"`
 
-	// What subjects begin with.
+	// What subjects begin with, in brackets if it is a bare word.
 	SubjectPrefix string `key:"subject-prefix" default:"reeve"`
 
 	// The name to sign in with at the server, if it wants one.

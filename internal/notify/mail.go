@@ -14,9 +14,12 @@ import (
 	"net"
 	"net/mail"
 	"net/textproto"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	gomail "github.com/wneessen/go-mail"
 )
@@ -39,7 +42,8 @@ type MailOptions struct {
 	Port int // 0 means 587, with ImplicitTLS 465, with NoTLS 25
 	From string
 	To   []string
-	// SubjectPrefix stands before each subject: "[reeve]".
+	// SubjectPrefix stands before each subject, in brackets if it is a bare word, so that it
+	// is not taken for the application's name: "reeve" becomes "[reeve]".
 	SubjectPrefix string
 
 	// Username and Password sign in at the server; without a username nobody does.
@@ -133,7 +137,7 @@ func NewMail(o MailOptions) ([]Target, error) {
 			server: net.JoinHostPort(o.Host, strconv.Itoa(o.Port)),
 			host:   o.Host, port: o.Port,
 			from: from, to: to,
-			prefix: oneLine(o.SubjectPrefix),
+			prefix: bracketed(oneLine(o.SubjectPrefix)),
 			signIn: func() (string, string) { return o.Username, o.Password },
 			tls:    o.TLS, secure: secure,
 		})
@@ -296,7 +300,8 @@ func (m *Mail) message(e Event) (*gomail.Msg, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(m.from)
 	msg.ToMailAddress(m.to)
-	msg.Subject(strings.TrimSpace(m.prefix + " " + oneLine(e.Subject)))
+	headline, text := headline(e)
+	msg.Subject(strings.TrimSpace(m.prefix + " " + headline))
 	msg.SetDateWithValue(e.At.UTC())
 	id := sha256.Sum256([]byte(e.ID))
 	domain := m.from.Address[strings.LastIndexByte(m.from.Address, '@')+1:]
@@ -310,9 +315,12 @@ func (m *Mail) message(e Event) (*gomail.Msg, error) {
 	if e.Severity == Critical {
 		msg.SetImportance(gomail.ImportanceHigh)
 	}
-	msg.SetBodyString(gomail.TypeTextPlain, plainText(e))
+	shown := e
+	shown.Subject, shown.Text = headline, text
+	shown.Fields = slices.DeleteFunc(slices.Clone(e.Fields), func(f Field) bool { return f.Value == "" })
+	msg.SetBodyString(gomail.TypeTextPlain, plainText(shown))
 	page := new(bytes.Buffer)
-	if err := htmlText.Execute(page, e); err != nil {
+	if err := htmlText.Execute(page, shown); err != nil {
 		return nil, fmt.Errorf("writing the mail: %w", err)
 	}
 	msg.AddAlternativeString(gomail.TypeTextHTML, page.String())
@@ -330,6 +338,40 @@ func (m *Mail) message(e Event) (*gomail.Msg, error) {
 		}
 	}
 	return msg, nil
+}
+
+// longestHeadline is how many characters of a subject are read at a glance; more are cut
+// off by most programs that list mails.
+const longestHeadline = 120
+
+// supportIDs are what Microsoft's support asks for, as errors have it at their end.
+var supportIDs = regexp.MustCompile(` \((?:trace|request) [^()]*\)`)
+
+// headline is an event's subject as it is read at a glance: one line, not too long, and
+// without what only Microsoft's support understands. The text has what was left out.
+func headline(e Event) (line, text string) {
+	whole := oneLine(e.Subject)
+	line = supportIDs.ReplaceAllString(whole, "")
+	if r := []rune(line); len(r) > longestHeadline {
+		line = string(r[:longestHeadline-1])
+		if i := strings.LastIndexByte(line, ' '); i > len(line)/2 {
+			line = line[:i]
+		}
+		line = strings.TrimRight(line, " ,;:") + "…"
+	}
+	text = e.Text
+	if line != whole && (text == "" || !strings.HasSuffix(whole, oneLine(text))) {
+		text = strings.TrimSpace(whole + "\n\n" + text)
+	}
+	return line, text
+}
+
+// bracketed sets a prefix apart from what follows.
+func bracketed(prefix string) string {
+	if prefix == "" || strings.ContainsFunc(prefix, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != ' ' && r != '-' }) {
+		return prefix
+	}
+	return "[" + prefix + "]"
 }
 
 // plainText is the text part: what to do first, then what happened.
@@ -351,14 +393,16 @@ func plainText(e Event) string {
 // htmlText is the HTML part, with the same words in the same order. It fetches
 // nothing.
 var htmlText = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{{.Subject}}</title></head>
-<body style="font-family: sans-serif">
-<h1 style="font-size: 1.2em">{{.Subject}}</h1>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{{.Subject}}</title></head>
+<body style="margin: 0; padding: 16px; font: 15px/1.45 'Segoe UI', system-ui, sans-serif">
+<div style="max-width: 640px">
+<h1 style="margin: 0 0 12px; padding-left: 12px; border-left: 4px solid {{if eq .Severity "critical"}}#b10e1c{{else if eq .Severity "warning"}}#bc4b09{{else}}#0f6cbd{{end}}; font-size: 18px; line-height: 1.3">{{.Subject}}</h1>
 {{with .Remedy}}<p><strong>What to do:</strong> {{.}}</p>
 {{end}}{{with .Text}}<p style="white-space: pre-line">{{.}}</p>
-{{end}}{{with .Fields}}<table>
-{{range .}}<tr><th style="text-align: left">{{.Name}}</th><td>{{.Value}}</td></tr>
+{{end}}{{with .Fields}}<table style="border-collapse: collapse; font-size: 14px">
+{{range .}}<tr><th style="padding: 3px 16px 3px 0; text-align: left; vertical-align: top; font-weight: 400; opacity: 0.7; white-space: nowrap">{{.Name}}</th><td style="padding: 3px 0; word-break: break-word">{{.Value}}</td></tr>
 {{end}}</table>
-{{end}}<p><small>{{.Kind}}, {{.Severity}}, {{.At.UTC.Format "2006-01-02 15:04:05 UTC"}}</small></p>
+{{end}}<p style="opacity: 0.7"><small>{{.Kind}}, {{.Severity}}, {{.At.UTC.Format "2006-01-02 15:04:05 UTC"}}</small></p>
+</div>
 </body></html>
 `))

@@ -222,9 +222,10 @@ func alertmanager(e Event) payload {
 		}
 		labels[name] = f.Value
 	}
-	annotations := map[string]string{"summary": e.Subject}
-	if e.Text != "" {
-		annotations["description"] = e.Text
+	summary, text := headline(e)
+	annotations := map[string]string{"summary": summary}
+	if text != "" {
+		annotations["description"] = text
 	}
 	if e.Remedy != "" {
 		annotations["remedy"] = e.Remedy
