@@ -85,7 +85,7 @@ func rowOf(a credential.Application, now time.Time) applicationRow {
 	if step, ok := nextStep(now, a); ok {
 		row.Next, row.NextAt = string(step.Action), step.At
 	}
-	for _, r := range a.Observed.Rungs {
+	for _, r := range rungs(a) {
 		if r.Works == credential.Yes {
 			row.Ways++
 		}
@@ -258,7 +258,7 @@ func (s *Site) application(r *http.Request) (view, error) {
 	for _, step := range credential.Plan(now, a, credential.UsualRhythm) {
 		p.Steps = append(p.Steps, stepRow{step, thumbprint(step.Credential)})
 	}
-	for _, rung := range a.Observed.Rungs {
+	for _, rung := range rungs(a) {
 		row := rungRow{rung, map[credential.Certainty]standing{credential.Yes: {"good", "works"}, credential.No: {"look", "does not work"}}[rung.Works]}
 		if row.Class == "" {
 			row.standing = standing{"off", "cannot be tested"}
@@ -283,6 +283,23 @@ func (s *Site) application(r *http.Request) (view, error) {
 		p.Older = end - mostHistory + 1
 	}
 	return view{"application.html", p}, nil
+}
+
+// rungs are the ways back as they were tested last. A certificate that was proved, or made,
+// since then was tested by that.
+func rungs(a credential.Application) []credential.Rung {
+	all := slices.Clone(a.Observed.Rungs)
+	for i, r := range all {
+		of := map[string]func() (credential.Credential, bool){"own certificate": a.Active, "standby": a.Standby}[r.Name]
+		if of == nil {
+			continue
+		}
+		if c, ok := of(); ok && c.Refusals == 0 && c.Proved(a.Policy.Resources).After(a.Observed.RungsAt) {
+			all[i].Works = credential.Yes
+			all[i].Text = "certificate " + c.SHA1 + " signed in at " + c.Proved(a.Policy.Resources).UTC().Format("2006-01-02 15:04:05 UTC")
+		}
+	}
+	return all
 }
 
 // place orders certificates by what they are to a reader: in use, waiting, on the way, old.

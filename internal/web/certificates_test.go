@@ -132,6 +132,47 @@ func TestApplicationIsShown(t *testing.T) {
 	}
 }
 
+// TestProofsTestTheWaysBack: what was proved since the ways back were tested counts, and
+// what was refused since does not.
+func TestProofsTestTheWaysBack(t *testing.T) {
+	const resource = "https://graph.microsoft.com"
+	proved := func(state credential.State, at time.Time) credential.Credential {
+		return credential.Credential{ID: string(state), SHA1: "AA", State: state, NotAfter: now.AddDate(1, 0, 0), Proofs: map[string]credential.Proof{resource: {Last: at, Count: 3}}}
+	}
+	old, fresh := now.Add(-2*time.Hour), now.Add(-time.Minute)
+	a := credential.Application{Policy: credential.Policy{}.Complete(resource), Observed: credential.Observation{RungsAt: now.Add(-time.Hour), Rungs: []credential.Rung{
+		{Name: "own certificate", Works: credential.No, Text: "refused"}, {Name: "standby", Works: credential.No, Text: "none waits"}, {Name: "manager", Works: credential.No, Text: "no"},
+	}}}
+	for name, test := range map[string]struct {
+		credentials []credential.Credential
+		refused     bool
+		want        string
+	}{
+		"nothing since": {[]credential.Credential{proved(credential.Active, old)}, false, "refused, none waits, no"},
+		"both proved": {[]credential.Credential{proved(credential.Active, fresh), proved(credential.Standby, fresh)}, false,
+			"certificate AA signed in at 2026-11-02 08:59:00 UTC, certificate AA signed in at 2026-11-02 08:59:00 UTC, no"},
+		"refused again": {[]credential.Credential{proved(credential.Active, fresh)}, true, "refused, none waits, no"},
+	} {
+		a.Credentials = test.credentials
+		if test.refused {
+			a.Credentials[0].Refusals = 1
+		}
+		var texts []string
+		for _, r := range rungs(a) {
+			texts = append(texts, r.Text)
+			if (r.Works == credential.Yes) != strings.Contains(r.Text, "signed in") {
+				t.Errorf("%s: %+v", name, r)
+			}
+		}
+		if got := strings.Join(texts, ", "); got != test.want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	if a.Observed.Rungs[0].Works != credential.No {
+		t.Error("what is recorded was changed")
+	}
+}
+
 func TestSoon(t *testing.T) {
 	for d, want := range map[time.Duration]string{0: "now", 90 * time.Second: "in 1 minute", -time.Hour: "60 minutes ago", 5 * time.Hour: "in 5 hours", 49 * time.Hour: "in 2 days", -30 * time.Second: "30 seconds ago"} {
 		if got := soon(now.Add(d), now); got != want {
