@@ -357,6 +357,9 @@ func TestServe(t *testing.T) {
 	if code, text := s.get(page+"/", ""); code != 200 || !strings.Contains(text, active.SHA1[:8]) || !strings.Contains(text, app.Name) {
 		t.Errorf("the status page, %d, does not show the certificate:\n%s", code, text)
 	}
+	if code, text := s.get(page+"/certificates/"+app.ObjectID, ""); code != 200 || !strings.Contains(text, active.SHA1) || !strings.Contains(text, "somebody elsewhere") {
+		t.Errorf("the application's page, %d, does not show the certificate and who asked for it:\n%s", code, text)
+	}
 	if code, _, text := s.consumers("remove", app.ClientID, "--name", "go"); code != 0 {
 		t.Errorf("removing a consumer: %s", text)
 	}
