@@ -170,17 +170,9 @@ func (p *program) rescued(ctx context.Context, a *App, app credential.Applicatio
 	if w.Why == "" {
 		w.Why = "rescue"
 	}
-	if err := a.DB.AddWish(ctx, a.Tenant, app.ObjectID, w); err != nil {
+	var err error
+	if w.At, err = a.DB.AddWish(ctx, a.Tenant, app.ObjectID, w); err != nil {
 		return err
-	}
-	now, err := a.DB.Application(ctx, a.Tenant, app.ObjectID)
-	if err != nil {
-		return err
-	}
-	for _, x := range now.Wishes { // with its time
-		if x.Kind == w.Kind && x.Credential == w.Credential {
-			w = x
-		}
 	}
 	if err := p.pursue(ctx, a, app.ObjectID, w); err != nil {
 		return err

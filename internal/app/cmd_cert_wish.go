@@ -202,7 +202,7 @@ func (p *program) certWish(ctx context.Context, w wish, args []string, o *wishFl
 				return err
 			}
 		}
-		if err := a.DB.AddWish(ctx, a.Tenant, app.ObjectID, asked); err != nil {
+		if asked.At, err = a.DB.AddWish(ctx, a.Tenant, app.ObjectID, asked); err != nil {
 			return err
 		}
 	}
@@ -236,7 +236,7 @@ func reached(a credential.Application, w credential.Wish) bool {
 	c, known := a.Find(w.Credential)
 	switch w.Kind {
 	case credential.Renew:
-		return active.Planned.After(w.At) && active.Promoted.After(w.At)
+		return active.Wished.Equal(w.At)
 	case credential.Promote, credential.Rollback:
 		return active.ID == w.Credential && active.Promoted.After(w.At)
 	}

@@ -337,7 +337,7 @@ func (k *killed) wish() {
 
 func (k *killed) ask(v *victim, kind credential.WishKind) {
 	k.t.Helper()
-	if err := k.db.AddWish(k.t.Context(), k.number, v.object, credential.Wish{Kind: kind, By: "test", At: time.Now().UTC()}); err != nil {
+	if _, err := k.db.AddWish(k.t.Context(), k.number, v.object, credential.Wish{Kind: kind, By: "test", At: time.Now().UTC()}); err != nil {
 		k.t.Fatal(err)
 	}
 }

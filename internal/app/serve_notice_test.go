@@ -92,7 +92,7 @@ func TestServeTells(t *testing.T) {
 	s.until("a new certificate to be told", 4*time.Minute, heard(rotate.KindGenerated, "reeve"))
 	own, _ := s.find("reeve")
 	standby, _ := own.Standby()
-	if err := s.db.AddWish(t.Context(), s.number, own.ObjectID, credential.Wish{Kind: credential.Promote, By: "test", At: time.Now().UTC()}); err != nil {
+	if _, err := s.db.AddWish(t.Context(), s.number, own.ObjectID, credential.Wish{Kind: credential.Promote, By: "test", At: time.Now().UTC()}); err != nil {
 		t.Fatal(err)
 	}
 	s.until("the renewal to be told", 2*time.Minute, heard(rotate.KindRenewed, "reeve"))

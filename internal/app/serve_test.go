@@ -275,7 +275,7 @@ func TestServe(t *testing.T) {
 	}
 	examples := s.startConsumers(feed, app.Name)
 
-	if err := s.db.AddWish(t.Context(), s.number, app.ObjectID, credential.Wish{Kind: credential.Renew, By: "somebody elsewhere", Why: "to see it", At: time.Now().UTC()}); err != nil {
+	if _, err := s.db.AddWish(t.Context(), s.number, app.ObjectID, credential.Wish{Kind: credential.Renew, By: "somebody elsewhere", Why: "to see it", At: time.Now().UTC()}); err != nil {
 		t.Fatal(err)
 	}
 	// A program that waits at the feed, longer than for a page, has the new certificate

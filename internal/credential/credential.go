@@ -68,12 +68,12 @@ const (
 // ours. One that is at Entra ID and not in a store of ours is foreign: an Observation
 // has it, and it is never touched.
 type Credential struct {
-	ID     string `json:"id"` // chosen by us, a UUID; also the entry's name in the store
-	State  State  `json:"state"`
-	Origin Origin `json:"origin"`
-	Reason string `json:"reason"`           // why it was made
-	Wished bool   `json:"wished,omitempty"` // by a person
-	Store  string `json:"store"`            // the name of the store that keeps its key
+	ID     string    `json:"id"` // chosen by us, a UUID; also the entry's name in the store
+	State  State     `json:"state"`
+	Origin Origin    `json:"origin"`
+	Reason string    `json:"reason"`          // why it was made
+	Wished time.Time `json:"wished,omitzero"` // when a person asked for it
+	Store  string    `json:"store"`           // the name of the store that keeps its key
 
 	Planned time.Time `json:"planned"`
 	Since   time.Time `json:"since"` // when it came into State
@@ -291,6 +291,10 @@ type Wish struct {
 	At         time.Time `json:"at"`
 }
 
+// renewed reports whether a credential is what a wish to renew has led to. Times do not
+// tell: a clock that was wrong for a while may have dated either.
+func (c Credential) renewed(w Wish) bool { return c.Wished.Equal(w.At) }
+
 // Consumer is a program that gets its certificate from reeve's own feed and says which
 // one it has.
 type Consumer struct {
@@ -367,6 +371,12 @@ func first(cs []Credential) (Credential, bool) {
 		return Credential{}, false
 	}
 	return cs[0], true
+}
+
+// Wished is when a person asked for a new credential, which stands; zero when nobody has.
+func (a Application) Wished() time.Time {
+	w, _ := a.wish(Renew)
+	return w.At
 }
 
 func (a Application) wish(kind WishKind) (Wish, bool) {

@@ -412,7 +412,7 @@ func (w *life) carryOut(s Step, c *Credential) error {
 		if n := len(w.made); n > 8 && real.Sub(w.made[n-9]) < day {
 			w.fail("nine new credentials within a day")
 		}
-		w.a.Credentials = append(w.a.Credentials, Credential{ID: w.id(), State: Planned, Origin: Made, Reason: s.Why, Store: w.a.Policy.Store, Planned: now, Since: now})
+		w.a.Credentials = append(w.a.Credentials, Credential{ID: w.id(), State: Planned, Origin: Made, Reason: s.Why, Store: w.a.Policy.Store, Planned: now, Since: now, Wished: w.a.Wished()})
 	case MakeKey:
 		if w.chance(0.05) {
 			return errTransient

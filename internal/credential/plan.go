@@ -288,7 +288,7 @@ func (a Application) promotion(now time.Time, c Credential) (Step, bool) {
 		s.At, s.Why = later(now, w.from()), asked(w)
 		return s, true
 	}
-	if w, ok := a.wish(Renew); ok && c.Planned.After(w.At) {
+	if w, ok := a.wish(Renew); ok && c.renewed(w) {
 		s.Why = asked(w)
 		return s, true
 	}
@@ -455,7 +455,7 @@ func (a Application) behind(now time.Time) []Consumer {
 func (a Application) create(now time.Time) (Step, bool) {
 	w, wished := a.wish(Renew)
 	for _, c := range a.Credentials {
-		fresh := wished && c.Planned.After(w.At)
+		fresh := wished && c.renewed(w)
 		switch {
 		case c.State.Coming() && (!wished || fresh):
 			return Step{}, false
@@ -472,8 +472,8 @@ func (a Application) create(now time.Time) (Step, bool) {
 	best, ok := a.Standby()
 	active, hasActive := a.Active()
 	switch {
-	case wished: // not before it: the new one is known by being younger than the wish
-		s.At, s.Why = later(s.At, w.from()), asked(w)
+	case wished:
+		s.Why = asked(w)
 	case !ok && !hasActive:
 		s.Why = "there is none"
 	case !ok:
@@ -503,7 +503,7 @@ func (a Application) brake(now time.Time) (until time.Time, why string) {
 		wished = w.At
 	}
 	for _, c := range a.Credentials {
-		if c.Wished && !c.Planned.After(now) {
+		if !c.Wished.IsZero() && !c.Planned.After(now) {
 			wished = later(wished, c.Planned)
 		}
 		if !c.Ready.After(now) {
@@ -573,7 +573,7 @@ func (a Application) Fulfilled() []Wish {
 		switch {
 		case ok:
 		case w.Kind == Renew:
-			ok = active.Planned.After(w.At)
+			ok = active.renewed(w)
 		case w.Kind == Promote && known:
 			ok = !c.State.Coming() && c.State != Standby && c.State != Publishing
 		case w.Kind == Promote:

@@ -67,6 +67,9 @@ func refused(n int, ago time.Duration) func(*Credential) {
 	}
 }
 
+// wished is of a credential that was made because of a wish a minute ago.
+func wished(c *Credential) { c.Planned, c.Wished = at, at.Add(-time.Minute) }
+
 func missing(ago time.Duration) func(*Credential) {
 	return func(c *Credential) { c.Missing = at.Add(-ago) }
 }
@@ -205,7 +208,7 @@ func TestPlan(t *testing.T) {
 		"six were made within a day":             {[]part{a, cred("1", Destroyed, planned(1*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(3*time.Hour)), cred("4", Destroyed, planned(4*time.Hour)), cred("5", Destroyed, planned(5*time.Hour)), cred("6", Destroyed, planned(6*time.Hour))}, nothing},
 		"three failed, and nothing works":        {[]part{cred("l", Lost, func(c *Credential) { c.Promoted, c.DestroyAfter = at.Add(-day), at.Add(day) }), cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(2*time.Hour))}, "create!"},
 		"three failed, and a person asks":        {[]part{a, cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(2*time.Hour)), asks(Renew, "", time.Minute)}, "create"},
-		"six were made, the last but one wished": {[]part{a, cred("1", Destroyed, planned(1*time.Hour)), cred("2", Destroyed, planned(2*time.Hour), func(c *Credential) { c.Wished = true }), cred("3", Destroyed, planned(3*time.Hour)), cred("4", Destroyed, planned(4*time.Hour)), cred("5", Destroyed, planned(5*time.Hour)), cred("6", Destroyed, planned(6*time.Hour))}, "create"},
+		"six were made, the last but one wished": {[]part{a, cred("1", Destroyed, planned(1*time.Hour)), cred("2", Destroyed, planned(2*time.Hour), func(c *Credential) { c.Wished = at.Add(-2 * time.Hour) }), cred("3", Destroyed, planned(3*time.Hour)), cred("4", Destroyed, planned(4*time.Hour)), cred("5", Destroyed, planned(5*time.Hour)), cred("6", Destroyed, planned(6*time.Hour))}, "create"},
 		"three failed since a person asked":      {[]part{a, cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(time.Hour)), asks(Renew, "", day)}, nothing},
 
 		// Retirement.
@@ -233,11 +236,11 @@ func TestPlan(t *testing.T) {
 
 		// What people ask for.
 		"renew":                                {[]part{a, s, asks(Renew, "", time.Minute)}, "create"},
-		"renew, just now":                      {[]part{a, s, asks(Renew, "", 0)}, nothing},
-		"renew, and the clock was set back":    {[]part{a, s, asks(Renew, "", -time.Hour)}, nothing},
-		"renew, and a fresh one is coming":     {[]part{a, s, cred("n", Planned, planned(0)), asks(Renew, "", time.Minute)}, "make key n"},
-		"renew, and a fresh one waits":         {[]part{a, s, cred("n", Standby, planned(0)), asks(Renew, "", time.Minute), closed}, "promote n"},
-		"renew, and the fresh ends before":     {[]part{a, s, cred("n", Standby, planned(0), lives(40*day)), asks(Renew, "", time.Minute)}, "promote n"},
+		"renew, just now":                      {[]part{a, s, asks(Renew, "", 0)}, "create"},
+		"renew, and the clock was set back":    {[]part{a, s, asks(Renew, "", -time.Hour)}, "create"},
+		"renew, and a fresh one is coming":     {[]part{a, s, cred("n", Planned, wished), asks(Renew, "", time.Minute)}, "make key n"},
+		"renew, and a fresh one waits":         {[]part{a, s, cred("n", Standby, wished), asks(Renew, "", time.Minute), closed}, "promote n"},
+		"renew, and the fresh ends before":     {[]part{a, s, cred("n", Standby, wished, lives(40*day)), asks(Renew, "", time.Minute)}, "promote n"},
 		"promote":                              {[]part{a, s, asks(Promote, "", time.Minute), closed}, "promote s"},
 		"promote the other":                    {[]part{a, s, cred("o", Standby, ends(160*day)), asks(Promote, "sha1-o", time.Minute)}, "promote o"},
 		"promote one that is refused":          {[]part{a, cred("s", Standby, refused(1, time.Minute)), asks(Promote, "", time.Minute)}, "prove s"},
@@ -295,7 +298,7 @@ func TestFulfilled(t *testing.T) {
 		parts []part
 		want  bool
 	}{
-		"renewed":                               {[]part{cred("a", Active, planned(0)), asks(Renew, "", time.Minute)}, true},
+		"renewed":                               {[]part{cred("a", Active, wished), asks(Renew, "", time.Minute)}, true},
 		"not renewed":                           {[]part{a, asks(Renew, "", time.Minute)}, false},
 		"promoted":                              {[]part{cred("a", Active, func(c *Credential) { c.Promoted = at }), asks(Promote, "", time.Minute)}, true},
 		"not promoted":                          {[]part{a, s, asks(Promote, "", time.Minute)}, false},

@@ -82,7 +82,7 @@ func TestServicesDown(t *testing.T) {
 				down.is.Store(true)
 			}
 			for _, s := range all {
-				if err := p.db.AddWish(t.Context(), p.o.Tenant, s.object, credential.Wish{Kind: credential.Renew, By: "pat"}); err != nil {
+				if _, err := p.db.AddWish(t.Context(), p.o.Tenant, s.object, credential.Wish{Kind: credential.Renew, By: "pat"}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -370,7 +370,7 @@ func (a *arena) run(s *subject) (wrong string) {
 				if active, _ := app.Active(); active.Origin == credential.Made && active.Promoted.After(s.asked) {
 					alive(func() {
 						s.rolled = true
-						if err := a.db.AddWish(ctx, a.tenant, s.object, credential.Wish{Kind: credential.Rollback, By: "test", At: a.clock.Now()}); err != nil {
+						if _, err := a.db.AddWish(ctx, a.tenant, s.object, credential.Wish{Kind: credential.Rollback, By: "test", At: a.clock.Now()}); err != nil {
 							wrong = err.Error()
 						}
 					})
@@ -410,7 +410,7 @@ func (a *arena) ask(s *subject, app credential.Application) string {
 	now := a.clock.Now()
 	wish := func(kind credential.WishKind, id string) string {
 		s.asked = now
-		err := a.db.AddWish(context.Background(), a.tenant, s.object, credential.Wish{Kind: kind, Credential: id, By: "test", Why: "the plot", At: now})
+		_, err := a.db.AddWish(context.Background(), a.tenant, s.object, credential.Wish{Kind: kind, Credential: id, By: "test", Why: "the plot", At: now})
 		if err != nil {
 			return err.Error()
 		}

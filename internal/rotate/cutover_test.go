@@ -87,7 +87,7 @@ func TestCutOver(t *testing.T) {
 
 	began = time.Now()
 	for _, s := range c.subjects {
-		if err := c.db.AddWish(t.Context(), c.number, s.object, credential.Wish{Kind: credential.Revoke, Credential: s.active, By: "test", Why: "a trial", At: time.Now()}); err != nil {
+		if _, err := c.db.AddWish(t.Context(), c.number, s.object, credential.Wish{Kind: credential.Revoke, Credential: s.active, By: "test", Why: "a trial", At: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -103,7 +103,7 @@ func play(a *credential.Application, s credential.Step, now time.Time) {
 	if s.Action == credential.Create {
 		a.Credentials = append(a.Credentials, credential.Credential{
 			ID: s.Credential, State: credential.Planned, Origin: credential.Made, Reason: s.Why,
-			Store: a.Policy.Store, Planned: now, Since: now,
+			Store: a.Policy.Store, Planned: now, Since: now, Wished: a.Wished(),
 		})
 		return
 	}

@@ -63,7 +63,7 @@ func TestForesee(t *testing.T) {
 			t.Fatalf("%s: looking ahead wrote to the journal: %v", wish.kind, err)
 		}
 		begun := w.clock.Now()
-		if err := w.db.AddWish(ctx, w.tenant, w.object, asked); err != nil {
+		if _, err := w.db.AddWish(ctx, w.tenant, w.object, asked); err != nil {
 			t.Fatal(err)
 		}
 		w.until(r, 10*time.Minute, string(wish.kind), func(a credential.Application) bool { return wish.wanted(a, about) })

@@ -314,7 +314,7 @@ func TestHookIsRunForANewCertificate(t *testing.T) {
 	r := w.rotator()
 	w.adopt(r, func(a *Adoption) { a.Policy.Hooks = []string{hook} })
 	adopted, _ := w.app().Active()
-	if err := w.db.AddWish(t.Context(), w.tenant, w.object, credential.Wish{Kind: credential.Renew, By: "test", At: w.clock.Now()}); err != nil {
+	if _, err := w.db.AddWish(t.Context(), w.tenant, w.object, credential.Wish{Kind: credential.Renew, By: "test", At: w.clock.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	failed := false

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,8 +30,7 @@ func (w *work) create(ctx context.Context, s credential.Step) error {
 	now := w.r.o.Now().UTC()
 	c := credential.Credential{
 		ID: id.String(), State: credential.Planned, Origin: credential.Made, Reason: s.Why,
-		Wished: slices.ContainsFunc(w.a.Wishes, func(w credential.Wish) bool { return w.Kind == credential.Renew }),
-		Store:  w.a.Policy.Store, Planned: now, Since: now,
+		Store: w.a.Policy.Store, Planned: now, Since: now, Wished: w.a.Wished(),
 	}
 	return w.write(ctx, func(tx *store.CredentialTx) error {
 		if err := tx.Journal(w.entry(c.ID, string(s.Action), store.Done, s.Why, map[string]any{"policy": w.a.Policy})); err != nil {

@@ -84,7 +84,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 			wish.Kind = credential.Promote
 		}
 		asked := time.Now()
-		if err := w.db.AddWish(t.Context(), w.tenant, w.object, wish); err != nil {
+		if _, err := w.db.AddWish(t.Context(), w.tenant, w.object, wish); err != nil {
 			t.Fatal(err)
 		}
 		was := pki.SHA1(cred.Pair().Certificate)

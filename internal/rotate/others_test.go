@@ -289,7 +289,7 @@ func (m *match) work(renew bool) {
 	}
 	// Each renewal makes a new one, whatever waits.
 	if renew && len(a.Wishes) == 0 && active.ID != "" && m.clock.Now().Sub(active.Promoted) > 5*time.Minute {
-		if err := m.reeve.db.AddWish(ctx, m.reeve.o.Tenant, m.subject.object, credential.Wish{Kind: credential.Renew, By: "test", At: m.clock.Now()}); err != nil {
+		if _, err := m.reeve.db.AddWish(ctx, m.reeve.o.Tenant, m.subject.object, credential.Wish{Kind: credential.Renew, By: "test", At: m.clock.Now()}); err != nil {
 			m.t.Fatal(err)
 		}
 		next = m.clock.Now()

@@ -47,7 +47,7 @@ func TestPromptFromNothing(t *testing.T) {
 		}
 		was, _ := a.Active()
 		asked := w.clock.Now()
-		if err := p.db.AddWish(ctx, p.o.Tenant, s.object, credential.Wish{Kind: credential.Renew, By: "test", At: asked}); err != nil {
+		if _, err := p.db.AddWish(ctx, p.o.Tenant, s.object, credential.Wish{Kind: credential.Renew, By: "test", At: asked}); err != nil {
 			t.Fatal(err)
 		}
 		for promoted := (time.Time{}); ; {
@@ -110,7 +110,7 @@ func TestPromptFromStandby(t *testing.T) {
 		w.clock.Add(20 * time.Minute) // its proof is none that may be relied on
 		was, _ := w.app().Active()
 		asked := time.Now()
-		if err := w.db.AddWish(t.Context(), w.tenant, w.object, credential.Wish{Kind: credential.Promote, By: "test", At: w.clock.Now()}); err != nil {
+		if _, err := w.db.AddWish(t.Context(), w.tenant, w.object, credential.Wish{Kind: credential.Promote, By: "test", At: w.clock.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.Add(2 * time.Millisecond)

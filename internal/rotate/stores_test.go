@@ -145,7 +145,7 @@ func TestStores(t *testing.T) {
 // wish asks for something, as a person does.
 func (w *world) wish(r *Rotator, kind credential.WishKind, id string) {
 	w.t.Helper()
-	if err := w.db.AddWish(w.t.Context(), w.tenant, w.object, credential.Wish{Kind: kind, Credential: id, By: "pat", Why: "a test", At: w.clock.Now()}); err != nil {
+	if _, err := w.db.AddWish(w.t.Context(), w.tenant, w.object, credential.Wish{Kind: kind, Credential: id, By: "pat", Why: "a test", At: w.clock.Now()}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.clock.Add(time.Millisecond)

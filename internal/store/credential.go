@@ -108,9 +108,9 @@ func (db *DB) ChangeApplication(ctx context.Context, tenant int, objectID string
 
 // AddWish records what a person asked for, and when by the database's clock, and makes
 // the application due. A wish that stands already is renewed.
-func (db *DB) AddWish(ctx context.Context, tenant int, objectID string, w credential.Wish) error {
-	return db.writeDurably(ctx, func(tx *Tx) error {
-		w.At = tx.Now
+func (db *DB) AddWish(ctx context.Context, tenant int, objectID string, w credential.Wish) (at time.Time, err error) {
+	err = db.writeDurably(ctx, func(tx *Tx) error {
+		w.At = tx.Now.Truncate(time.Millisecond) // as it is kept
 		if _, err := tx.exec(`INSERT INTO credential_wishes (tenant_id, object_id, kind, credential_id, asked_by, why, asked_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (tenant_id, object_id, kind, credential_id) DO UPDATE
@@ -125,8 +125,10 @@ func (db *DB) AddWish(ctx context.Context, tenant int, objectID string, w creden
 		if text == "" {
 			text = "no reason was given"
 		}
+		at = w.At
 		return tx.journal(tenant, objectID, JournalEntry{At: w.At, Actor: w.By, Credential: w.Credential, Step: string(w.Kind), Outcome: Wished, Text: text})
 	})
+	return at, err
 }
 
 func (tx *Tx) touch(tenant int, objectID string) error {

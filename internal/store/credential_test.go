@@ -92,7 +92,7 @@ func TestLease(t *testing.T) {
 func TestWishesOfTheMeantime(t *testing.T) {
 	db, tenant, _, now := credentials(t)
 	ask := func() {
-		if err := db.AddWish(t.Context(), tenant, "one", credential.Wish{Kind: credential.Renew, By: "pat"}); err != nil {
+		if _, err := db.AddWish(t.Context(), tenant, "one", credential.Wish{Kind: credential.Renew, By: "pat"}); err != nil {
 			t.Fatal(err)
 		}
 	}
