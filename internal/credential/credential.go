@@ -96,6 +96,9 @@ type Credential struct {
 	ReadAt     time.Time `json:"read_at,omitzero"`
 	List       string    `json:"list,omitempty"`      // what the list of keys was when it was read last, before it is replaced
 	ListSince  time.Time `json:"list_since,omitzero"` // since when
+	Replaced   time.Time `json:"replaced,omitzero"`   // when it was replaced, until every replica knows that and others have what they lost by it
+	Compared   bool      `json:"compared,omitempty"`  // the first list after that was compared with the one before
+	Forbidden  bool      `json:"forbidden,omitempty"` // a policy of the tenant does not allow the certificate, nor another like it
 	Missing    time.Time `json:"missing,omitzero"`    // since when Graph does not show it though it ought to
 	Removed    time.Time `json:"removed,omitzero"`    // when we took it away
 	Gone       time.Time `json:"gone,omitzero"`       // when Graph had not shown it any more for long enough

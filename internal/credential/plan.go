@@ -215,7 +215,9 @@ func (a Application) vain(now time.Time, c Credential) string {
 	case !c.State.Coming() || c.State == Registering: // it has to be found first
 	case !c.NotAfter.IsZero() && a.Policy.Issuer == IssuerSelf && !c.good(now):
 		return "it got old on its way"
-	case c.Stuck && !awaited && now.Sub(c.Planned) > comeWithin:
+	case c.Forbidden && a.Policy.Issuer == IssuerSelf && c.lifetime() != time.Duration(a.Policy.Lifetime):
+		return "a policy of the tenant does not allow it, and the lifetime was changed since"
+	case c.Stuck && !awaited && !c.Forbidden && now.Sub(c.Planned) > comeWithin: // another would be forbidden as well
 		return "it is stuck: " + c.Error
 	case c.Stuck && slices.ContainsFunc(a.In(Standby), func(s Credential) bool { return s.works() && s.good(now) && s.Planned.After(c.Planned) }):
 		return "it is stuck, and a younger one has been proved"

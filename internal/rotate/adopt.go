@@ -314,19 +314,3 @@ func (r *Rotator) takeUp(ctx context.Context, a credential.Application, word str
 		})
 	})
 }
-
-// readPreimage finds the list that the journal holds from before a certificate was added.
-func readPreimage(ctx context.Context, db *store.DB, tenant int, objectID, id string) (preimage, bool, error) {
-	e, err := db.LastIntent(ctx, tenant, objectID, id, string(credential.Register))
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return preimage{}, false, nil
-	case err != nil:
-		return preimage{}, false, err
-	}
-	var p preimage
-	if err := json.Unmarshal(e.Data, &p); err != nil {
-		return preimage{}, false, fmt.Errorf("reading the list of keys from entry %d of the journal: %w", e.Seq, err)
-	}
-	return p, true, nil
-}

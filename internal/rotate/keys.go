@@ -47,6 +47,7 @@ func (w *work) makeKey(ctx context.Context, c credential.Credential) error {
 	if err != nil {
 		return err
 	}
+	var made crypto.PublicKey // nil if not now
 	text := "a key was made and is kept in " + keys.Name()
 	_, err = keys.Get(ctx, c.ID)
 	switch maker, makes := keys.(certstore.Maker); {
@@ -55,9 +56,11 @@ func (w *work) makeKey(ctx context.Context, c credential.Credential) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	case makes:
-		if _, err := maker.MakeKey(ctx, w.storeEntry(c, nil, nil), w.a.Policy.KeyType); err != nil {
+		key, err := maker.MakeKey(ctx, w.storeEntry(c, nil, nil), w.a.Policy.KeyType)
+		if err != nil {
 			return err
 		}
+		made = key.Public()
 	default:
 		key, err := w.r.o.NewKey(ctx, w.a.Policy.KeyType)
 		if err != nil {
@@ -66,9 +69,13 @@ func (w *work) makeKey(ctx context.Context, c credential.Credential) error {
 		if err := keys.Put(ctx, w.storeEntry(c, key, nil)); err != nil {
 			return err
 		}
+		made = key.Public()
 	}
-	if _, err := keys.Get(ctx, c.ID); err != nil {
+	switch kept, err := keys.Get(ctx, c.ID); {
+	case err != nil:
 		return fmt.Errorf("reading back what was just kept: %w", err)
+	case made != nil && !pki.SameKey(kept.Key.Public(), made):
+		return fmt.Errorf("reading back what was just kept: %s gives back another key under %s: see who else writes there", keys.Name(), c.ID)
 	}
 	return w.into(ctx, c, credential.Keyed, credential.MakeKey, text, nil)
 }
@@ -151,8 +158,14 @@ func (w *work) stage(ctx context.Context, c credential.Credential) error {
 	if err := keys.Put(ctx, w.storeEntry(c, pair.Key, append([]*x509.Certificate{pair.Certificate}, pair.Chain...))); err != nil {
 		return err
 	}
-	if _, err := w.pair(ctx, c); err != nil {
+	kept, err := keys.Get(ctx, c.ID)
+	_, keyOnly := keys.(certstore.Maker) // what keeps keys that never leave it has no place for certificates
+	switch {
+	case err != nil:
 		return fmt.Errorf("reading back what was just kept: %w", err)
+	case !pki.SameKey(kept.Key.Public(), pair.Certificate.PublicKey),
+		!pair.Certificate.Equal(kept.Certificate) && !(kept.Certificate == nil && keyOnly):
+		return fmt.Errorf("reading back what was just kept: %s gives back another key or certificate under %s: see who else writes there", keys.Name(), c.ID)
 	}
 	return w.into(ctx, c, credential.Staged, credential.Stage, "key and certificate were read back from "+keys.Name(), nil)
 }

@@ -144,10 +144,17 @@ func (w *work) noticeTarget(c credential.Credential, name, what string) notify.E
 	return e
 }
 
-func (w *work) noticeRestored(c credential.Credential, ids []string) notify.Event {
+// noticeRestored tells of keys of others that a list of ours had taken away: those that
+// were put back, and those, if any, that are still missing.
+func (w *work) noticeRestored(c credential.Credential, ids []string, missing string) notify.Event {
 	e := w.event(KindRestored, c, notify.Warning, "certificates of others were lost and are put back")
 	e.ID += fmt.Sprintf("/%d", w.r.o.Now().Unix())
 	e.Text = fmt.Sprintf("When reeve replaced the list of key credentials, %d of others went missing: %v. They are put back as they were.", len(ids), ids)
+	if missing != "" {
+		e.Severity, e.Subject = notify.Critical, w.a.Name+": certificates of others were lost"
+		e.Text = "When reeve replaced the list of key credentials, others went missing that could not be put back: " + missing + "."
+		e.Remedy = "reeve cert history " + w.a.ClientID + " has them, as they were: register them again, or tell whoever uses them"
+	}
 	return e
 }
 

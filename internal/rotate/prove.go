@@ -160,7 +160,15 @@ func (w *work) fresh(ctx context.Context, c *credential.Credential) (bool, error
 	return c.Refusals == 0, w.save(ctx, *c)
 }
 
+const (
+	// acceptedFor is how long Entra ID may go on taking a certificate that was taken away,
+	// before it is looked for again; acceptedAgain the same when that has not helped.
+	acceptedFor   = 30 * time.Minute
+	acceptedAgain = 2 * time.Minute
+)
+
 // seeRefused asks for a token with a certificate that was taken away. It must be refused.
+// If it is not for long, somebody may have put it back: it is taken away again.
 func (w *work) seeRefused(ctx context.Context, c credential.Credential) error {
 	pair, err := w.pair(ctx, c)
 	if err != nil {
@@ -185,11 +193,30 @@ func (w *work) seeRefused(ctx context.Context, c credential.Credential) error {
 		})
 	case err != nil:
 		return err
-	case now.Sub(c.Removed).Abs() > 30*time.Minute:
-		c.Stuck = true
-		c.Error = "Entra ID still gives tokens for certificate " + c.SHA1 + ", which was removed at " + c.Removed.Format(time.RFC3339)
-		c.Remedy = "look whether the service principal (Enterprise application) has the certificate as well, and remove it there"
-		c.RetryAt = now.Add(time.Hour)
+	case now.Sub(c.Removed).Abs() > acceptedFor, c.Stuck && now.Sub(c.Removed).Abs() > acceptedAgain:
+		return w.removeAgain(ctx, c)
 	}
 	return w.save(ctx, c)
+}
+
+// removeAgain lets a certificate be removed once more that Entra ID still takes though it
+// is gone by Graph: at once, and then each hour.
+func (w *work) removeAgain(ctx context.Context, c credential.Credential) error {
+	known := c.Stuck
+	c.Attempts++
+	if c.Stuck = true; known {
+		c.RetryAt = w.r.o.Now().UTC().Add(time.Hour)
+	} else {
+		c.Error = "Entra ID still gives tokens for certificate " + c.SHA1 + ", which was removed at " + c.Removed.Format(time.RFC3339)
+		c.Remedy = "look whether the service principal (Enterprise application) has the certificate as well, and remove it there"
+	}
+	c.Removed, c.Gone, c.Reads, c.ReadAt = time.Time{}, time.Time{}, 0, time.Time{}
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if !known { // once, however often it is tried
+			if err := tx.Journal(w.entry(c.ID, string(credential.SeeRefused), store.Failed, c.Error+"; it is looked for again", nil)); err != nil {
+				return err
+			}
+		}
+		return tx.SaveCredential(c)
+	})
 }

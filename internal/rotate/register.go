@@ -28,16 +28,6 @@ const (
 	byList   = "list"   // it is to be removed by PATCH, for a proof was refused
 )
 
-// preimage is what the journal keeps of the list before it is changed, from which a
-// person could restore it.
-type preimage struct {
-	Method string                `json:"method"`
-	KeyID  string                `json:"key_id,omitempty"`
-	SHA256 string                `json:"sha256"`
-	Keys   []graph.KeyCredential `json:"keys,omitempty"`
-	Signer string                `json:"signer,omitempty"`
-}
-
 // signer finds a credential of ours that can speak for the application now, other than
 // one: the active one, else one that works.
 func (w *work) signer(ctx context.Context, not string) (pki.Pair, credential.Credential, bool) {
@@ -105,7 +95,7 @@ func (w *work) register(ctx context.Context, c credential.Credential) error {
 	if err != nil {
 		return err
 	}
-	c.Method = byAddKey
+	c.Method, c.Replaced = byAddKey, time.Time{}
 	if err := w.intend(ctx, &c, credential.Registering, credential.Register, preimage{Method: byAddKey, SHA256: c.SHA256, Signer: by.ID}); err != nil {
 		return err
 	}
@@ -126,6 +116,7 @@ func (w *work) register(ctx context.Context, c credential.Credential) error {
 		}
 		return w.back(ctx, c, credential.Staged, err)
 	case refused(err):
+		c.Forbidden = errors.Is(err, graph.ErrPolicy)
 		return w.back(ctx, c, credential.Staged, err)
 	case err != nil:
 		return err // it may be there or not: findAgain looks
@@ -179,18 +170,13 @@ func (w *work) back(ctx context.Context, c credential.Credential, state credenti
 // registered records that a certificate is at Entra ID.
 func (w *work) registered(ctx context.Context, c credential.Credential, text string) error {
 	now := w.r.o.Now().UTC()
-	c.Registered, c.Reads, c.ReadAt = now, 0, time.Time{}
+	c.Registered, c.Reads, c.ReadAt, c.Forbidden = now, 0, time.Time{}, false
+	if !c.Replaced.IsZero() {
+		c.Replaced = now // at the latest
+	}
 	c.Proofs, c.Probed, c.Refused, c.Refusals = nil, time.Time{}, time.Time{}, 0
 	return w.into(ctx, c, credential.Registered, credential.Register, text, map[string]any{"key_id": c.KeyID, "method": c.Method})
 }
-
-// What is read before the complete list is replaced: reads that agree, over longer than
-// a replica lags, so that what somebody else has just added is not overlooked.
-const (
-	listReads = 3
-	listSpan  = 36 * time.Second
-	listGap   = 12 * time.Second
-)
 
 // registerByList replaces the list of key credentials by itself and one more. Graph has
 // no way of making that depend on the list being what was read, so it is the way for an
@@ -214,94 +200,26 @@ func (w *work) registerByList(ctx context.Context, c credential.Credential, cert
 	if err != nil {
 		return err
 	}
-	c.Method = byPatch
+	c.Method, c.Replaced, c.Compared = byPatch, w.r.o.Now().UTC(), false
 	if c.KeyID == "" {
 		c.KeyID = uuid.NewString()
 	}
 	if err := w.intend(ctx, &c, credential.Registering, credential.Register, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: list}); err != nil {
 		return err
 	}
-	err = w.replace(ctx, c, list, graph.NewKey(cert, c.KeyID))
+	err = w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(list, graph.NewKey(cert, c.KeyID)))
 	switch {
 	case errors.Is(err, graph.ErrDuplicate):
+		c.Replaced = time.Time{}
 		return w.registered(ctx, c, "it was there already")
 	case refused(err):
-		c.Method = "" // the other way is tried, if there is one by then
+		c.Method, c.Replaced = "", time.Time{} // the other way is tried, if there is one by then
+		c.Forbidden = errors.Is(err, graph.ErrPolicy)
 		return w.back(ctx, c, credential.Staged, err)
 	case err != nil:
-		return err
+		return w.unanswered(ctx, c, credential.Register, err)
 	}
 	return w.registered(ctx, c, "it was added to the list")
-}
-
-// How often the application is read in a row around a list that replaces its keys: each
-// answer may come from a replica that lags differently.
-const (
-	looksBefore = 8
-	looksAfter  = 24
-)
-
-// gather reads the application again and again and adds to a list whatever key of others
-// one of the answers shows.
-func (w *work) gather(ctx context.Context, c credential.Credential, list []graph.KeyCredential, looks int) ([]graph.KeyCredential, error) {
-	all := slices.Clone(list)
-	for range looks {
-		seen, err := w.read(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, k := range seen.Keys {
-			if !isFor(k, c) && !slices.ContainsFunc(all, func(known graph.KeyCredential) bool { return strings.EqualFold(known.KeyID, k.KeyID) }) {
-				all = append(all, k)
-			}
-		}
-	}
-	return all, nil
-}
-
-// replace replaces the application's keys by a list and more. Afterwards it looks for keys
-// of others that a replica which lags still shows and the list did not have: somebody had
-// just added them, and they are gone by the list. The journal gets them, so that confirm
-// puts them back.
-func (w *work) replace(ctx context.Context, c credential.Credential, list []graph.KeyCredential, more ...graph.KeyCredential) error {
-	if err := w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(slices.Clone(list), more...)); err != nil {
-		return err
-	}
-	all, err := w.gather(ctx, c, list, looksAfter)
-	if err != nil || len(all) == len(list) {
-		return nil // what was sent is done; that it could not be read often enough is no reason to send it again
-	}
-	return w.write(ctx, func(tx *store.CredentialTx) error {
-		return tx.Journal(w.entry(c.ID, string(credential.Register), store.Intent, "keys that others had just added",
-			preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: all}))
-	})
-}
-
-// settled notes a read of the list before it is replaced, and reports whether reads have
-// agreed for long enough. If not, it says when to read again.
-func (w *work) settled(c *credential.Credential, keys []graph.KeyCredential) bool {
-	now := w.r.o.Now().UTC()
-	// After a long pause the reads before it tell nothing of what was added of late.
-	if list := fingerprint(keys); list != c.List || c.ListSince.IsZero() || now.Sub(c.ReadAt).Abs() > listSpan {
-		c.List, c.ListSince, c.Reads = list, now, 0
-	}
-	c.Reads, c.ReadAt = c.Reads+1, now
-	if c.Reads < listReads || now.Sub(c.ListSince).Abs() < listSpan {
-		c.RetryAt = now.Add(listGap)
-		return false
-	}
-	c.List, c.ListSince, c.Reads = "", time.Time{}, 0
-	return true
-}
-
-// fingerprint is the same for equal lists.
-func fingerprint(keys []graph.KeyCredential) string {
-	var ids []string
-	for _, k := range keys {
-		ids = append(ids, strings.ToLower(k.KeyID))
-	}
-	slices.Sort(ids)
-	return fmt.Sprint(len(ids), " ", strings.Join(ids, " "))
 }
 
 // findAgain finds out whether a certificate was registered, when the answer was lost.
@@ -324,7 +242,13 @@ func (w *work) findAgain(ctx context.Context, c credential.Credential) error {
 		}
 		return w.again(ctx, c, credential.Find, "it was not registered")
 	}
+	if _, err := w.compare(ctx, &c, credential.Register, seen, false); err != nil {
+		return err
+	}
 	c.RetryAt = now.Add(5 * time.Second)
+	if !c.Replaced.IsZero() {
+		c.RetryAt = now.Add(time.Second)
+	}
 	return w.save(ctx, c)
 }
 
@@ -336,24 +260,31 @@ func (w *work) again(ctx context.Context, c credential.Credential, step credenti
 		if err := w.move(tx, c, credential.Staged, step, text, nil); err != nil {
 			return err
 		}
-		c.State, c.Since = credential.Staged, now
+		c.State, c.Since, c.Replaced = credential.Staged, now, time.Time{}
 		c.Attempts, c.RetryAt = attempts, now.Add(credential.Backoff(c.ID, attempts))
 		return tx.SaveCredential(c)
 	})
 }
 
-// confirm reads until Graph's replicas agree that the certificate is there, and gives
-// back what others have lost by a list of ours.
+// confirm reads until Graph's replicas agree that the certificate is there, and until
+// others have back what they have lost by a list of ours.
 func (w *work) confirm(ctx context.Context, c credential.Credential) error {
 	seen, err := w.read(ctx)
 	switch {
 	case unreadable(err):
+		if err := w.unguard(ctx, &c, credential.Register); err != nil {
+			return err
+		}
 		return w.into(ctx, c, credential.Proving, credential.Confirm, "Graph cannot be read: tokens will tell", nil)
 	case err != nil:
 		return err
 	}
 	c.ReadAt = w.r.o.Now().UTC()
 	keys := shown(seen, c)
+	over, err := w.guard(ctx, &c, credential.Register, seen, len(keys) > 0)
+	if err != nil {
+		return err
+	}
 	if len(keys) == 0 {
 		c.Reads = 0
 		if c.ReadAt.Sub(c.Registered).Abs() > 2*credential.StaleFor { // a list of somebody else's has taken it away again
@@ -362,71 +293,14 @@ func (w *work) confirm(ctx context.Context, c credential.Credential) error {
 		return w.save(ctx, c)
 	}
 	c.KeyID = keys[0].KeyID
-	if c.Reads++; c.Reads < credential.ReadsNeeded {
+	if c.Reads++; c.Reads < credential.ReadsNeeded || !over {
 		return w.save(ctx, c)
-	}
-	if c.Method == byPatch {
-		if restored, err := w.restore(ctx, c, seen); err != nil || restored {
-			return err
-		}
 	}
 	if err := w.observe(ctx, seen); err != nil {
 		return err
 	}
 	c.Reads = 0
 	return w.into(ctx, c, credential.Proving, credential.Confirm, fmt.Sprintf("Graph has shown it %d times in a row", credential.ReadsNeeded), map[string]any{"key_id": c.KeyID})
-}
-
-// restore puts back the key credentials of others that were in the list before ours was
-// added, and are no longer.
-func (w *work) restore(ctx context.Context, c credential.Credential, seen graph.Application) (bool, error) {
-	before, ok, err := w.preimage(ctx, c)
-	if err != nil || !ok {
-		return false, err
-	}
-	var lost []graph.KeyCredential
-	for _, k := range before.Keys {
-		there := slices.ContainsFunc(seen.Keys, func(s graph.KeyCredential) bool { return strings.EqualFold(s.KeyID, k.KeyID) })
-		if !there && len(k.Key) > 0 && w.r.o.Now().Before(k.End) {
-			lost = append(lost, k.AsNew())
-		}
-	}
-	if len(lost) == 0 {
-		return false, nil
-	}
-	c.Reads = 0
-	var names []string
-	for _, k := range lost {
-		names = append(names, k.KeyID)
-	}
-	list, err := w.gather(ctx, credential.Credential{}, seen.Keys, looksBefore)
-	if err != nil {
-		return false, err
-	}
-	// One that is back by itself is sent as it is.
-	lost = slices.DeleteFunc(lost, func(k graph.KeyCredential) bool {
-		return slices.ContainsFunc(list, func(known graph.KeyCredential) bool { return strings.EqualFold(known.KeyID, k.KeyID) })
-	})
-	text := "key credentials of others were lost when ours was added, and are put back: " + strings.Join(names, ", ")
-	if err := w.write(ctx, func(tx *store.CredentialTx) error {
-		// The next look compares with this list.
-		if err := tx.Journal(w.entry(c.ID, string(credential.Register), store.Intent, text,
-			preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: append(slices.Clone(list), lost...)})); err != nil {
-			return err
-		}
-		if err := w.post(tx, w.noticeRestored(c, names)); err != nil {
-			return err
-		}
-		return tx.SaveCredential(c)
-	}); err != nil {
-		return false, err
-	}
-	return true, w.replace(ctx, c, list, lost...)
-}
-
-// preimage finds the list that the journal holds from before a certificate was added.
-func (w *work) preimage(ctx context.Context, c credential.Credential) (preimage, bool, error) {
-	return readPreimage(ctx, w.r.o.DB, w.r.o.Tenant, w.a.ObjectID, c.ID)
 }
 
 // remove takes a certificate away from Entra ID.
@@ -448,17 +322,12 @@ func (w *work) remove(ctx context.Context, c credential.Credential) error {
 	for _, k := range shown(seen, c) {
 		ids = append(ids, k.KeyID)
 	}
+	c.Replaced = time.Time{}
 	if len(ids) == 0 {
 		if blind {
 			return fmt.Errorf("%w, so that the key id of certificate %s, which was lost with an answer, cannot be found: remove that certificate by hand in the portal (Certificates & secrets), or give reeve Application.Read.All", errBlind, c.SHA1)
 		}
-		c.Removed, c.Reads, c.Probed = w.r.o.Now().UTC(), 0, time.Time{}
-		return w.write(ctx, func(tx *store.CredentialTx) error {
-			if err := tx.Journal(w.entry(c.ID, string(credential.Remove), store.Seen, "Graph does not show it", nil)); err != nil {
-				return err
-			}
-			return tx.SaveCredential(c)
-		})
+		return w.notThere(ctx, c, "Graph does not show it")
 	}
 	pair, by, ok := w.signer(ctx, c.ID)
 	switch {
@@ -474,12 +343,15 @@ func (w *work) remove(ctx context.Context, c credential.Credential) error {
 	if err := w.intend(ctx, &c, c.State, credential.Remove, preimage{Method: byAddKey, KeyID: strings.Join(ids, " "), SHA256: c.SHA256, Keys: seen.Keys, Signer: by.ID}); err != nil {
 		return err
 	}
+	found := false
 	for _, id := range ids {
 		proof, err := graph.KeyProof(pair, w.a.ObjectID, w.r.o.Now().Add(w.a.Observed.Skew))
 		if err != nil {
 			return err
 		}
 		switch err := client.RemoveKey(ctx, w.a.ObjectID, id, proof); {
+		case err == nil:
+			found = true
 		case errors.Is(err, m365.ErrNotFound):
 		case errors.Is(err, graph.ErrProof), errors.Is(err, m365.ErrForbidden):
 			c.Method = byList
@@ -488,31 +360,62 @@ func (w *work) remove(ctx context.Context, c credential.Credential) error {
 			return err
 		}
 	}
+	if !found {
+		return w.notThere(ctx, c, "it was removed already")
+	}
 	return w.removed(ctx, c, "it was removed with a proof by "+by.SHA1)
 }
 
-// removeByList replaces the list by one without the certificate.
+// removeByList replaces the list by one without the certificate. Whether it did, if it is
+// ended in the middle, seeGone finds out.
 func (w *work) removeByList(ctx context.Context, c credential.Credential, seen graph.Application) error {
 	if !w.settled(&c, seen.Keys) {
 		return w.save(ctx, c)
 	}
-	keep := slices.DeleteFunc(slices.Clone(seen.Keys), func(k graph.KeyCredential) bool { return isFor(k, c) })
-	if err := w.intend(ctx, &c, c.State, credential.Remove, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: seen.Keys}); err != nil {
+	list, err := w.gather(ctx, c, seen.Keys, looksBefore)
+	if err != nil {
 		return err
 	}
-	err := w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, keep)
+	keep := slices.DeleteFunc(slices.Clone(list), func(k graph.KeyCredential) bool { return isFor(k, c) })
+	now := w.r.o.Now().UTC()
+	c.Removed, c.ReadAt, c.Probed, c.Gone = now, time.Time{}, time.Time{}, time.Time{}
+	c.Replaced, c.Compared = now, false
+	if err := w.intend(ctx, &c, c.State, credential.Remove, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: list}); err != nil {
+		return err
+	}
+	err = w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, keep)
 	switch {
 	case refused(err):
 		c.Method = "" // a proof is tried again, if there is one by then
+		c.Removed, c.Replaced = time.Time{}, time.Time{}
 		return w.back(ctx, c, c.State, err)
 	case err != nil:
-		return err
+		return w.unanswered(ctx, c, credential.Remove, err)
 	}
 	return w.removed(ctx, c, "it was taken out of the list")
 }
 
+// notThere records that there was nothing to remove. What is wrong with the credential
+// stays so until it is seen to be refused.
+func (w *work) notThere(ctx context.Context, c credential.Credential, text string) error {
+	c.Removed, c.Reads, c.Probed = w.r.o.Now().UTC(), 0, time.Time{}
+	if c.Stuck { // it was said, and is looked for again and again
+		return w.save(ctx, c)
+	}
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if err := tx.Journal(w.entry(c.ID, string(credential.Remove), store.Seen, text, nil)); err != nil {
+			return err
+		}
+		return tx.SaveCredential(c)
+	})
+}
+
 func (w *work) removed(ctx context.Context, c credential.Credential, text string) error {
-	c.Removed, c.Reads, c.ReadAt, c.Probed, c.Gone = w.r.o.Now().UTC(), 0, time.Time{}, time.Time{}, time.Time{}
+	now := w.r.o.Now().UTC()
+	c.Removed, c.Reads, c.ReadAt, c.Probed, c.Gone = now, 0, time.Time{}, time.Time{}, time.Time{}
+	if !c.Replaced.IsZero() {
+		c.Replaced = now
+	}
 	c.Attempts, c.RetryAt, c.Error, c.Remedy, c.Stuck = 0, time.Time{}, "", "", false
 	return w.write(ctx, func(tx *store.CredentialTx) error {
 		if err := tx.Journal(w.entry(c.ID, string(credential.Remove), store.Done, text, nil)); err != nil {
@@ -522,12 +425,16 @@ func (w *work) removed(ctx context.Context, c credential.Credential, text string
 	})
 }
 
-// seeGone reads until Graph's replicas agree that the certificate is not there any more.
+// seeGone reads until Graph's replicas agree that the certificate is not there any more,
+// and until others have back what they have lost by a list of ours.
 func (w *work) seeGone(ctx context.Context, c credential.Credential) error {
 	seen, err := w.read(ctx)
 	now := w.r.o.Now().UTC()
 	switch {
 	case unreadable(err):
+		if err := w.unguard(ctx, &c, credential.Remove); err != nil {
+			return err
+		}
 		w.a.Observed.Blind = true
 		c.Gone = now
 		return w.write(ctx, func(tx *store.CredentialTx) error {
@@ -540,13 +447,18 @@ func (w *work) seeGone(ctx context.Context, c credential.Credential) error {
 		return err
 	}
 	c.ReadAt = now
+	gone := len(shown(seen, c)) == 0
+	over, err := w.guard(ctx, &c, credential.Remove, seen, gone)
+	if err != nil {
+		return err
+	}
 	switch {
-	case len(shown(seen, c)) == 0:
-		if c.Reads++; c.Reads >= credential.ReadsNeeded {
+	case gone:
+		if c.Reads++; c.Reads >= credential.ReadsNeeded && over {
 			c.Gone, c.Reads = now, 0
 		}
 	case now.Sub(c.Removed).Abs() > time.Minute:
-		c.Reads, c.Removed = 0, time.Time{} // again
+		c.Reads, c.Removed, c.Replaced = 0, time.Time{}, time.Time{} // again
 	default:
 		c.Reads = 0
 	}
