@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -29,6 +28,18 @@ import (
 type Keyset struct {
 	handle *keyset.Handle
 	sealer tink.AEAD
+	from   string // where it was read, for errors; empty for a text
+}
+
+// ErrKeyset says that something was sealed with another keyset than the one that is given.
+var ErrKeyset = errors.New("the keyset is not the one with which it was sealed")
+
+// named names the keyset in an error.
+func (k *Keyset) named() string {
+	if k.from == "" {
+		return "the keyset that is given"
+	}
+	return "the keyset " + k.from
 }
 
 const hiddenKeyset = "<keyset>"
@@ -78,6 +89,14 @@ func (s KeysetSource) MarshalText() ([]byte, error) { return []byte(s.String()),
 // OpenKeyset reads a keyset. One in a file is made at first use; it never replaces one
 // that is lost.
 func OpenKeyset(ctx context.Context, s KeysetSource) (*Keyset, error) {
+	k, err := openKeyset(ctx, s)
+	if err == nil && s.Text == "" {
+		k.from = s.String()
+	}
+	return k, err
+}
+
+func openKeyset(ctx context.Context, s KeysetSource) (*Keyset, error) {
 	given := 0
 	for _, is := range []bool{s.File != "", s.Text != "", s.Vault != nil} {
 		if is {
@@ -112,11 +131,11 @@ func OpenKeyset(ctx context.Context, s KeysetSource) (*Keyset, error) {
 // is lost. Of several processes one makes it.
 func firstUse(s KeysetSource) error {
 	if s.Entries != "" {
-		files, err := os.ReadDir(s.Entries)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		n, err := LocalEntries(s.Entries)
+		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(files, func(f fs.DirEntry) bool { return strings.HasSuffix(f.Name(), sealedEnd) }) {
+		if n > 0 {
 			return fmt.Errorf("%w, and %s has entries that it sealed: restore the keyset from your backup; if it is lost for good, move the entries away, and their certificates must be replaced", fs.ErrNotExist, s.Entries)
 		}
 	}
@@ -222,7 +241,7 @@ func newKeyset(handle *keyset.Handle) (*Keyset, error) {
 	if err != nil {
 		return nil, errors.New("the keyset has no primary key that seals: restore it from your backup")
 	}
-	return &Keyset{handle, sealer}, nil
+	return &Keyset{handle: handle, sealer: sealer}, nil
 }
 
 // Reveal returns the keyset itself, to be kept as carefully as all that it seals.

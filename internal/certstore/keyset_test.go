@@ -173,7 +173,7 @@ func TestReseal(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, id := range []string{"1", "2"} {
-		if _, err := l.Get(t.Context(), id); err == nil || !strings.Contains(err.Error(), "keyset does not have") {
+		if _, err := l.Get(t.Context(), id); !errors.Is(err, certstore.ErrKeyset) || !strings.Contains(err.Error(), "the keyset "+source.File+" does not have") {
 			t.Errorf("the old keyset opens %s: %v", id, err)
 		}
 		if got, err := rotated.Get(t.Context(), id); err != nil || got.ID != id {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,6 +35,22 @@ func OpenLocal(path string, k *Keyset) (*Local, error) {
 		return nil, fmt.Errorf("opening the store of private keys %s: %w", path, err)
 	}
 	return &Local{Now: time.Now, folder: folder, keyset: k}, nil
+}
+
+// LocalEntries counts the entries of the [Local] in a folder, which need not be there.
+// Nothing is opened or made.
+func LocalEntries(path string) (int, error) {
+	files, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	n := 0
+	for _, f := range files {
+		if strings.HasSuffix(f.Name(), sealedEnd) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // Close closes the folder.
@@ -171,7 +188,7 @@ func (l *Local) unseal(id string, file []byte) (e Entry, primary bool, err error
 	case len(sealed) < tinkPrefix:
 		return Entry{}, false, errors.New("it ends early: " + restore)
 	case !known:
-		return Entry{}, false, fmt.Errorf("it was sealed by key %d, which the keyset does not have: give the keyset that was in use when it was written", by)
+		return Entry{}, false, fmt.Errorf("%w: it was sealed by key %d, which %s does not have; give the keyset that was in use when it was written", ErrKeyset, by, l.keyset.named())
 	}
 	plain, err := l.keyset.sealer.Decrypt(sealed, []byte(id))
 	if err != nil {

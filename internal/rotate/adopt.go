@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"github.com/reeve365/reeve/internal/certstore"
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/pki"
 	"github.com/reeve365/reeve/internal/store"
 )
@@ -28,6 +30,12 @@ type Adoption struct {
 	// Pair is the certificate in use, with its private key, if reeve is to go on with
 	// it. It is proved with a token before anything is written.
 	Pair pki.Pair
+	// Entry is the id under which the policy's store has Pair already, as when the
+	// database was lost; empty when it has not.
+	Entry string
+	// Seen is what Graph showed of the application; nil if it could not be read. It is
+	// kept for a rescue until reeve has looked itself.
+	Seen *graph.Application
 
 	By, Why string
 }
@@ -48,9 +56,12 @@ func (r *Rotator) Adopt(ctx context.Context, o Adoption) (credential.Application
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return credential.Application{}, err
 	}
+	if o.Seen != nil {
+		a.Observed.List = listSeen(r.o.Cloud, *o.Seen)
+	}
 	text := "it is looked after from now on"
 	if o.Pair.Certificate != nil {
-		c, err := r.takeOver(ctx, a, o.Pair)
+		c, err := r.takeOver(ctx, a, o.Pair, o.Entry)
 		if err != nil {
 			return credential.Application{}, err
 		}
@@ -75,7 +86,7 @@ func (r *Rotator) TakeIn(ctx context.Context, objectID string, pair pki.Pair, by
 		if c, ok := w.a.Active(); ok {
 			return fmt.Errorf("reeve has certificate %s of the application in use: %w", c.SHA1, store.ErrExists)
 		}
-		c, err := r.takeOver(ctx, w.a, pair)
+		c, err := r.takeOver(ctx, w.a, pair, "")
 		if err != nil {
 			return err
 		}
@@ -98,17 +109,18 @@ func (r *Rotator) TakeIn(ctx context.Context, objectID string, pair pki.Pair, by
 	return err
 }
 
-// takeOver proves a pair that is in use, and keeps it.
-func (r *Rotator) takeOver(ctx context.Context, a credential.Application, pair pki.Pair) (credential.Credential, error) {
+// takeOver proves a pair that is in use, and keeps it, as the entry of the store that it
+// is already if one is named.
+func (r *Rotator) takeOver(ctx context.Context, a credential.Application, pair pki.Pair, entry string) (credential.Credential, error) {
 	now := r.o.Now().UTC()
 	if err := pair.UsableForSignIn(now); err != nil {
 		return credential.Credential{}, fmt.Errorf("the certificate to go on with: %w", err)
 	}
 	// An adoption that was interrupted leaves an entry in the store: the next one has the
 	// same id, so that the certificate is not kept twice.
-	id := uuid.NewSHA1(uuid.NameSpaceOID, []byte(a.ObjectID+"/"+pki.SHA256(pair.Certificate)))
+	id := cmp.Or(entry, uuid.NewSHA1(uuid.NameSpaceOID, []byte(a.ObjectID+"/"+pki.SHA256(pair.Certificate))).String())
 	c := credential.Credential{
-		ID: id.String(), State: credential.Active, Origin: credential.Adopted, Reason: "it was in use",
+		ID: id, State: credential.Active, Origin: credential.Adopted, Reason: "it was in use",
 		Store: a.Policy.Store, Planned: now, Since: now, Sent: now, Registered: now, Promoted: now,
 		Proofs: map[string]credential.Proof{},
 	}
@@ -128,10 +140,13 @@ func (r *Rotator) takeOver(ctx context.Context, a credential.Application, pair p
 	if _, makes := keys.(certstore.Maker); makes {
 		return credential.Credential{}, fmt.Errorf("%s makes its keys itself and takes none in: adopt the application without its certificate, and a new one is made", keys.Name())
 	}
-	if err := keys.Put(ctx, certstore.Entry{
-		ID: c.ID, Key: pair.Key, Certificate: pair.Certificate, Chain: pair.Chain,
-		ObjectID: a.ObjectID, ClientID: a.ClientID, TenantID: a.TenantID, Made: now,
-	}); err != nil {
+	if entry == "" {
+		err = keys.Put(ctx, certstore.Entry{
+			ID: c.ID, Key: pair.Key, Certificate: pair.Certificate, Chain: pair.Chain,
+			ObjectID: a.ObjectID, ClientID: a.ClientID, TenantID: a.TenantID, Made: now,
+		})
+	}
+	if err != nil {
 		return credential.Credential{}, err
 	}
 	if _, err := r.Pair(ctx, c); err != nil {
@@ -216,24 +231,33 @@ func (r *Rotator) under(ctx context.Context, objectID string, f func(*work) erro
 // Reconcile looks for private keys in the stores that the database knows nothing of, as
 // after it was restored from an older backup: what is of an application that is looked
 // after is taken up again, and the plan sees what becomes of it. It reports what it
-// found.
+// found. Of the stores those are asked that an application uses, and the local one,
+// which costs nothing.
 func (r *Rotator) Reconcile(ctx context.Context) ([]string, error) {
 	applications, err := r.o.DB.Applications(ctx, r.o.Tenant)
 	if err != nil {
 		return nil, err
 	}
 	known, byObject := map[string]bool{}, map[string]credential.Application{}
+	used := map[string]bool{credential.StoreLocal: true}
 	for _, a := range applications {
 		byObject[a.ObjectID] = a
+		used[a.Policy.Store] = used[a.Policy.Store] || a.Mode != credential.Off
 		for _, c := range a.Credentials {
 			known[c.ID] = true
+			used[c.Store] = used[c.Store] || c.State.HasKey()
 		}
 	}
 	var found []string
+	var errs []error
 	for word, keys := range r.o.Stores {
+		if !used[word] {
+			continue
+		}
 		ids, err := keys.List(ctx)
 		if err != nil {
-			return found, err
+			errs = append(errs, err) // the others may be there
+			continue
 		}
 		slices.Sort(ids)
 		for _, id := range ids {
@@ -250,7 +274,7 @@ func (r *Rotator) Reconcile(ctx context.Context) ([]string, error) {
 			}
 			a, ok := byObject[e.ObjectID]
 			if !ok {
-				found = append(found, fmt.Sprintf("%s in %s is of application %s, which is not looked after: it is left alone", id, keys.Name(), e.ClientID))
+				found = append(found, fmt.Sprintf("%s in %s is of application %s, which is not looked after: it is left alone; if the database was lost: reeve cert adopt %s", id, keys.Name(), e.ClientID, e.ClientID))
 				continue
 			}
 			if _, makes := keys.(certstore.Maker); makes {
@@ -261,12 +285,12 @@ func (r *Rotator) Reconcile(ctx context.Context) ([]string, error) {
 				}
 			}
 			if err := r.takeUp(ctx, a, word, e); err != nil {
-				return found, err
+				return found, errors.Join(append(errs, err)...)
 			}
 			found = append(found, fmt.Sprintf("%s in %s is taken up again for application %s", id, keys.Name(), a.Name))
 		}
 	}
-	return found, nil
+	return found, errors.Join(errs...)
 }
 
 // certificateOf finds the certificate of a key among those that an application has at

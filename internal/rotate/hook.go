@@ -56,6 +56,29 @@ func ParseHook(s string) error {
 	return err
 }
 
+// CheckHook reports why a policy's hook could not be run here and now: its text, a program
+// that is not there or may not be run, a webhook's file that cannot be used. Nothing is
+// run or sent. It repeats nothing of what is in the file.
+func CheckHook(s string) error {
+	h, err := parseHook(s)
+	switch {
+	case err != nil:
+		return err
+	case h.file != "":
+		if _, _, err := readWebhook(h.file); err != nil {
+			return fmt.Errorf("the hook's file %s cannot be used: %w", h.file, err)
+		}
+		return nil
+	}
+	if _, err := exec.LookPath(h.command[0]); err != nil {
+		if outer := (*exec.Error)(nil); errors.As(err, &outer) {
+			err = outer.Err // which names the program once
+		}
+		return fmt.Errorf("the hook's program %s cannot be run by who runs reeve: %w", h.command[0], err)
+	}
+	return nil
+}
+
 func parseHook(s string) (hook, error) {
 	if strings.ContainsFunc(s, unicode.IsControl) {
 		return hook{}, errors.New("a hook is one line, without control characters")

@@ -438,13 +438,7 @@ func TestForbiddenLifetime(t *testing.T) {
 	if made() != 1 {
 		t.Errorf("%d keys were made in twenty days\n%s", made(), w.describe())
 	}
-	if err := w.db.ChangeApplication(t.Context(), w.tenant, w.object, func(a *credential.Application) (*store.JournalEntry, error) {
-		e := entryForTest()
-		a.Policy.Lifetime = credential.Span(80 * 24 * time.Hour)
-		return &e, nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	w.changePolicy(func(p *credential.Policy) { p.Lifetime = credential.Span(80 * 24 * time.Hour) })
 	w.until(r, time.Hour, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
 	if made() != 2 {
 		t.Errorf("%d keys were made", made())

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -86,27 +84,40 @@ func (h *rehearsal) mode() {
 // be, in use.
 func (h *rehearsal) signIn(ctx context.Context) {
 	active := h.a.In(credential.Active)
+	works := true
 	for _, c := range active {
-		h.prove(ctx, "active", c)
+		works = h.prove(ctx, "active", c) && works
 	}
+	until := len(h.all)
 	if len(active) == 0 {
 		h.add("active certificate", ResultUnknown, "reeve cert show "+h.a.ClientID, "there is none of reeve's")
 	}
 	standby := h.a.In(credential.Standby)
+	ready := len(standby) > 0
 	for _, c := range standby {
-		h.prove(ctx, "standby", c)
+		ready = h.prove(ctx, "standby", c) && ready
 	}
 	if len(standby) == 0 {
 		h.add("standby certificate", ResultUnknown, "one is made by itself where reeve is at work with mode on", "none waits")
 	}
-}
-
-func (h *rehearsal) prove(ctx context.Context, which string, c credential.Credential) {
-	pair, err := h.r.Pair(ctx, c)
-	if err != nil {
-		h.failed(which+" certificate "+c.SHA1, err, "restore the certificate store from a backup, or revoke the credential: reeve cert revoke "+c.ID)
+	if works || !ready {
 		return
 	}
+	for i := range h.all[:until] {
+		if r := &h.all[i]; r.Result == ResultFailed {
+			r.Remedy = "the standby works: make it the one in use (reeve cert promote " + h.a.ClientID + "); where 'reeve serve' runs it does so by itself"
+		}
+	}
+}
+
+// prove reports whether a certificate signs in for each resource.
+func (h *rehearsal) prove(ctx context.Context, which string, c credential.Credential) bool {
+	pair, err := h.r.Pair(ctx, c)
+	if err != nil {
+		h.failed(which+" certificate "+c.SHA1, err, "restore the certificate store from a backup; only if the key is lost for good, revoke the credential: reeve cert revoke "+h.a.ClientID+" "+c.ID)
+		return false
+	}
+	works := true
 	for _, resource := range h.a.Policy.Resources {
 		what := fmt.Sprintf("%s certificate, token for %s", which, resource)
 		proof, err := h.r.prover.Prove(ctx, m365.ProofRequest{
@@ -118,6 +129,7 @@ func (h *rehearsal) prove(ctx context.Context, which string, c credential.Creden
 		}
 		if err != nil {
 			h.failed(what, err, "")
+			works = false
 			continue
 		}
 		if !proof.ServerTime.IsZero() {
@@ -129,6 +141,7 @@ func (h *rehearsal) prove(ctx context.Context, which string, c credential.Creden
 		}
 		h.add(what, ResultOK, "", "%s (%s)", pki.SHA1(pair.Certificate), roles)
 	}
+	return works
 }
 
 // skew is how far Entra ID's clock is ahead of ours, as far as that was seen lately.
@@ -250,23 +263,13 @@ func (h *rehearsal) target(ctx context.Context, name string) {
 // hook looks whether a hook is there. It is not run.
 func (h *rehearsal) hook(text string) {
 	what := "hook " + text
-	parsed, err := parseHook(text)
-	if err != nil {
+	if _, err := parseHook(text); err != nil { // which might repeat the URL of a webhook
 		h.failed("hook", err, "reeve cert policy set "+h.a.ClientID+" --hook ...")
 		return
 	}
-	path := parsed.file
-	if path == "" {
-		path, err = exec.LookPath(parsed.command[0])
-	} else {
-		var f *os.File
-		if f, err = os.Open(path); err == nil {
-			err = f.Close()
-		}
-	}
-	if err != nil {
+	if err := CheckHook(text); err != nil {
 		h.failed(what, err, "see that it is there, and may be used by who runs reeve")
 		return
 	}
-	h.add(what, ResultOK, "", "%s is there; it is not run to try it", path)
+	h.add(what, ResultOK, "", "it is there; it is not run to try it")
 }

@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -211,7 +212,7 @@ func (r *Rotator) ResumeKit(ctx context.Context, objectID, by string) (credentia
 		}
 		_, err = r.prover.Prove(ctx, m365.ProofRequest{TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: pair, Resource: w.a.Policy.Resources[0], Skew: w.skew()})
 		var signIn *m365.SignInError
-		if errors.As(err, &signIn) && signIn.Has(700027) {
+		if errors.As(err, &signIn) && (signIn.Has(700027) || signIn.Has(700026)) {
 			return fmt.Errorf("certificate %s is not registered yet, or Entra ID does not know it everywhere yet, which takes up to a few minutes: %w", c.SHA1, err)
 		}
 		if err != nil {
@@ -290,8 +291,8 @@ func kitFiles(cloud m365.Cloud, a credential.Application, c credential.Credentia
 	if err != nil {
 		return nil, err
 	}
-	known := "as it was read at " + a.Observed.At.UTC().Format(time.RFC3339)
-	if a.Observed.At.IsZero() || a.Observed.List == nil {
+	known := "as it was read at " + cmp.Or(a.Observed.At, a.Adopted).UTC().Format(time.RFC3339)
+	if a.Observed.List == nil {
 		known = "reeve has never been able to read it: USE patch.json ONLY IF THE APPLICATION HAS NO OTHER CERTIFICATE"
 	}
 	values := strings.NewReplacer(
@@ -330,7 +331,8 @@ Application Administrator) does ONE of these:
 3. azure-cli.sh, with the Azure CLI.
 4. curl.sh, with an access token for Microsoft Graph. It sends patch.json, which REPLACES
    the list of the application's certificates. The list is the one that there was, and the
-   new one; {KNOWN}.
+   new one; {KNOWN}. Should Graph answer that there is no key credential with a KeyId,
+   somebody has removed that one since: take it out of patch.json.
 
 Then, where reeve runs:   reeve cert rescue {CLIENT} --resume
 `

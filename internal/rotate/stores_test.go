@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"crypto"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/emulator"
 	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/store"
 )
 
 // openRealKeys opens the encrypted store on the disk.
@@ -152,6 +154,18 @@ func (w *world) wish(r *Rotator, kind credential.WishKind, id string) {
 	r.Wake()
 }
 
+// changePolicy changes the policy, as a person does.
+func (w *world) changePolicy(change func(*credential.Policy)) {
+	w.t.Helper()
+	if err := w.db.ChangeApplication(w.t.Context(), w.tenant, w.object, func(a *credential.Application) (*store.JournalEntry, error) {
+		e := entryForTest()
+		change(&a.Policy)
+		return &e, nil
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // TestBlind renews an application that nobody may read: by proofs of its own keys alone.
 func TestBlind(t *testing.T) {
 	w := newWorld(t)
@@ -265,4 +279,38 @@ func testRestoredBackup(t *testing.T, store string) {
 	w.until(r, 24*time.Hour, "all to be settled", func(a credential.Application) bool {
 		return len(a.In(credential.Standby)) == 1 && len(a.In(credential.Retiring, credential.Registering, credential.Registered, credential.Proving)) == 0
 	})
+}
+
+// TestReconcileAsksWhatIsUsed leaves a vault alone that no application uses, where reeve may
+// well have no business; and that one store fails keeps nothing from the others.
+func TestReconcileAsksWhatIsUsed(t *testing.T) {
+	w := newWorld(t) // without a permission for the vault
+	w.change = func(o *Options) {
+		o.Stores = map[string]certstore.Store{credential.StoreLocal: w.keys, credential.StoreSecrets: certstore.NewVaultSecrets(w.vault())}
+	}
+	r := w.rotator()
+	w.adopt(r)
+	if found, err := r.Reconcile(t.Context()); err != nil || len(found) > 0 {
+		t.Errorf("%q, %v", found, err)
+	}
+	w.changePolicy(func(p *credential.Policy) { p.Store = credential.StoreSecrets })
+	if err := w.keys.Put(t.Context(), certstore.Entry{ID: "stranger", Key: mustKey(t), ObjectID: "elsewhere", ClientID: "their-client", Made: w.clock.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := r.Reconcile(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "secrets/list") {
+		t.Errorf("the vault does not let us look, and that is not said: %v", err)
+	}
+	if len(found) != 1 || !strings.Contains(found[0], "reeve cert adopt their-client") {
+		t.Errorf("found %q", found)
+	}
+}
+
+func mustKey(t testing.TB) crypto.Signer {
+	t.Helper()
+	key, err := pki.NewKey(pki.RSA2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/reeve365/reeve/internal/certstore"
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
@@ -342,6 +343,8 @@ func explain(err error) (text, remedy string) {
 		remedy = problem.Remedy
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		remedy = "make room on the disk: it goes on by itself then"
+	case errors.Is(err, certstore.ErrKeyset):
+		remedy = "no certificate is to be revoked for that: give reeve the keyset that was in use before (credentials.keyset or credentials.keyset-text; without them the file beside credentials.dir), from the copy that you keep"
 	}
 	return err.Error(), remedy
 }
