@@ -116,8 +116,12 @@ func (l *loader) checkMethod() {
 func (l *loader) checkVault() {
 	c, a := l.config, l.config.Auth
 	if a.Method != "certificate" || !a.InVault() {
-		if a.VaultCertificate != "" {
-			l.notice("auth.vault-certificate is not used: no certificate is fetched from a Key Vault")
+		switch { // policies may keep keys in the vault, and publish to it
+		case a.VaultCertificate == "":
+		case c.VaultURL == "":
+			l.notice("auth.vault-certificate is not used: no certificate is fetched from a Key Vault, and vault-url is not set")
+		case a.VaultMethod != "certificate":
+			l.notice("auth.vault-certificate is not used: %s", l.by("auth.vault-method", a.VaultMethod))
 		}
 		return
 	}

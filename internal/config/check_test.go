@@ -36,6 +36,7 @@ func TestSignIn(t *testing.T) {
 		{"vault by no certificate", "AUTH_CERTIFICATE=keyvault:c VAULT_URL=https://v.example AUTH_VAULT_METHOD=certificate", "auth.vault-certificate", ""},
 		{"vault by workload identity", "AUTH_CERTIFICATE=keyvault:c VAULT_URL=https://v.example AUTH_VAULT_METHOD=workload-identity", "auth.federated-token-file", ""},
 		{"vault certificate not used", "AUTH_CERTIFICATE=keyvault:c VAULT_URL=https://v.example AUTH_VAULT_CERTIFICATE=v.pem", "", "auth.vault-certificate is not used: auth.vault-method is managed-identity (default)"},
+		{"vault for policies", "AUTH_CERTIFICATE=c.pem VAULT_URL=https://v.example AUTH_VAULT_CERTIFICATE=v.pem AUTH_VAULT_METHOD=certificate", "", ""},
 		{"vault not used", "AUTH_CERTIFICATE=c.pem AUTH_VAULT_CERTIFICATE=v.pem", "", "auth.vault-certificate is not used: no certificate is fetched"},
 
 		{"custom cloud", "AUTH_METHOD=azure-cli CLOUD=custom", "authority-host graph-endpoint manage-endpoint", ""},

@@ -38,7 +38,8 @@ type Config struct {
 	LogsEndpoint string `key:"logs-endpoint" form:"origin" example:"https://api.applicationinsights.io"`
 
 	// The Key Vault that holds the certificate, needed when auth.certificate is
-	// "keyvault:NAME".
+	// "keyvault:NAME"; also the one in which policies keep private keys, and to
+	// which they publish unless they name another.
 	VaultURL string `key:"vault-url" form:"origin" example:"https://contoso.vault.azure.net"`
 
 	// A file of PEM certificates to trust beside the system's, for a proxy or a
@@ -89,7 +90,8 @@ type Auth struct {
 	// method "workload-identity".
 	FederatedTokenFile string `key:"federated-token-file" example:"/var/run/secrets/azure/tokens/azure-identity-token"`
 
-	// How to sign in to the Key Vault that holds the certificate.
+	// How to sign in to Key Vaults: to the one that holds the certificate, and to
+	// those in which policies keep private keys or to which they publish.
 	VaultMethod string `key:"vault-method" default:"managed-identity" oneof:"managed-identity workload-identity azure-cli secret certificate"`
 
 	// The path of the PEM or PFX file that opens the vault when

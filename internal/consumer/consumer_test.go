@@ -395,7 +395,7 @@ func TestWhoMay(t *testing.T) {
 	w.do("GET", at+"/credential", second, "").want(t, 200, "")
 	ended := make(chan reply, 1)
 	go func() { ended <- w.do("GET", at+"/credential?generation=7&wait=60s", second, "") }()
-	w.must(w.outside.RemoveConsumer(t.Context(), w.tenant, "object-"+client, "second", "test"))
+	w.must(w.outside.RemoveConsumer(t.Context(), w.tenant, "object-"+client, "second", "test", ""))
 	select {
 	case r := <-ended:
 		r.want(t, 401, "")

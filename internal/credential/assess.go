@@ -133,7 +133,7 @@ func (a Application) assessOurs(now time.Time) []Finding {
 	}
 	for _, c := range a.behind(now) {
 		if len(a.In(Draining)) > 0 && now.Sub(active.Promoted) > time.Hour {
-			add(Finding{Rule: "consumer-behind", Severity: Warning, Remedy: "see why it does not take the new certificate; the old one is kept for it until a day before its end"},
+			add(Finding{Rule: "consumer-behind", Severity: Warning, Remedy: fmt.Sprintf("see why it does not take the new certificate; the old one is kept for it until a day before its end. One that never will: reeve cert consumer remove %s %s", a.ClientID, c.Name)},
 				"the program %s still has an older certificate", c.Name)
 		}
 	}

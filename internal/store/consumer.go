@@ -38,7 +38,7 @@ func (db *DB) AddConsumerToken(ctx context.Context, tenant int, t ConsumerToken)
 
 // RemoveConsumer takes a consumer's token away, and forgets what it has said: nobody
 // waits for it any more. The error matches [ErrNotFound] if there is none.
-func (db *DB) RemoveConsumer(ctx context.Context, tenant int, objectID, consumer, by string) error {
+func (db *DB) RemoveConsumer(ctx context.Context, tenant int, objectID, consumer, by, why string) error {
 	return db.writeDurably(ctx, func(tx *Tx) error {
 		var n int64
 		for _, table := range []string{"credential_consumer_tokens", "credential_consumers"} {
@@ -55,7 +55,11 @@ func (db *DB) RemoveConsumer(ctx context.Context, tenant int, objectID, consumer
 		if err := tx.touch(tenant, objectID); err != nil {
 			return err
 		}
-		return tx.journal(tenant, objectID, JournalEntry{Actor: by, Step: "remove consumer", Outcome: Done, Text: consumer})
+		text := consumer
+		if why != "" {
+			text += ": " + why
+		}
+		return tx.journal(tenant, objectID, JournalEntry{At: tx.Now, Actor: by, Step: "remove consumer", Outcome: Done, Text: text})
 	})
 }
 

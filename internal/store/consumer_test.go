@@ -58,13 +58,13 @@ func TestConsumers(t *testing.T) {
 	}
 
 	must(db.Acknowledge(t.Context(), tenant, "two", credential.Consumer{Name: "api", Generation: 1, SHA256: "x", At: now}))
-	must(db.RemoveConsumer(t.Context(), tenant, "two", "api", "test"))
+	must(db.RemoveConsumer(t.Context(), tenant, "two", "api", "test", "it is gone"))
 	a, err := db.Application(t.Context(), tenant, "two")
 	must(err)
 	if len(a.Consumers) != 0 {
 		t.Errorf("%v is still waited for", a.Consumers)
 	}
-	if err := db.RemoveConsumer(t.Context(), tenant, "two", "api", "test"); !errors.Is(err, store.ErrNotFound) {
+	if err := db.RemoveConsumer(t.Context(), tenant, "two", "api", "test", "it is gone"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("again: %v", err)
 	}
 	if n, err := db.CheckJournal(t.Context(), tenant, "two"); err != nil || n != 3 {
