@@ -65,7 +65,7 @@ func (p *program) openCert(ctx context.Context, c *config.Config) (*App, error) 
 		return nil, err
 	}
 	if missing(c) {
-		return nil, failWith(exitDatabase, "reeve looks after no application yet: there is no database %s; look at database.url, or begin by reeve cert adopt", c.Database.URL)
+		return nil, failWith(exitDatabase, "reeve looks after no application yet: there is no database %s; look at database.url, or begin by reeve cert adopt%s", c.Database.URL, lost(c))
 	}
 	if a.DB, a.Tenant, err = p.openDatabase(ctx, c); err != nil {
 		return nil, err
@@ -89,6 +89,7 @@ func (p *program) openCertOrScratch(ctx context.Context, c *config.Config) (*App
 		}
 		a.stops = append(a.stops, func() error { return os.RemoveAll(folder) })
 		scratch := *c
+		scratch.Credentials.Dir = keysDir(c)
 		scratch.Database.URL = "sqlite:" + filepath.Join(folder, "scratch.db")
 		a.Config = &scratch
 	}
@@ -263,6 +264,13 @@ func credentialsOf(app credential.Application) string {
 		return "; it has none"
 	}
 	return "; there are: " + strings.Join(names, ", ")
+}
+
+// gone reports whether Entra ID, when it was looked at last, had one no more that was
+// replaced and is meant to be usable still.
+func gone(app credential.Application, c credential.Credential) bool {
+	return c.State == credential.Draining && app.Observed.At.After(c.Registered) && !app.Observed.Blind &&
+		!slices.ContainsFunc(app.Observed.Keys, func(k credential.ObservedKey) bool { return k.Ours == c.ID })
 }
 
 // nameOf is a certificate's thumbprint, or its ID while it has none.
@@ -447,6 +455,9 @@ func policyLines(p credential.Policy) [][2]string {
 func printPolicy(w io.Writer, p credential.Policy) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, line := range policyLines(p) {
+		if line[0] == "overlap" {
+			line[1] = overlapLine(p)
+		}
 		fmt.Fprintf(t, "  %s\t%s\n", line[0], plain(line[1]))
 	}
 	t.Flush()

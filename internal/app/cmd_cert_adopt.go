@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,8 +98,14 @@ func (p *program) certAdopt(cmd *cobra.Command, args []string, o *adoptOptions) 
 		return err
 	}
 	defer a.Close()
-	p.trySignIn(ctx, a)
-	seen, err := p.lookUp(ctx, a, args, o)
+	unknown, err := a.unknownKeys(ctx)
+	if err != nil {
+		return err
+	}
+	if !p.signInBy(ctx, a, unknown) {
+		p.trySignIn(ctx, a)
+	}
+	seen, err := p.lookUp(ctx, a, args, o, unknown)
 	if err != nil {
 		return err
 	}
@@ -123,11 +130,37 @@ func (p *program) certAdopt(cmd *cobra.Command, args []string, o *adoptOptions) 
 		return err
 	}
 	adoption.Policy = adoption.Policy.Complete(a.Cloud.GraphAudience)
-	if errs := checkPolicy(c, adoption.Policy); len(errs) > 0 {
+	if errs := a.checkPolicy(adoption.Policy); len(errs) > 0 {
 		return failWith(exitUsage, "the policy would not work: %w", errors.Join(errs...))
 	}
-	if adoption.Pair, err = p.pairInUse(ctx, a, own, o); err != nil {
-		return err
+	if seen.unseen == "" {
+		adoption.Seen = &seen.Application
+	}
+	kept := slices.DeleteFunc(unknown, func(e certstore.Entry) bool { return !strings.EqualFold(e.ObjectID, seen.ObjectID) })
+	found := false
+	if len(kept) > 0 && o.certificate == "" {
+		var e certstore.Entry
+		if e, found = a.newestThatSignsIn(ctx, kept); found {
+			adoption.Pair = e.Pair()
+			if adoption.Policy.Store == credential.StoreLocal {
+				adoption.Entry = e.ID
+			}
+		}
+	}
+	if len(kept) > 0 {
+		what := "none of them signs in now"
+		switch {
+		case found:
+			what = "it goes on with the newest that signs in, " + pki.SHA1(adoption.Pair.Certificate)
+		case o.certificate != "":
+			what = "--certificate says with which one it goes on"
+		}
+		fmt.Fprintf(p.Err, "note: %s holds private keys of this application (%d) that the database does not know, as when it was lost: %s\n", shownDir(a.Config), len(kept), what)
+	}
+	if !found {
+		if adoption.Pair, err = p.pairInUse(ctx, a, own, o); err != nil {
+			return err
+		}
 	}
 	if o.dryRun {
 		return p.printAdoption(seen, adoption, nil, o.asJSON)
@@ -140,7 +173,46 @@ func (p *program) certAdopt(cmd *cobra.Command, args []string, o *adoptOptions) 
 	if err != nil {
 		return err
 	}
-	return p.printAdoption(seen, adoption, &app, o.asJSON)
+	others, err := rotator.Reconcile(ctx)
+	for _, what := range others {
+		fmt.Fprintf(p.Err, "note: private key %s\n", plain(what))
+	}
+	if err != nil {
+		fmt.Fprintf(p.Err, "note: whether there are other private keys that the database does not know could not be seen: %v\n", err)
+	}
+	if err := p.printAdoption(seen, adoption, &app, o.asJSON); err != nil {
+		return err
+	}
+	if adoption.Policy.Store == credential.StoreLocal {
+		fmt.Fprintf(p.Err, "Private keys are kept in %s, encrypted with %s. Without it they are lost.\n", shownDir(a.Config), keysetPlace(a.Config))
+	}
+	return nil
+}
+
+// signInBy lets reeve sign in with one of its own private keys that the database does not
+// know, if there are any: since it was lost they were renewed, and auth.certificate may
+// be of long ago.
+func (p *program) signInBy(ctx context.Context, a *App, unknown []certstore.Entry) bool {
+	if m365.Method(a.Config.Auth.Method) != m365.MethodCertificate {
+		return false
+	}
+	if _, ok, err := a.own(ctx); ok || err != nil {
+		return false
+	}
+	own := slices.DeleteFunc(slices.Clone(unknown), func(e certstore.Entry) bool { return !strings.EqualFold(e.ClientID, a.Config.ClientID) })
+	e, ok := a.newestThatSignsIn(ctx, own)
+	if !ok {
+		return false
+	}
+	s := signInAs(a.Config)
+	s.Pair = e.Pair()
+	credential, err := m365.NewCredential(a.Cloud, s, a.http)
+	if err != nil {
+		return false
+	}
+	credential.Now = a.now
+	a.Credential, a.Pair = credential, s.Pair
+	return true
 }
 
 // takeIn goes on with the certificate in use of an application that was only observed so
@@ -157,7 +229,7 @@ func (p *program) takeIn(ctx context.Context, a *App, there credential.Applicati
 	if err != nil {
 		return err
 	}
-	if err := rotator.TakeIn(ctx, there.ObjectID, pair, actor()); err != nil {
+	if err := p.whenFree(ctx, func() error { return rotator.TakeIn(ctx, there.ObjectID, pair, actor()) }); err != nil {
 		return err
 	}
 	fmt.Fprintf(p.Err, "The certificate in use, %v, was taken in. The mode and the policy of %s stay as they are: reeve cert policy set %s\n", pair, plain(there.Name), there.ClientID)
@@ -171,7 +243,7 @@ type seenApplication struct {
 }
 
 // lookUp finds the application that is to be adopted.
-func (p *program) lookUp(ctx context.Context, a *App, args []string, o *adoptOptions) (seenApplication, error) {
+func (p *program) lookUp(ctx context.Context, a *App, args []string, o *adoptOptions, unknown []certstore.Entry) (seenApplication, error) {
 	name := a.Config.ClientID
 	if len(args) > 0 {
 		name = args[0]
@@ -196,14 +268,15 @@ func (p *program) lookUp(ctx context.Context, a *App, args []string, o *adoptOpt
 		}
 		unseen = err
 	}
+	for _, e := range unknown { // each says which application it is for
+		if o.objectID == "" && strings.EqualFold(e.ClientID, name) {
+			return seenApplication{graph.Application{ObjectID: e.ObjectID, ClientID: e.ClientID, Name: cmp.Or(o.name, e.ClientID)}, unseen.Error()}, nil
+		}
+	}
 	if o.objectID == "" || uuid.Validate(name) != nil {
 		return seenApplication{}, fmt.Errorf("looking up application %s: %w; give its client ID and --object-id (Entra ID > App registrations > Overview), or let reeve read applications (Application.Read.All)", plain(name), unseen)
 	}
-	app := graph.Application{ObjectID: o.objectID, ClientID: name, Name: o.name}
-	if app.Name == "" {
-		app.Name = name
-	}
-	return seenApplication{app, unseen.Error()}, nil
+	return seenApplication{graph.Application{ObjectID: o.objectID, ClientID: name, Name: cmp.Or(o.name, name)}, unseen.Error()}, nil
 }
 
 // find finds an application at Graph by client ID, object ID or name.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -53,7 +54,7 @@ written to the journal first.
 certificate that waits for your authority. Both need nobody's password.
 
 A key that was made in a vault never leaves it, and cannot be written to a file.`,
-		Example: `  reeve cert export reeve --out backup --password-out backup/reeve.password --why ticket-4711
+		Example: `  reeve cert export reeve --out backup --password-out safe/reeve.password --why ticket-4711
   reeve cert export reeve 3F2A9C01 --format pem --out /etc/worker
   reeve cert export --public --out .
   reeve cert export reeve --request --out .`,
@@ -137,6 +138,9 @@ func (p *program) certExport(cmd *cobra.Command, args []string, o *exportOptions
 	}
 	if password != nil {
 		p.warn(password.advice)
+		if o.password.to != "" && filepath.Dir(o.password.to) == filepath.Dir(out.list[0].Path) {
+			fmt.Fprintln(p.Err, "note: the password lies beside the file that it protects: keep them apart")
+		}
 		if err := p.tell(&o.password, *password, out.list[0].Path); err != nil {
 			return err
 		}
@@ -306,10 +310,11 @@ the key which waits is checked. Registering and proving it goes on by itself.`,
 					return err
 				}
 				r := rotate.New(rotate.Options{DB: a.DB, Tenant: a.Tenant, Cloud: a.Cloud, HTTP: a.http, Stores: a.stores, Now: a.now, Log: a.log})
-				c, err := r.Import(ctx, app.ObjectID, answer, actor())
-				if errors.Is(err, store.ErrLeased) {
-					return fmt.Errorf("%w: try again in a moment", err)
-				}
+				var c credential.Credential
+				err := p.whenFree(ctx, func() (err error) {
+					c, err = r.Import(ctx, app.ObjectID, answer, actor())
+					return err
+				})
 				if err != nil {
 					return in(shownName(file), err)
 				}

@@ -154,7 +154,10 @@ func (i *inventory) add(about expiry, keys []graph.KeyCredential, passwords []gr
 		}
 		e.Ours = slices.ContainsFunc(app.Observed.Keys, func(o credential.ObservedKey) bool { return o.Ours != "" && o.KeyID == k.KeyID })
 		for _, c := range app.Credentials {
-			e.Ours = e.Ours || c.KeyID != "" && strings.EqualFold(c.KeyID, k.KeyID) || c.SHA1 != "" && strings.EqualFold(c.SHA1, hex.EncodeToString(k.Identifier))
+			e.Ours = e.Ours || c.KeyID != "" && strings.EqualFold(c.KeyID, k.KeyID)
+			if pair, err := publicPair(c); err == nil {
+				e.Ours = e.Ours || k.IsFor(pair.Certificate) // by its thumbprint: a list has no more
+			}
 		}
 		if err := i.keep(e); err != nil {
 			return err
@@ -200,11 +203,11 @@ func (i *inventory) print(p *program, principals bool, took time.Duration, withi
 		if e.Expired {
 			ends += " (expired)"
 		}
-		if e.Mode != "" {
+		switch {
+		case e.Ours:
 			by = string(e.Mode)
-			if e.Ours {
-				by += ", its own"
-			}
+		case e.Mode != "":
+			by = "not reeve's"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", ends, e.Kind, plain(e.Name), e.ClientID, plain(cmp.Or(e.KeyName, e.KeyID)), by)
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reeve365/reeve/internal/certstore"
-	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/pki"
@@ -44,7 +43,7 @@ func (o *policyFlags) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&o.hooks, "hook", nil, "what to run when a certificate has become the one in use: command:/PATH ARGUMENT..., webhook:/FILE (repeatable; none for none)")
 	f.StringArrayVar(&o.resources, "resource", nil, "what tokens prove a certificate: graph, manage, vault, logs, or a URI (repeatable; default graph)")
 	f.StringVar(&o.noticeDays, "notice-days", "", "how many days before the end somebody is told (default 30,14,7,1)")
-	f.StringArrayVar(&o.notify, "notify", nil, "whom to tell, besides the log (repeatable; none for all that are configured)")
+	f.StringArrayVar(&o.notify, "notify", nil, "whom to tell, besides the log: mail:ADDRESS, webhook, as configured; log for nobody else (repeatable; none for all that are configured)")
 	f.StringArrayVar(&o.windows, "window", nil, `when certificates may be promoted or retired: "Sat,Sun 02:00-06:00 Europe/Berlin" (repeatable; none for always)`)
 	f.StringVar(&o.destroyAfter, "destroy-after", "", "how long the private key of a retired certificate is kept (default 30d)")
 	complete(cmd, "key-type", []string{string(pki.RSA2048), string(pki.RSA3072), string(pki.RSA4096)})
@@ -151,8 +150,8 @@ func resourceOf(cloud m365.Cloud, name string) string {
 }
 
 // checkPolicy reports everything for which a policy cannot work here.
-func checkPolicy(c *config.Config, p credential.Policy) []error {
-	errs := p.Check()
+func (a *App) checkPolicy(p credential.Policy) []error {
+	c, errs := a.Config, p.Check()
 	if p.Store != credential.StoreLocal && c.VaultURL == "" {
 		errs = append(errs, fmt.Errorf("store is %s, and vault-url is not set in the configuration", p.Store))
 	}
@@ -165,7 +164,50 @@ func checkPolicy(c *config.Config, p credential.Policy) []error {
 			errs = append(errs, fmt.Errorf("target %s names no vault, and vault-url is not set in the configuration", name))
 		}
 	}
+	for _, hook := range p.Hooks {
+		if err := rotate.CheckHook(hook); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return append(errs, a.checkNotify(p.Notify)...)
+}
+
+// checkNotify reports who of those that a policy names cannot be told.
+func (a *App) checkNotify(names []string) []error {
+	if len(names) == 0 {
+		return nil
+	}
+	sender, err := a.notifier(nil)
+	if err != nil {
+		return []error{err}
+	}
+	known := []string{"log"}
+	for _, t := range sender.Targets {
+		known = append(known, t.Name())
+	}
+	var errs []error
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			errs = append(errs, fmt.Errorf("notify is %q, and nobody is told by that name: of notify.mail and notify.webhook in the configuration there are %s", name, strings.Join(known, ", ")))
+		}
+	}
 	return errs
+}
+
+// overlapLine says how long a replaced certificate stays usable, and why that is longer
+// than the policy's overlap where it is.
+func overlapLine(p credential.Policy) string {
+	in := credential.Span(p.Drain())
+	if in == p.Overlap {
+		return p.Overlap.String()
+	}
+	alone := p
+	alone.Targets = nil
+	why := "a token that was obtained with the old one is good for so long"
+	if in > credential.Span(alone.Drain()) {
+		why = "programs may get the old one from a Key Vault for 24h, and a token is good for 1h30m after that"
+	}
+	return fmt.Sprintf("%v (%v was given: %s)", in, p.Overlap, why)
 }
 
 func certPolicyCommand(p *program) *cobra.Command {
@@ -189,7 +231,7 @@ func certPolicyShowCommand(p *program) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.withApplication(cmd.Context(), args, func(a *App, app credential.Application) error {
 				if asJSON {
-					return printJSON(p.Out, map[string]any{"application": app.Name, "client_id": app.ClientID, "mode": app.Mode, "policy": app.Policy})
+					return printJSON(p.Out, map[string]any{"application": app.Name, "client_id": app.ClientID, "mode": app.Mode, "policy": app.Policy, "overlap_in_effect": credential.Span(app.Policy.Drain())})
 				}
 				fmt.Fprintf(p.Out, "%s, mode %s\n", plain(app.Name), app.Mode)
 				printPolicy(p.Out, app.Policy)
@@ -229,7 +271,7 @@ reeve cert rehearse.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.withApplication(cmd.Context(), args, func(a *App, app credential.Application) error {
 				problems := []string{}
-				for _, err := range checkPolicy(a.Config, app.Policy) {
+				for _, err := range a.checkPolicy(app.Policy) {
 					problems = append(problems, err.Error())
 				}
 				if asJSON {
@@ -299,9 +341,9 @@ type policyChange struct {
 }
 
 func (p *program) certPolicySet(cmd *cobra.Command, a *App, app credential.Application, o *policySetOptions) error {
-	changes := []policyChange{}
+	changes, before := []policyChange{}, app
 	change := func(now *credential.Application) (*store.JournalEntry, error) {
-		before := *now
+		before = *now
 		err := o.change(cmd, a, now)
 		changes = policyChanges(before, *now)
 		app = *now
@@ -328,6 +370,9 @@ func (p *program) certPolicySet(cmd *cobra.Command, a *App, app credential.Appli
 	for _, c := range changes {
 		fmt.Fprintf(p.Out, "%s: %s -> %s\n", c.Member, plain(c.From), plain(c.To))
 	}
+	if before.Policy.Drain() != app.Policy.Drain() && credential.Span(app.Policy.Drain()) != app.Policy.Overlap {
+		fmt.Fprintf(p.Err, "note: the overlap in effect is %s\n", overlapLine(app.Policy))
+	}
 	if o.dryRun {
 		fmt.Fprintln(p.Err, "Nothing was changed.")
 	}
@@ -346,7 +391,7 @@ func (o *policySetOptions) change(cmd *cobra.Command, a *App, app *credential.Ap
 		app.Mode = credential.Mode(o.mode)
 	}
 	// What was wrong before is no reason not to turn it off.
-	if errs := checkPolicy(a.Config, app.Policy); len(errs) > 0 && app.Mode != credential.Off {
+	if errs := a.checkPolicy(app.Policy); len(errs) > 0 && app.Mode != credential.Off {
 		return failWith(exitUsage, "the policy of %s would not work: %w", plain(app.Name), errors.Join(errs...))
 	}
 	return nil

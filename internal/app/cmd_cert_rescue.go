@@ -14,6 +14,7 @@ import (
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/rotate"
 )
 
 type rescueFlags struct {
@@ -94,6 +95,11 @@ func (p *program) certRescue(ctx context.Context, args []string, o *rescueFlags)
 		err = t.Flush()
 	}
 	byItself := slices.ContainsFunc(rungs[:3], func(r credential.Rung) bool { return r.Works == credential.Yes })
+	if c, ok := app.Active(); ok && err == nil && !byItself {
+		if _, pairErr := a.pair(ctx, c); errors.Is(pairErr, certstore.ErrKeyset) {
+			return failWith(exitCheck, "nothing has to be rescued as long as the right keyset can be found: %w", pairErr)
+		}
+	}
 	if err == nil && !byItself {
 		err = failWith(exitCheck, "reeve cannot help application %s by itself: a person has to (--device-code, --offline)", plain(app.Name))
 	}
@@ -106,8 +112,11 @@ func (p *program) rescueOffline(ctx context.Context, a *App, app credential.Appl
 	if err != nil {
 		return err
 	}
-	kit, err := rotator.MakeKit(ctx, app.ObjectID, actor(), o.why)
-	if err != nil {
+	var kit rotate.Kit
+	if err := p.whenFree(ctx, func() (err error) {
+		kit, err = rotator.MakeKit(ctx, app.ObjectID, actor(), o.why)
+		return err
+	}); err != nil {
 		return err
 	}
 	files := slices.Clone(kit.Files)
@@ -138,8 +147,11 @@ func (p *program) rescueResume(ctx context.Context, a *App, app credential.Appli
 	if err != nil {
 		return err
 	}
-	c, err := rotator.ResumeKit(ctx, app.ObjectID, actor())
-	if err != nil {
+	var c credential.Credential
+	if err := p.whenFree(ctx, func() (err error) {
+		c, err = rotator.ResumeKit(ctx, app.ObjectID, actor())
+		return err
+	}); err != nil {
 		return err
 	}
 	return p.rescued(ctx, a, app, credential.Wish{Kind: credential.Promote, Credential: c.ID, By: actor(), Why: o.why}, o)

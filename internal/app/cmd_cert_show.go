@@ -66,7 +66,7 @@ func (p *program) certList(ctx context.Context, asJSON bool) error {
 		return printJSON(p.Out, reports)
 	}
 	if len(reports) == 0 {
-		fmt.Fprintln(p.Err, "reeve looks after no application yet: reeve cert adopt")
+		fmt.Fprintln(p.Err, "reeve looks after no application yet: reeve cert adopt"+lost(a.Config))
 		return nil
 	}
 	now := p.now()
@@ -196,6 +196,9 @@ func printShow(w io.Writer, s showReport, now time.Time) {
 					proved = "proved " + utc(at)
 				}
 				fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", nameOf(c), c.State, until, proved, c.Store)
+				if !c.Missing.IsZero() || gone(s.application, c) {
+					fmt.Fprintf(t, "    Entra ID has it no more: it signs nobody in\n")
+				}
 				if c.Error != "" {
 					fmt.Fprintf(t, "    %s\n", plain(c.Error))
 				}

@@ -58,7 +58,7 @@ func TestCertificatesDocument(t *testing.T) {
 			t.Errorf("nothing says %q", line)
 		}
 	}
-	for _, name := range []string{"backup/reeve.pfx", "backup/reeve.password", "upload/reeve.cer", "reeve-keys.json"} {
+	for _, name := range []string{"backup/reeve.pfx", "safe/reeve.password", "upload/reeve.cer", "reeve-keys.json"} {
 		if _, err := os.Stat(filepath.Join(folder, filepath.FromSlash(name))); err != nil {
 			t.Errorf("the page names %s: %v", name, err)
 		}

@@ -254,6 +254,30 @@ const (
 	leasedGap = 2 * time.Second
 )
 
+// whenFree runs f, and again as long as another process is at work on the application,
+// which takes moments.
+func (p *program) whenFree(ctx context.Context, f func() error) error {
+	const patience = 2 * time.Minute
+	for begun, told := p.now(), false; ; told = true {
+		err := f()
+		switch {
+		case !errors.Is(err, store.ErrLeased):
+			return err
+		case p.now().Sub(begun) > patience:
+			return fmt.Errorf("%w for %v; nothing was changed: try again in a moment, and see with reeve cert show what it is about", err, patience)
+		case !told:
+			fmt.Fprintln(p.Err, "note: another process is at work on this application; waiting for it")
+		}
+		timer := time.NewTimer(lookGap)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+}
+
 // pursue works until a wish has come true, or another process has done it. It says what
 // is done as it happens.
 func (p *program) pursue(ctx context.Context, a *App, objectID string, w credential.Wish) error {
@@ -397,6 +421,11 @@ func (p *program) wishResult(ctx context.Context, a *App, objectID string, w cre
 	}
 	if c, ok := app.Find(w.Credential); ok && (w.Kind == credential.Retire || w.Kind == credential.Revoke) {
 		fmt.Fprintf(p.Out, "Certificate %s of %s is %s\n", nameOf(c), plain(app.Name), c.State)
+	}
+	for _, c := range app.In(credential.Draining) {
+		if gone(app, c) {
+			fmt.Fprintf(p.Out, "Certificate %s of %s was replaced, and is not at Entra ID: it signs nobody in\n", nameOf(c), plain(app.Name))
+		}
 	}
 	if r.Active != nil {
 		fmt.Fprintf(p.Out, "Certificate %s of %s is in use, until %s\n", nameOf(*r.Active), plain(app.Name), utc(r.Active.NotAfter))

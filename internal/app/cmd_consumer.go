@@ -147,31 +147,69 @@ func describeConsumer(app credential.Application, t store.ConsumerToken) admitte
 }
 
 func consumerRemoveCommand(p *program) *cobra.Command {
-	var name string
+	var name, why string
 	cmd := &cobra.Command{
-		Use:     "remove APPLICATION --name NAME",
-		Short:   "Take a program's token back; nobody waits for it any more",
-		Args:    cobra.ExactArgs(1),
-		Example: `  reeve cert consumer remove payroll --name payroll-api`,
+		Use:   "remove APPLICATION NAME",
+		Short: "Take a program's token back, and forget it; nobody waits for it any more",
+		Long: `remove takes the token of a program back, and forgets which certificate it had. An old
+certificate is kept until all programs have the new one: one that will never come back
+would have it kept until shortly before its end. The command is journaled.`,
+		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: p.completeConsumer,
+		Example: `  reeve cert consumer remove payroll payroll-api --why ticket-4711`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 2 {
+				if name != "" && name != args[1] {
+					return wrongFlag("name", errors.New("it is another name than that of the argument: leave one out"))
+				}
+				name = args[1]
+			}
+			if name == "" {
+				return failWith(exitUsage, "which program? Name it after the application: reeve cert consumer list")
+			}
 			a, app, err := p.consumed(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			defer a.Close()
-			err = a.DB.RemoveConsumer(cmd.Context(), a.Tenant, app.ObjectID, name, actor())
+			err = a.DB.RemoveConsumer(cmd.Context(), a.Tenant, app.ObjectID, name, actor(), why)
 			if errors.Is(err, store.ErrNotFound) {
 				return fmt.Errorf("application %s has no consumer %q: see reeve cert consumer list", app.Name, name)
 			}
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(p.Err, "%s may not take the certificate of %s any more. What it has it keeps: if it is not to be trusted, revoke that (reeve cert revoke).\n", name, app.Name)
+			fmt.Fprintf(p.Err, "%s may not take the certificate of %s any more, and is not waited for. What it has it keeps: if it is not to be trusted, revoke that (reeve cert revoke).\n", name, app.Name)
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "what the program is called")
+	f := cmd.Flags()
+	f.StringVar(&name, "name", "", "what the program is called, in place of the second argument")
+	f.StringVar(&why, "why", "", "the reason, for the journal")
 	return cmd
+}
+
+// completeConsumer completes the names of applications, and then of their consumers.
+func (p *program) completeConsumer(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return p.completeApplication(cmd, args, text)
+	}
+	const none = cobra.ShellCompDirectiveNoFileComp
+	a, app, err := p.consumed(cmd, args[0])
+	if err != nil || len(args) > 1 {
+		return nil, none
+	}
+	defer a.Close()
+	tokens, err := a.DB.ConsumerTokens(cmd.Context(), a.Tenant)
+	if err != nil {
+		return nil, none
+	}
+	var names []string
+	for _, t := range tokens {
+		if t.ObjectID == app.ObjectID {
+			names = append(names, t.Consumer)
+		}
+	}
+	return names, none
 }
 
 // consumed opens the database, and finds an application.

@@ -114,6 +114,9 @@ func (p *program) demo(ctx context.Context, o *tenantOptions, once, asJSON bool)
 		return err
 	}
 	defer a.Close()
+	if err := a.setScope(ctx); err != nil {
+		return err
+	}
 	defer a.followed(ctx)()
 	if !once {
 		if err := a.serveDemo(p); err != nil {

@@ -53,6 +53,9 @@ exit code is 0 only then.`,
 				return err
 			}
 			defer a.Close()
+			if err := a.setScope(cmd.Context()); err != nil {
+				return err
+			}
 			defer a.followed(cmd.Context())()
 			if once {
 				results, err := a.cycle(cmd.Context(), true, p.progress(c))

@@ -60,7 +60,13 @@ it has to be.`,
 			if err != nil {
 				return err
 			}
-			parts, err := a.parts(p, role)
+			if role != roleCredentials {
+				err = a.setScope(cmd.Context())
+			}
+			var parts []part
+			if err == nil {
+				parts, err = a.parts(p, role)
+			}
 			if err != nil {
 				a.Close()
 				return err
@@ -224,13 +230,7 @@ func (a *App) lookAfter(ctx context.Context, changed func(credential.Application
 	if err != nil {
 		return err
 	}
-	found, err := r.Reconcile(ctx)
-	if err != nil && ctx.Err() == nil {
-		a.log.Warn("Whether there are private keys that the database does not know could not be seen.", "error", err)
-	}
-	for _, what := range found {
-		a.log.Warn("A private key that the database did not know.", "found", what)
-	}
+	a.reconcile(ctx, r)
 	adopting, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -242,6 +242,17 @@ func (a *App) lookAfter(ctx context.Context, changed func(credential.Application
 		<-done
 	}()
 	return r.Run(ctx)
+}
+
+// reconcile takes up private keys that the database does not know.
+func (a *App) reconcile(ctx context.Context, r *rotate.Rotator) {
+	found, err := r.Reconcile(ctx)
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("Whether there are private keys that the database does not know could not be seen.", "error", err)
+	}
+	for _, what := range found {
+		a.log.Warn("A private key that the database did not know.", "found", what)
+	}
 }
 
 // adoptOwn begins to look after reeve's own application, as credentials.mode says, unless
@@ -304,7 +315,7 @@ func (a *App) tryAdopt(ctx context.Context, r *rotate.Rotator, mode credential.M
 	}
 	// In mode observe, too: nothing is done with it, and reeve can begin to renew it when
 	// somebody says so.
-	o.Pair = a.Credential.Pair()
+	o.Pair, o.Seen = a.Credential.Pair(), &app
 	_, err = r.Adopt(ctx, o)
 	switch {
 	case errors.Is(err, store.ErrExists): // another process was faster
@@ -313,5 +324,6 @@ func (a *App) tryAdopt(ctx context.Context, r *rotate.Rotator, mode credential.M
 		return err
 	}
 	a.log.Info("reeve looks after the certificate that it signs in with from now on.", "application", app.Name, "mode", mode)
+	a.reconcile(ctx, r) // now that it is known whose they are
 	return nil
 }

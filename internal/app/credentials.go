@@ -3,8 +3,10 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,15 +19,108 @@ import (
 	"github.com/reeve365/reeve/internal/notify"
 	"github.com/reeve365/reeve/internal/pki"
 	"github.com/reeve365/reeve/internal/rotate"
-	"github.com/reeve365/reeve/internal/store"
 )
 
 // keysDir is where private keys are kept, by default beside the database.
-func keysDir(c *config.Config, db *store.DB) string {
+func keysDir(c *config.Config) string {
 	if c.Credentials.Dir != "" {
 		return c.Credentials.Dir
 	}
-	return filepath.Join(db.Dir(), "reeve-keys")
+	return filepath.Join(filepath.Dir(strings.TrimPrefix(c.Database.URL, "sqlite:")), "reeve-keys")
+}
+
+// keysetPlace says where the keyset is, and what to do about it.
+func keysetPlace(c *config.Config) string {
+	switch {
+	case c.Credentials.KeysetText != "":
+		return "the keyset of credentials.keyset-text: keep a copy of it elsewhere"
+	case c.Credentials.Keyset != "":
+		return "the keyset " + c.Credentials.Keyset + ": keep a copy of it elsewhere"
+	}
+	return "the keyset " + shownDir(c) + ".json: keep a copy of that file elsewhere"
+}
+
+// shownDir is the folder of private keys, as somebody finds it who is not where reeve was
+// started.
+func shownDir(c *config.Config) string {
+	dir, err := filepath.Abs(keysDir(c))
+	if err != nil {
+		return keysDir(c)
+	}
+	return dir
+}
+
+// lost says that the local store has private keys, to somebody who finds no application
+// in the database; it is empty when there are none.
+func lost(c *config.Config) string {
+	n, err := certstore.LocalEntries(keysDir(c))
+	if err != nil || n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; but %s holds private keys (%d), so that a database may have been lost: restore it from a backup, or let reeve go on with those keys: reeve cert adopt, for each application", shownDir(c), n)
+}
+
+// unknownKeys are the private keys in the local store that the database knows nothing
+// of, as when it was lost. Nothing is made where there are none.
+func (a *App) unknownKeys(ctx context.Context) ([]certstore.Entry, error) {
+	if n, err := certstore.LocalEntries(keysDir(a.Config)); err != nil || n == 0 {
+		return nil, err
+	}
+	applications, err := a.DB.Applications(ctx, a.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, app := range applications {
+		for _, c := range app.Credentials {
+			known[c.ID] = true
+		}
+	}
+	if err := a.openStores(ctx); err != nil {
+		return nil, err
+	}
+	local := a.stores[credential.StoreLocal]
+	ids, err := local.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []certstore.Entry
+	for _, id := range ids {
+		if known[id] {
+			continue
+		}
+		e, err := local.Get(ctx, id)
+		switch {
+		case errors.Is(err, certstore.ErrKeyset):
+			return nil, err // and others would be sealed by the wrong one
+		case err != nil:
+			a.log.Warn("A private key that the database does not know cannot be read.", "error", err)
+		default:
+			all = append(all, e)
+		}
+	}
+	return all, nil
+}
+
+// newestThatSignsIn finds among private keys of an application the one with the newest
+// certificate that Entra ID takes.
+func (a *App) newestThatSignsIn(ctx context.Context, entries []certstore.Entry) (certstore.Entry, bool) {
+	entries = slices.DeleteFunc(slices.Clone(entries), func(e certstore.Entry) bool {
+		return e.Certificate == nil || e.Pair().UsableForSignIn(a.now()) != nil
+	})
+	slices.SortFunc(entries, func(x, y certstore.Entry) int { return y.Certificate.NotBefore.Compare(x.Certificate.NotBefore) })
+	prover := m365.Prover{Cloud: a.Cloud, HTTP: a.http, Now: a.now}
+	const most = 10 // the newest: what is older was retired
+	for _, e := range entries[:min(len(entries), most)] {
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		_, err := prover.Prove(ctx, m365.ProofRequest{TenantID: e.TenantID, ClientID: e.ClientID, Pair: e.Pair(), Resource: a.Cloud.GraphAudience})
+		cancel()
+		if err == nil {
+			return e, true
+		}
+		a.log.Debug("A private key that the database does not know does not sign in.", "entry", e.ID, "error", err)
+	}
+	return certstore.Entry{}, false
 }
 
 // keyset is what the private keys are encrypted with.
@@ -87,7 +182,7 @@ type openVaults struct {
 
 // openedStores are the certificate stores, once they were needed.
 type openedStores struct {
-	storesMu sync.Mutex // held while they are opened
+	storesMu sync.Mutex // guards what follows
 	stores   map[string]certstore.Store
 }
 
@@ -95,13 +190,15 @@ type openedStores struct {
 // it they do not change.
 func (a *App) openStores(ctx context.Context) error {
 	a.storesMu.Lock()
-	defer a.storesMu.Unlock()
-	if a.stores != nil {
+	open := a.stores != nil
+	a.storesMu.Unlock()
+	if open {
 		return nil
 	}
+	// Without the lock, since a keyset may be in a vault; who is second throws his away.
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	dir := keysDir(a.Config, a.DB)
+	dir := keysDir(a.Config)
 	keyset, err := a.keyset(ctx, dir)
 	if err != nil {
 		return err
@@ -111,16 +208,21 @@ func (a *App) openStores(ctx context.Context) error {
 		return err
 	}
 	local.Now = a.now
-	a.stops = append(a.stops, local.Close)
 	stores := map[string]certstore.Store{credential.StoreLocal: local}
 	if a.Config.VaultURL != "" {
 		vault, err := a.vault("")
 		if err != nil {
-			return err
+			return errors.Join(err, local.Close())
 		}
 		stores[credential.StoreSecrets] = certstore.NewVaultSecrets(vault)
 		stores[credential.StoreKeys] = certstore.NewVaultKeys(context.WithoutCancel(ctx), vault)
 	}
+	a.storesMu.Lock()
+	defer a.storesMu.Unlock()
+	if a.stores != nil {
+		return local.Close()
+	}
+	a.stops = append(a.stops, local.Close)
 	a.stores = stores
 	return nil
 }

@@ -94,18 +94,21 @@ type program struct {
 // (IDENTITY_ENDPOINT and the like) and net/http the proxy in the process's own
 // environment, which a caller that passes another one must know.
 func Main(ctx context.Context, args, environ []string, s Streams) int {
-	p := &program{Streams: s, environ: environ, now: time.Now}
+	return (&program{Streams: s, environ: environ, now: time.Now}).run(ctx, args)
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
 	root := p.root()
 	root.SetArgs(args)
-	root.SetIn(s.In)
-	root.SetOut(s.Out)
-	root.SetErr(s.Err)
+	root.SetIn(p.In)
+	root.SetOut(p.Out)
+	root.SetErr(p.Err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		fmt.Fprintln(s.Err, "reeve: stopped. What was stored is complete in itself; the next run goes on from here.")
+		fmt.Fprintln(p.Err, "reeve: stopped. What was stored is complete in itself; the next run goes on from here.")
 		return exitFailure
 	}
 	p.complain(err)

@@ -34,6 +34,7 @@ type App struct {
 	Tenant     int
 	Feeds      []*ingest.Feed
 
+	scope feed.Scope
 	openVaults
 	person *graph.Client // who has signed in by hand; nil for nobody
 	openedStores
@@ -76,9 +77,7 @@ func (p *program) setup(ctx context.Context, c *config.Config, log *slog.Logger)
 			return nil, err
 		}
 	}
-	if err := a.setScope(ctx, scope); err != nil {
-		return nil, err
-	}
+	a.scope = scope
 	if c.Feeds.Audit.Enabled {
 		api, err := activity.New(activity.Options{Cloud: a.Cloud, TenantID: c.TenantID, Credential: a.Credential, HTTP: a.http})
 		if err != nil {
@@ -123,7 +122,7 @@ func (a *App) signIn(ctx context.Context) error {
 		case err != nil && active.Certificate != nil:
 			a.log.Error("The certificate that reeve looks after cannot sign in. Another is made by itself if credentials.manager may; else: reeve cert rescue", "error", err)
 		case err != nil:
-			return failWith(exitSignIn, "the certificate of auth.certificate cannot sign in: %w", err)
+			return failWith(exitSignIn, "the certificate of auth.certificate cannot sign in: %w%s", err, a.lostOwn(ctx))
 		}
 	}
 	if a.Credential, err = m365.NewCredential(a.Cloud, s, a.http); err != nil {
@@ -164,6 +163,16 @@ func (a *App) managed(ctx context.Context) (active, standby pki.Pair, err error)
 		active, standby = standby, pki.Pair{}
 	}
 	return active, standby, nil
+}
+
+// lostOwn is lost, when the database has no application of reeve's own.
+func (a *App) lostOwn(ctx context.Context) string {
+	if a.DB != nil {
+		if _, ok, err := a.own(ctx); ok || err != nil {
+			return ""
+		}
+	}
+	return lost(a.Config)
 }
 
 // Close ends what setup began, the last first.
@@ -279,9 +288,10 @@ func openVault(c *config.Config, ref certstore.Reference, cloud m365.Cloud, clie
 	return vault, nil
 }
 
-// setScope writes the scope where people look for it. That nothing is left out
+// setScope writes the scope where people look for it, for a process that imports. That nothing is left out
 // is a finding, until somebody says that it is meant.
-func (a *App) setScope(ctx context.Context, scope feed.Scope) error {
+func (a *App) setScope(ctx context.Context) error {
+	scope := a.scope
 	const rule, subject = "org-urls-empty", "audit"
 	if err := a.DB.SetScope(ctx, a.Tenant, scope.Rules()); err != nil {
 		return err
