@@ -32,7 +32,7 @@ func TestCertificatesAreShown(t *testing.T) {
 	}
 	add(credential.Application{ObjectID: "o1", ClientID: "c1", Name: "A <b>bold</b> name", Mode: credential.On, Observed: credential.Observation{At: now, RungsAt: now, Rungs: []credential.Rung{{Works: credential.Yes}, {Works: credential.Yes}, {Works: credential.No}, {Works: credential.Yes}}}, Credentials: []credential.Credential{
 		valid("k1", "AAAAAAAA11111111", credential.Active, now.AddDate(0, -1, 0), now.AddDate(0, 5, 0)),
-		valid("k2", "BBBBBBBB22222222", credential.Standby, now.AddDate(0, 0, -1), now.AddDate(0, 6, 0)),
+		valid("k2", "BBBBBBBB22222222", credential.Standby, now.AddDate(0, 0, -1), now.AddDate(0, 12, 0)),
 	}})
 	add(credential.Application{ObjectID: "o2", ClientID: "c2", Name: "Sooner", Mode: credential.Observe, Credentials: []credential.Credential{
 		valid("k3", "CCCC", credential.Active, now.AddDate(0, -6, 0), now.AddDate(0, 0, 10)),
@@ -43,7 +43,7 @@ func TestCertificatesAreShown(t *testing.T) {
 		t.Fatalf("%s\n%s", resp.Status, body)
 	}
 	for _, want := range []string{
-		"A &lt;b&gt;bold&lt;/b&gt; name", "<code>AAAAAAAA…</code>", "<code>BBBBBBBB…</code>", "<code>CCCC</code>", "2027-04-02", "2027-05-02", "2026-11-12",
+		"A &lt;b&gt;bold&lt;/b&gt; name", "<code>AAAAAAAA…</code>", "<code>BBBBBBBB…</code>", "<code>CCCC</code>", "2027-04-02", "2027-11-02", "2026-11-12",
 		`title="2026-11-02 08:00:00 UTC">60 minutes ago`, ">promote <small>in ", ">prove <small>", "in 10 days", "none yet: proving", "not tested", "3 work",
 		`<p class="state wait">Somebody ought to see to 1 of 3 applications`, `<a href="/certificates/o2">Sooner</a>: <b>the certificate in use, CCCC, ends on 2026-11-12, and reeve only looks on.</b> <span>To do: let reeve renew it`,
 	} {
