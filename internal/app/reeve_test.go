@@ -14,6 +14,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"flag"
 	"math/big"
 	"os"
 	"os/exec"
@@ -34,6 +35,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Those that run in parallel wait most of the time, for an emulated directory in which
+	// changes take a minute to show.
+	flag.Set("test.parallel", "8")
 	testscript.Main(m, map[string]func(){
 		"reeve":              program,
 		"reeve-unprivileged": func() { dropPrivileges(); program() },
