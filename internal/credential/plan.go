@@ -498,16 +498,11 @@ func (a Application) create(now time.Time) (Step, bool) {
 // brake is until when no credential is made, and why: something is wrong that more of
 // them would not mend. After so many in a row that never became a standby, or twice as
 // many within a day whatever became of them, one a day is made, or one an hour while
-// nothing works. A person who wants a new one takes it off.
+// nothing works. A person who wants a new one takes it off; what is then made for the
+// same wish counts anew.
 func (a Application) brake(now time.Time) (until time.Time, why string) {
-	var wished, ready, last time.Time
-	if w, ok := a.wish(Renew); ok {
-		wished = w.At
-	}
+	var ready, last time.Time
 	for _, c := range a.Credentials {
-		if !c.Wished.IsZero() && !c.Planned.After(now) {
-			wished = later(wished, c.Planned)
-		}
 		if !c.Ready.After(now) {
 			ready = later(ready, c.Ready)
 		}
@@ -515,6 +510,7 @@ func (a Application) brake(now time.Time) (until time.Time, why string) {
 			last = later(last, c.Planned)
 		}
 	}
+	wished := a.wishedFirst(now)
 	var recent, failed int
 	for _, c := range a.Credentials {
 		if c.Origin != Made || c.Planned.Before(wished) {
@@ -541,6 +537,21 @@ func (a Application) brake(now time.Time) (until time.Time, why string) {
 		return last.Add(time.Hour), why
 	}
 	return last.Add(day), why
+}
+
+// wishedFirst is when the first credential was made for the last wish to renew; when that
+// was asked for, if none was made for it yet; zero if nobody has wished for one.
+func (a Application) wishedFirst(now time.Time) time.Time {
+	made := slices.DeleteFunc(slices.Clone(a.Credentials), func(c Credential) bool { return c.Wished.IsZero() || c.Planned.After(now) })
+	slices.SortStableFunc(made, func(x, y Credential) int { return x.Planned.Compare(y.Planned) })
+	w, stands := a.wish(Renew)
+	if !stands && len(made) > 0 {
+		w.At = made[len(made)-1].Wished
+	}
+	if i := slices.IndexFunc(made, func(c Credential) bool { return c.renewed(w) }); i >= 0 {
+		return made[i].Planned
+	}
+	return w.At
 }
 
 // skewed reports that the clock is so wrong that a certificate's dates would be.

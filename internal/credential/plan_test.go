@@ -129,6 +129,8 @@ func TestPlan(t *testing.T) {
 	skew := func(a *Application) { a.Observed.Skew, a.Observed.SkewAt = time.Hour, at.Add(-time.Minute) }
 	published := func(c *Credential) { c.Published = []string{"keyvault:x"} }
 	old, fresh := ends(50*day), proved(5*time.Minute)
+	forIt := func(c *Credential) { c.Wished = at.Add(-4 * time.Hour) }
+	ahead := func(c *Credential) { c.Wished = at.Add(365 * day) } // the wish was dated by a clock that was wrong
 	nothing := ""
 	soon := func(a *Application) { // the active one is due tomorrow, and the standby ten days later
 		a.Credentials[0].RenewAt, a.Credentials[1].RenewAt = at.Add(day), at.Add(10*day)
@@ -209,6 +211,10 @@ func TestPlan(t *testing.T) {
 		"three failed, and nothing works":        {[]part{cred("l", Lost, func(c *Credential) { c.Promoted, c.DestroyAfter = at.Add(-day), at.Add(day) }), cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(2*time.Hour))}, "create!"},
 		"three failed, and a person asks":        {[]part{a, cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(2*time.Hour)), asks(Renew, "", time.Minute)}, "create"},
 		"six were made, the last but one wished": {[]part{a, cred("1", Destroyed, planned(1*time.Hour)), cred("2", Destroyed, planned(2*time.Hour), func(c *Credential) { c.Wished = at.Add(-2 * time.Hour) }), cred("3", Destroyed, planned(3*time.Hour)), cred("4", Destroyed, planned(4*time.Hour)), cred("5", Destroyed, planned(5*time.Hour)), cred("6", Destroyed, planned(6*time.Hour))}, "create"},
+		"three failed, all for one wish":         {[]part{a, s, cred("1", Destroyed, planned(3*time.Hour), forIt), cred("2", Destroyed, planned(2*time.Hour), forIt), cred("3", Destroyed, planned(time.Hour), forIt), asks(Renew, "", 4*time.Hour)}, nothing},
+		"three failed for a wish, by a clock":    {[]part{a, s, cred("1", Destroyed, planned(3*time.Hour), ahead), cred("2", Destroyed, planned(2*time.Hour), ahead), cred("3", Destroyed, planned(time.Hour), ahead), asks(Renew, "", -365*day)}, nothing},
+		"three failed for a wish, and another":   {[]part{a, s, cred("1", Destroyed, planned(3*time.Hour), forIt), cred("2", Destroyed, planned(2*time.Hour), forIt), cred("3", Destroyed, planned(time.Hour), forIt), asks(Renew, "", time.Minute)}, "create"},
+		"six were made for one wish":             {[]part{a, cred("1", Destroyed, planned(1*time.Hour), forIt), cred("2", Destroyed, planned(2*time.Hour), forIt), cred("3", Destroyed, planned(3*time.Hour), forIt), cred("4", Destroyed, planned(210*time.Minute), forIt), cred("5", Destroyed, planned(220*time.Minute), forIt), cred("6", Destroyed, planned(230*time.Minute), forIt)}, nothing},
 		"three failed since a person asked":      {[]part{a, cred("1", Destroyed, planned(3*time.Hour)), cred("2", Destroyed, planned(2*time.Hour)), cred("3", Destroyed, planned(time.Hour)), asks(Renew, "", day)}, nothing},
 
 		// Retirement.
