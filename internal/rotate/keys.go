@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -174,8 +175,12 @@ func (w *work) stage(ctx context.Context, c credential.Credential) error {
 func (w *work) destroy(ctx context.Context, c credential.Credential, s credential.Step) error {
 	var failed []error
 	for _, name := range w.a.Policy.Targets {
-		if c.Promoted.IsZero() || w.r.o.OpenTarget == nil {
-			break // it was never published
+		if c.Generation == 0 || w.r.o.OpenTarget == nil {
+			break // no live place ever got it
+		}
+		if active, ok := w.a.Active(); ok && slices.Contains(c.Published, name) && !slices.Contains(active.Published, name) {
+			failed = append(failed, fmt.Errorf("clearing %s: the active certificate was not published there yet, so that this one may still be in use", name))
+			continue
 		}
 		if err := w.at(ctx, name, func(ctx context.Context, t certstore.Target) error { return t.Forget(ctx, c.ID) }); err != nil {
 			failed = append(failed, fmt.Errorf("clearing %s: %w", name, err))

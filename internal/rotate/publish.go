@@ -118,6 +118,21 @@ func (w *work) publish(ctx context.Context, c credential.Credential, s credentia
 	})
 }
 
+// supersede lets the active certificate be published again to the live places that have
+// got one which does not become the active one after all.
+func (w *work) supersede(tx *store.CredentialTx, c credential.Credential) error {
+	active, ok := w.a.Active()
+	if !ok {
+		return nil
+	}
+	kept := slices.DeleteFunc(slices.Clone(active.Published), func(name string) bool { return slices.Contains(c.Published, name) })
+	if len(kept) == len(active.Published) {
+		return nil
+	}
+	active.Published = kept
+	return tx.SaveCredential(active)
+}
+
 // at does something with a live place, in a time of its own, so that one which does not
 // answer costs the others nothing of theirs.
 func (w *work) at(ctx context.Context, name string, f func(context.Context, certstore.Target) error) error {

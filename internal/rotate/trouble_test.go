@@ -627,3 +627,52 @@ func (d *hostDown) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return d.next.RoundTrip(r)
 }
+
+// TestPublishedInPart has somebody remove a certificate that one live place has and
+// another does not take: the first gets the active one again at once, and nothing of the
+// other's private key stays there.
+func TestPublishedInPart(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	refuses := false
+	w.watch(func(_ context.Context, place, id string) error {
+		if refuses && place == "second" && id != "" {
+			return errors.New("it takes nothing")
+		}
+		return nil
+	})
+	r := w.rotator()
+	first := filepath.Join(dir, "first")
+	w.adopt(r, func(o *Adoption) {
+		o.Policy.Targets = []string{"directory:" + first, "directory:" + filepath.Join(dir, "second")}
+	})
+	w.until(r, time.Hour, "a standby", isStandby)
+	active, _ := w.app().Active()
+	next, _ := w.app().Standby()
+	has := func(folder, id string) bool {
+		text, err := os.ReadFile(filepath.Join(first, folder, "credential.json"))
+		return err == nil && strings.Contains(string(text), id)
+	}
+	refuses = true
+	w.wish(r, credential.Promote, next.ID)
+	w.until(r, time.Minute, "the first place to have it", func(credential.Application) bool { return has("current", next.ID) })
+	if err := w.Tenant.Directory.RemoveKeyCredential(w.Tenant.Client().ClientID, next.KeyID); err != nil {
+		t.Fatal(err)
+	}
+	w.until(r, 4*time.Hour, "it to be given up", func(a credential.Application) bool {
+		c, _ := a.Find(next.ID)
+		return c.State != credential.Publishing
+	})
+	begun := w.clock.Now()
+	w.until(r, 12*time.Hour, "the first place to have the active one again", func(credential.Application) bool { return has("current", active.ID) })
+	if took := w.clock.Now().Sub(begun); took > time.Minute {
+		t.Errorf("the first place had what Entra ID refuses for %v", took)
+	}
+	w.until(r, 60*24*time.Hour, "its key to be destroyed", func(a credential.Application) bool {
+		c, ok := a.Find(next.ID)
+		return !ok || c.State == credential.Destroyed
+	})
+	if has("previous", next.ID) || has("current", next.ID) {
+		t.Errorf("the first place still has its private key\n%s", w.describe())
+	}
+}

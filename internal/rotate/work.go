@@ -222,6 +222,11 @@ func (w *work) move(tx *store.CredentialTx, c credential.Credential, state crede
 	if was == credential.Active || was == credential.Standby || state == credential.Active || state == credential.Standby {
 		w.changed = true
 	}
+	if was == credential.Publishing && state != credential.Active {
+		if err := w.supersede(tx, c); err != nil {
+			return err
+		}
+	}
 	if err := tx.Journal(w.entry(c.ID, string(step), store.Done, text, data)); err != nil {
 		return err
 	}
