@@ -200,6 +200,7 @@ type Application struct {
 	Adopted    time.Time `json:"adopted"`
 
 	Observed Observation `json:"observed"`
+	Told     string      `json:"told,omitempty"` // a digest of the findings that were written last
 	Wishes   []Wish      `json:"wishes,omitempty"`
 
 	Credentials []Credential `json:"-"`

@@ -169,14 +169,20 @@ func (w *work) noticeDeploy(c credential.Credential, d credential.Deploy) notify
 // tell writes down the findings, and tells people of those that have become due.
 func (w *work) tell(ctx context.Context) error {
 	found := credential.Assess(w.r.o.Now(), w.a)
-	text, _ := json.Marshal(found)
-	w.r.mu.Lock()
-	same := w.r.findings[w.a.ObjectID] == string(text)
-	w.r.mu.Unlock()
-	if same {
+	text, err := json.Marshal(found)
+	if err != nil {
+		return fmt.Errorf("writing the findings: %w", err)
+	}
+	// In the database, since several processes write findings.
+	told := fmt.Sprintf("%x", sha256.Sum256(text))
+	if told == w.a.Told {
 		return nil
 	}
-	err := w.write(ctx, func(tx *store.CredentialTx) error {
+	w.a.Told = told
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if err := tx.SaveApplication(w.a); err != nil {
+			return err
+		}
 		var rows []store.Finding
 		for _, f := range found {
 			subject := w.a.ObjectID
@@ -200,10 +206,4 @@ func (w *work) tell(ctx context.Context) error {
 		}
 		return tx.SetFindings(w.r.o.Tenant, w.a.ObjectID, rows)
 	})
-	if err == nil {
-		w.r.mu.Lock()
-		w.r.findings[w.a.ObjectID] = string(text)
-		w.r.mu.Unlock()
-	}
-	return err
 }

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -84,9 +83,7 @@ type Rotator struct {
 	breakers breakers
 	callTime time.Duration // shorter in tests
 
-	mu       sync.Mutex        // guards what follows
-	findings map[string]string // what was written last, by application
-	wake     chan struct{}     // something has become due
+	wake chan struct{} // something has become due
 }
 
 const (
@@ -123,7 +120,6 @@ func New(o Options) *Rotator {
 		o:        o,
 		prover:   m365.Prover{Cloud: o.Cloud, HTTP: o.HTTP, Now: o.Now},
 		callTime: callTime,
-		findings: map[string]string{},
 		wake:     make(chan struct{}, 1),
 	}
 }

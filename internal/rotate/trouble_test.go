@@ -676,3 +676,34 @@ func TestPublishedInPart(t *testing.T) {
 		t.Errorf("the first place still has its private key\n%s", w.describe())
 	}
 }
+
+// TestFindingsOfTwoProcesses has one process find something, and another that knew of
+// nothing find that it is over.
+func TestFindingsOfTwoProcesses(t *testing.T) {
+	w := newWorld(t)
+	one, other := w.rotator(), w.rotator()
+	w.adopt(one)
+	tell := func(r *Rotator, gone bool) (told bool) {
+		t.Helper()
+		if err := r.under(t.Context(), w.object, func(k *work) error {
+			k.a.Observed.Gone = gone
+			return k.tell(t.Context())
+		}); err != nil {
+			t.Fatal(err)
+		}
+		found, err := w.db.Findings(t.Context(), w.tenant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(found, func(f store.Finding) bool { return f.Rule == "application-gone" })
+	}
+	if tell(one, false) || !tell(other, true) {
+		t.Fatal("this tests nothing")
+	}
+	if tell(one, false) {
+		t.Error("the finding stays, although it is over")
+	}
+	if !tell(one, true) {
+		t.Error("the finding is not told of again")
+	}
+}
