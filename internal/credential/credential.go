@@ -92,6 +92,7 @@ type Credential struct {
 	Method     string    `json:"method,omitempty"`    // how it is registered: addKey, PATCH
 	Sent       time.Time `json:"sent,omitzero"`       // when it was first meant to be put there
 	Registered time.Time `json:"registered,omitzero"` // when it was known to be there
+	Vanished   int       `json:"vanished,omitempty"`  // how often Graph took it, and did not show it afterwards
 	Reads      int       `json:"reads,omitempty"`     // how often in a row Graph has shown it, or no longer shown it
 	ReadAt     time.Time `json:"read_at,omitzero"`
 	List       string    `json:"list,omitempty"`      // what the list of keys was when it was read last, before it is replaced

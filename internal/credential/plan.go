@@ -175,9 +175,6 @@ func (a Application) step(now time.Time, c Credential, r Rhythm) (Step, bool) {
 	case Registering:
 		return at(Find, c.Since.Add(readGap), "whether it was registered is not known")
 	case Registered:
-		if c.Reads == 0 && c.ReadAt.Sub(c.Since) > readWithin {
-			return at(Abandon, now, "Graph took it and did not show it for "+Span(readWithin).String())
-		}
 		return at(Confirm, c.ReadAt.Add(readGap), "until Graph's replicas agree")
 	case Proving:
 		if !c.Refused.IsZero() && c.Refusals > 1 && now.Sub(later(c.Registered, c.Since)) > proveWithin {
@@ -215,6 +212,8 @@ func (a Application) vain(now time.Time, c Credential) string {
 	case !c.State.Coming() || c.State == Registering: // it has to be found first
 	case !c.NotAfter.IsZero() && a.Policy.Issuer == IssuerSelf && !c.good(now):
 		return "it got old on its way"
+	case c.Vanished >= vanishings && c.State == Staged:
+		return fmt.Sprintf("Graph took it %d times, and did not show it", c.Vanished)
 	case c.Forbidden && a.Policy.Issuer == IssuerSelf && c.lifetime() != time.Duration(a.Policy.Lifetime):
 		return "a policy of the tenant does not allow it, and the lifetime was changed since"
 	case c.Stuck && !awaited && !c.Forbidden && now.Sub(c.Planned) > comeWithin: // another would be forbidden as well

@@ -38,6 +38,7 @@ const (
 	askAgain   = 30 * time.Minute // while Entra ID and the record, or the clock, disagree
 	comeWithin = 3 * day          // of one that is stuck, before another is tried in its place
 
+	vanishings  = 5 // of a new credential at Entra ID, before another is tried in its place
 	maxFailures = 3 // of new credentials in a row, before a person should look
 )
 

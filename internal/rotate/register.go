@@ -255,7 +255,7 @@ func (w *work) findAgain(ctx context.Context, c credential.Credential) error {
 // again registers a certificate once more, later each time.
 func (w *work) again(ctx context.Context, c credential.Credential, step credential.Action, text string) error {
 	now := w.r.o.Now().UTC()
-	attempts := c.Attempts + 1
+	attempts := max(c.Attempts, c.Vanished) + 1
 	return w.write(ctx, func(tx *store.CredentialTx) error {
 		if err := w.move(tx, c, credential.Staged, step, text, nil); err != nil {
 			return err
@@ -288,6 +288,7 @@ func (w *work) confirm(ctx context.Context, c credential.Credential) error {
 	if len(keys) == 0 {
 		c.Reads = 0
 		if c.ReadAt.Sub(c.Registered).Abs() > 2*credential.StaleFor { // a list of somebody else's has taken it away again
+			c.Vanished++
 			return w.again(ctx, c, credential.Confirm, "Graph took it, and does not show it")
 		}
 		return w.save(ctx, c)

@@ -444,3 +444,34 @@ func TestForbiddenLifetime(t *testing.T) {
 		t.Errorf("%d keys were made", made())
 	}
 }
+
+// TestRemovedEachTime has somebody remove whatever reeve registers. It is registered anew,
+// later each time, then another is tried, and then a person is told.
+func TestRemovedEachTime(t *testing.T) {
+	w := newWorld(t)
+	w.withSecret()
+	r := w.rotator()
+	w.adopt(r)
+	begun, sent := w.clock.Now(), map[string]time.Time{}
+	w.until(r, 2*24*time.Hour, "a day", func(a credential.Application) bool {
+		for _, c := range a.In(credential.Registered) {
+			if !sent[c.ID].Equal(c.Registered) {
+				sent[c.ID] = c.Registered
+				if err := w.Tenant.Directory.RemoveKeyCredential(w.Tenant.Client().ClientID, c.KeyID); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return w.clock.Now().Sub(begun) > 24*time.Hour
+	})
+	times := 0
+	for _, c := range w.app().Credentials {
+		times += w.journal(c.ID, string(credential.Register), store.Intent)
+	}
+	if times > 30 {
+		t.Errorf("in a day it was registered %d times\n%s", times, w.describe())
+	}
+	if !slices.ContainsFunc(credential.Assess(w.clock.Now(), w.app()), func(f credential.Finding) bool { return f.Rule == "certificate-given-up" }) {
+		t.Errorf("nobody is told\n%s", w.describe())
+	}
+}
