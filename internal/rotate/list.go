@@ -237,6 +237,16 @@ func (w *work) missing(before preimage, seen graph.Application) []graph.KeyCrede
 	})
 }
 
+// owed lists what others have lost by a list of ours that was in place for a credential
+// and is no more, before what was lost by it was put back. The next list owes it to them.
+func (w *work) owed(ctx context.Context, c credential.Credential, step credential.Action) ([]graph.KeyCredential, error) {
+	before, _, err := w.preimage(ctx, c, step)
+	if err != nil || !c.Compared && before.Round == 0 { // no list of ours was ever seen in place
+		return nil, err
+	}
+	return before.Lost, nil
+}
+
 // unguard ends the guard because Graph cannot be read any more.
 func (w *work) unguard(ctx context.Context, c *credential.Credential, step credential.Action) error {
 	if c.Replaced.IsZero() {

@@ -219,6 +219,34 @@ func TestLostByAList(t *testing.T) {
 	}
 }
 
+// TestLostByAListThatIsGone has somebody remove reeve's certificate before reeve has put
+// back what another has lost by its registration. The next registration makes up for it.
+func TestLostByAListThatIsGone(t *testing.T) {
+	d := newDuel(t)
+	var late string
+	d.list = func(n int, send func() (*http.Response, error)) (*http.Response, error) {
+		if n == 1 {
+			late = d.add()
+			d.clock.Add(5 * time.Second)
+		}
+		return send()
+	}
+	d.adopt(func(a *Adoption) { a.Pair = pki.Pair{} })
+	removed := false
+	d.work("an active one", func(a credential.Application) bool {
+		for _, c := range a.In(credential.Registered) {
+			if !removed && d.clock.Now().Sub(c.Registered) > 20*time.Second {
+				d.remove(c.KeyID)
+				removed = true
+			}
+		}
+		return hasActive(a)
+	})
+	if !removed || !d.there(late) {
+		t.Errorf("reeve's certificate was removed: %t; the key that was just added is there again: %t, after %d lists\n%s", removed, d.there(late), d.lists, d.describe())
+	}
+}
+
 // TestKilledAfterAList kills the process right after its list, of which a key is missing
 // that was in it. The next process, which has to wait for the lease, puts it back.
 func TestKilledAfterAList(t *testing.T) {

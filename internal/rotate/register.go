@@ -200,11 +200,15 @@ func (w *work) registerByList(ctx context.Context, c credential.Credential, cert
 	if err != nil {
 		return err
 	}
+	lost, err := w.owed(ctx, c, credential.Register)
+	if err != nil {
+		return err
+	}
 	c.Method, c.Replaced, c.Compared = byPatch, w.r.o.Now().UTC(), false
 	if c.KeyID == "" {
 		c.KeyID = uuid.NewString()
 	}
-	if err := w.intend(ctx, &c, credential.Registering, credential.Register, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: list}); err != nil {
+	if err := w.intend(ctx, &c, credential.Registering, credential.Register, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: list, Lost: lost}); err != nil {
 		return err
 	}
 	err = w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(list, graph.NewKey(cert, c.KeyID)))
@@ -377,11 +381,15 @@ func (w *work) removeByList(ctx context.Context, c credential.Credential, seen g
 	if err != nil {
 		return err
 	}
+	lost, err := w.owed(ctx, c, credential.Remove)
+	if err != nil {
+		return err
+	}
 	keep := slices.DeleteFunc(slices.Clone(list), func(k graph.KeyCredential) bool { return isFor(k, c) })
 	now := w.r.o.Now().UTC()
 	c.Removed, c.ReadAt, c.Probed, c.Gone = now, time.Time{}, time.Time{}, time.Time{}
 	c.Replaced, c.Compared = now, false
-	if err := w.intend(ctx, &c, c.State, credential.Remove, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: list}); err != nil {
+	if err := w.intend(ctx, &c, c.State, credential.Remove, preimage{Method: byPatch, KeyID: c.KeyID, SHA256: c.SHA256, Keys: list, Lost: lost}); err != nil {
 		return err
 	}
 	err = w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, keep)
