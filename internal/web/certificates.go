@@ -113,9 +113,8 @@ func rowOf(a credential.Application, now time.Time) applicationRow {
 type certificatesPage struct {
 	frame
 	Rows          []applicationRow
-	From, To, All int // which of all the rows are shown
-	Before, After int // where the rows before and after these begin; -1 for none
-	Worst         standing
+	From, To, All int            // which of all the rows are shown
+	Before, After int            // where the rows before and after these begin; -1 for none
 	Count         map[string]int // of applications, by the class of their standing
 	Standbys      int
 	Renewals      int // within 30 days
@@ -141,11 +140,8 @@ func (s *Site) certificates(r *http.Request) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	p := certificatesPage{frame: s.frame("Certificates", "/certificates"), All: len(rows), Before: -1, After: -1, Count: map[string]int{}, Worst: isWell}
-	for i, row := range rows {
-		if i == 0 {
-			p.Worst = row.Standing
-		}
+	p := certificatesPage{frame: s.frame("Certificates", "/certificates"), All: len(rows), Before: -1, After: -1, Count: map[string]int{}}
+	for _, row := range rows {
 		p.Count[row.Standing.Class]++
 		if row.Standby != "" {
 			p.Standbys++
