@@ -161,6 +161,12 @@ func (db *DB) Applications(ctx context.Context, tenant int) ([]credential.Applic
 	return db.applications(ctx, tenant, "", nil)
 }
 
+// LivingApplications is Applications without the credentials that were destroyed and had
+// expired by a time, which add up over years.
+func (db *DB) LivingApplications(ctx context.Context, tenant int, expired time.Time) ([]credential.Application, error) {
+	return db.applications(ctx, tenant, "", stamp(expired))
+}
+
 // Application gives one. The error matches [ErrNotFound] if it is not looked after.
 func (db *DB) Application(ctx context.Context, tenant int, objectID string) (credential.Application, error) {
 	all, err := db.applications(ctx, tenant, objectID, nil)

@@ -235,3 +235,35 @@ func TestPolicyThatStays(t *testing.T) {
 		t.Errorf("one that is not looked after: %v", err)
 	}
 }
+
+// TestLivingApplications leaves out what is over, and nothing else.
+func TestLivingApplications(t *testing.T) {
+	db, tenant, _, now := credentials(t)
+	lease, err := db.LeaseApplication(t.Context(), tenant, "one", "test", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lease.Write(t.Context(), func(tx *store.CredentialTx) error {
+		for _, c := range []credential.Credential{
+			{ID: "in use", State: credential.Active, NotAfter: now.Add(time.Hour)},
+			{ID: "expired", State: credential.Active, NotAfter: now.Add(-time.Hour)},
+			{ID: "destroyed", State: credential.Destroyed, NotAfter: now.Add(time.Hour)},
+			{ID: "never had a certificate", State: credential.Destroyed},
+			{ID: "over", State: credential.Destroyed, NotAfter: now.Add(-time.Hour)},
+		} {
+			if err := tx.SaveCredential(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := db.LivingApplications(t.Context(), tenant, *now)
+	if err != nil || len(all) != 1 || len(all[0].Credentials) != 4 {
+		t.Fatalf("%+v (%v)", all, err)
+	}
+	if _, ok := all[0].Find("over"); ok {
+		t.Error("what is over is among them")
+	}
+}

@@ -49,7 +49,7 @@ type applicationRow struct {
 // applications gives all of them, those first that somebody has to see to, and then by the
 // end of their certificate.
 func (s *Site) applications(ctx context.Context) ([]applicationRow, error) {
-	all, err := s.DB.Applications(ctx, s.Tenant)
+	all, err := s.DB.LivingApplications(ctx, s.Tenant, s.Now())
 	if err != nil {
 		return nil, err
 	}
