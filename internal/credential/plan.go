@@ -558,9 +558,15 @@ func (a Application) skewed(now time.Time) bool {
 	return a.Observed.Skew.Abs() > skewAllowed && now.Sub(a.Observed.SkewAt).Abs() < skewKnown
 }
 
-// from is when a wish may be fulfilled: after it was made, since what comes of it is
-// known by that. It matters when the clock was set back.
-func (w Wish) from() time.Time { return w.At.Add(time.Millisecond) }
+// from is when a wish may be fulfilled: at any time if it names a credential, whose state
+// then tells what came of it; else after it was made, since what comes of it is known by
+// that. It matters when the clock was set back.
+func (w Wish) from() time.Time {
+	if w.Credential != "" {
+		return time.Time{}
+	}
+	return w.At.Add(time.Millisecond)
+}
 
 // meant reports whether a wish is about a credential, which if it names none is the one
 // that its kind suggests.
