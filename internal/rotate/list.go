@@ -303,5 +303,9 @@ func (w *work) restore(ctx context.Context, c *credential.Credential, step crede
 	if err := w.intend(ctx, c, c.State, step, next); err != nil {
 		return err
 	}
-	return w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(list, back...))
+	err = w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(list, back...))
+	if err != nil && !refused(err) {
+		return w.unanswered(ctx, *c, step, err)
+	}
+	return err
 }

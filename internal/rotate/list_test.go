@@ -319,6 +319,38 @@ func TestRemovedAfterAList(t *testing.T) {
 	}
 }
 
+// TestLostByPuttingBack has the answer lost to a list that puts a key back, after others
+// were refused, when somebody has just added another key, which that list takes away. It is
+// looked for at once, as long as replicas show it, and put back as well.
+func TestLostByPuttingBack(t *testing.T) {
+	d := newDuel(t)
+	var late []string
+	d.list = func(n int, send func() (*http.Response, error)) (*http.Response, error) {
+		switch n {
+		case 2, 3, 4:
+			return forbidden(), nil
+		case 1, 5:
+			late = append(late, d.add())
+			d.clock.Add(5 * time.Second)
+			resp, err := send()
+			if n == 5 {
+				return nil, errLost
+			}
+			return resp, err
+		}
+		return send()
+	}
+	d.first()
+	for _, id := range late {
+		if !d.there(id) {
+			t.Errorf("the key %s is gone, after %d lists\n%s", id, d.lists, d.describe())
+		}
+	}
+	if len(late) != 2 {
+		t.Errorf("%d keys were added", len(late))
+	}
+}
+
 // TestLostAndNotPutBack refuses the lists by which a key would be put back: after some
 // tries the renewal goes on, and a person is told.
 func TestLostAndNotPutBack(t *testing.T) {
