@@ -96,9 +96,9 @@ func (w *work) noticeRenewed(c credential.Credential) notify.Event {
 	return attach(e, c)
 }
 
-func (w *work) noticeRetired(c credential.Credential) notify.Event {
+func (w *work) noticeRetired(c credential.Credential, why string) notify.Event {
 	e := w.event(KindRetired, c, notify.Info, "an old certificate was taken away")
-	e.Text = "Entra ID was seen to refuse it."
+	e.Text = "It is gone from Entra ID: " + why + "."
 	return e
 }
 

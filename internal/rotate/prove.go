@@ -168,10 +168,14 @@ const (
 )
 
 // seeRefused asks for a token with a certificate that was taken away. It must be refused.
-// If it is not for long, somebody may have put it back: it is taken away again.
+// If it is not for long, somebody may have put it back: it is taken away again. Without
+// its private key, as when the database is older than the store, nobody can ask.
 func (w *work) seeRefused(ctx context.Context, c credential.Credential) error {
 	pair, err := w.pair(ctx, c)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return w.retired(ctx, c, "its private key is not in the store any more, so that no token can be asked for")
+	case err != nil:
 		return err
 	}
 	_, err = w.r.prover.Prove(ctx, m365.ProofRequest{
@@ -181,22 +185,27 @@ func (w *work) seeRefused(ctx context.Context, c credential.Credential) error {
 	c.Probed = now
 	switch {
 	case keyRefusal(err) != 0:
-		c.DestroyAfter = now.Add(time.Duration(w.a.Policy.DestroyAfter))
-		if c.State == credential.Compromised {
-			c.DestroyAfter = now // nobody should have it
-		}
-		return w.write(ctx, func(tx *store.CredentialTx) error {
-			if err := w.post(tx, w.noticeRetired(c)); err != nil {
-				return err
-			}
-			return w.move(tx, c, credential.Retired, credential.SeeRefused, fmt.Sprintf("Entra ID refuses it (AADSTS%d)", keyRefusal(err)), nil)
-		})
+		return w.retired(ctx, c, fmt.Sprintf("Entra ID refuses it (AADSTS%d)", keyRefusal(err)))
 	case err != nil:
 		return err
 	case now.Sub(c.Removed).Abs() > acceptedFor, c.Stuck && now.Sub(c.Removed).Abs() > acceptedAgain:
 		return w.removeAgain(ctx, c)
 	}
 	return w.save(ctx, c)
+}
+
+// retired records that nobody signs in any more with a certificate that was taken away.
+func (w *work) retired(ctx context.Context, c credential.Credential, text string) error {
+	c.DestroyAfter = w.r.o.Now().UTC().Add(time.Duration(w.a.Policy.DestroyAfter))
+	if c.State == credential.Compromised {
+		c.DestroyAfter = w.r.o.Now().UTC() // nobody should have it
+	}
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if err := w.post(tx, w.noticeRetired(c, text)); err != nil {
+			return err
+		}
+		return w.move(tx, c, credential.Retired, credential.SeeRefused, text, nil)
+	})
 }
 
 // removeAgain lets a certificate be removed once more that Entra ID still takes though it

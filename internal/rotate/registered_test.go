@@ -475,3 +475,27 @@ func TestRemovedEachTime(t *testing.T) {
 		t.Errorf("nobody is told\n%s", w.describe())
 	}
 }
+
+// TestRetiringWithoutItsKey takes the private key of a replaced certificate out of the
+// store, as when the database is older than the store: nobody can ask whether it is
+// refused, and it comes to its end all the same.
+func TestRetiringWithoutItsKey(t *testing.T) {
+	w := newWorld(t)
+	r := w.rotator()
+	w.adopt(r, func(o *Adoption) {
+		o.Policy.Overlap, o.Policy.DestroyAfter = credential.Span(2*time.Hour), credential.Span(time.Hour)
+	})
+	old, _ := w.app().Active()
+	w.wish(r, credential.Renew, "")
+	w.until(r, time.Hour, "a renewal", func(a credential.Application) bool { return len(a.In(credential.Draining)) == 1 && isStandby(a) })
+	if err := w.keys.Delete(t.Context(), old.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.until(r, 24*time.Hour, "its end", func(a credential.Application) bool {
+		c, _ := a.Find(old.ID)
+		return c.State == credential.Destroyed
+	})
+	if w.isAtEntra(old) {
+		t.Error("it is at Entra ID")
+	}
+}
