@@ -80,7 +80,7 @@ func standbyOf(a credential.Application, named *credential.Credential, now time.
 
 func drainingOf(a credential.Application, named *credential.Credential, now time.Time) (credential.Credential, error) {
 	var c credential.Credential
-	draining := a.In(credential.Draining)
+	draining := slices.DeleteFunc(a.In(credential.Draining), func(c credential.Credential) bool { return named == nil && c.Promoted.IsZero() })
 	switch {
 	case named != nil && named.State == credential.Standby:
 		return *named, fmt.Errorf("certificate %s was not in use yet: reeve cert promote %s", nameOf(*named), a.ClientID)

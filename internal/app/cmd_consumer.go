@@ -194,8 +194,11 @@ func (p *program) completeConsumer(cmd *cobra.Command, args []string, text strin
 		return p.completeApplication(cmd, args, text)
 	}
 	const none = cobra.ShellCompDirectiveNoFileComp
+	if len(args) > 1 {
+		return nil, none
+	}
 	a, app, err := p.consumed(cmd, args[0])
-	if err != nil || len(args) > 1 {
+	if err != nil {
 		return nil, none
 	}
 	defer a.Close()

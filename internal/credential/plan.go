@@ -436,7 +436,9 @@ const triesToRestore = 3
 
 // restorable lists those that may be made the active one again, the newest first.
 func (a Application) restorable(now time.Time) []Credential {
-	return slices.DeleteFunc(a.In(Draining), func(c Credential) bool { return c.expired(now) || c.Refusals >= triesToRestore })
+	return slices.DeleteFunc(a.In(Draining), func(c Credential) bool {
+		return c.Promoted.IsZero() || c.expired(now) || c.Refusals >= triesToRestore
+	})
 }
 
 // behind lists the consumers that speak and have not got the active certificate yet.

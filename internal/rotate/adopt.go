@@ -284,8 +284,11 @@ func (r *Rotator) Reconcile(ctx context.Context) ([]string, error) {
 					continue
 				}
 			}
-			if err := r.takeUp(ctx, a, word, e); err != nil {
+			switch taken, err := r.takeUp(ctx, a, word, e); {
+			case err != nil:
 				return found, errors.Join(append(errs, err)...)
+			case !taken:
+				continue
 			}
 			found = append(found, fmt.Sprintf("%s in %s is taken up again for application %s", id, keys.Name(), a.Name))
 		}
@@ -312,8 +315,8 @@ func (r *Rotator) certificateOf(ctx context.Context, a credential.Application, e
 
 // takeUp enters a key that the database did not know. What has a certificate may be at
 // Entra ID: it is looked for there, proved, and waits as a standby, or is cleaned up.
-func (r *Rotator) takeUp(ctx context.Context, a credential.Application, word string, e certstore.Entry) error {
-	return r.under(ctx, a.ObjectID, func(w *work) error {
+func (r *Rotator) takeUp(ctx context.Context, a credential.Application, word string, e certstore.Entry) (taken bool, err error) {
+	err = r.under(ctx, a.ObjectID, func(w *work) error {
 		if _, ok := w.find(e.ID); ok {
 			return nil // it was made a moment ago
 		}
@@ -330,6 +333,7 @@ func (r *Rotator) takeUp(ctx context.Context, a credential.Application, word str
 			c.State, c.Sent, c.Method, c.Reason = credential.Registering, now, byStore, "the database did not know it"
 			c.Since = now.Add(-time.Hour) // no answer is on its way any more
 		}
+		taken = true
 		return w.write(ctx, func(tx *store.CredentialTx) error {
 			if err := tx.Journal(w.entry(c.ID, "reconcile", store.Seen, c.Reason, nil)); err != nil {
 				return err
@@ -337,4 +341,5 @@ func (r *Rotator) takeUp(ctx context.Context, a credential.Application, word str
 			return tx.SaveCredential(c)
 		})
 	})
+	return taken && err == nil, err
 }
