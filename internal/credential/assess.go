@@ -100,6 +100,10 @@ func (a Application) assessOurs(now time.Time) []Finding {
 		add(Finding{Rule: "certificate-expired", Severity: Critical, Credential: active.ID, Notice: "expired/" + active.ID,
 			Remedy: "a new one is made by itself if reeve may change the application; else: reeve cert rescue " + a.ClientID},
 			"the certificate in use, %s, expired at %s", active.SHA1, stamp(active.NotAfter))
+	case hasActive && !active.Missing.IsZero() && active.Refusals > 0:
+		add(Finding{Rule: "certificate-missing", Severity: Critical, Credential: active.ID, Notice: "missing/" + active.ID,
+			Remedy: "the standby becomes the active one by itself, within a minute; if there is none: reeve cert rescue " + a.ClientID},
+			"Graph does not show the certificate in use, %s, and Entra ID refuses it (AADSTS%d): somebody has removed it", active.SHA1, active.RefusedCode)
 	case hasActive && active.Refusals > 1:
 		add(Finding{Rule: "certificate-refused", Severity: Critical, Credential: active.ID, Notice: "refused/" + active.ID,
 			Remedy: "the standby becomes the active one by itself; if there is none: reeve cert rescue " + a.ClientID},
@@ -110,6 +114,11 @@ func (a Application) assessOurs(now time.Time) []Finding {
 				Remedy: "see the other findings for what keeps reeve from making a successor; if nothing helps: reeve cert rescue " + a.ClientID},
 				"the certificate in use, %s, ends on %s, and no proved successor has taken over or can", active.SHA1, date(active.NotAfter))
 		}
+	}
+	if hasActive && !active.Missing.IsZero() && active.Refusals == 0 && !active.expired(now) {
+		add(Finding{Rule: "certificate-missing", Severity: Warning, Credential: active.ID,
+			Remedy: "nothing has to be done yet: a replica of Graph may be late; if tokens are refused, the standby becomes the active one by itself"},
+			"Graph does not show the certificate in use, %s; it is being asked for tokens", active.SHA1)
 	}
 	if until, why := a.brake(now); until.After(now) {
 		add(Finding{Rule: "certificate-given-up", Severity: Warning, Notice: "brake/" + a.ObjectID + "/" + date(now),

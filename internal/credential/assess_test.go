@@ -32,6 +32,8 @@ func TestAssess(t *testing.T) {
 		"none was ever in use":                {[]part{s}, ""},
 		"it expired":                          {[]part{cred("a", Active, ends(-day)), s}, "critical certificate-expired"},
 		"it is refused":                       {[]part{cred("a", Active, refused(2, time.Second)), s}, "critical certificate-refused"},
+		"Graph does not show it":              {[]part{cred("a", Active, missing(time.Second)), s}, "warning certificate-missing"},
+		"Graph does not, Entra ID refuses it": {[]part{cred("a", Active, missing(time.Second), refused(1, 0)), s}, "critical certificate-missing"},
 		"it was refused once":                 {[]part{cred("a", Active, refused(1, time.Second)), s}, ""},
 		"it ends, and no standby waits":       {[]part{cred("a", Active, ends(13*day))}, "warning certificate-due"},
 		"it ends in a week, and none waits":   {[]part{cred("a", Active, ends(6*day))}, "critical certificate-due"},

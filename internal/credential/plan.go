@@ -134,7 +134,7 @@ func (c Credential) retryAt(emergency bool) time.Time {
 // works.
 func (a Application) out(now time.Time) bool {
 	if active, ok := a.Active(); ok {
-		return active.expired(now) || active.Refusals > 1 && now.Sub(active.Refused) >= refusedFor
+		return active.expired(now) || active.Refusals > 1 && (!active.Missing.IsZero() || now.Sub(active.Refused) >= refusedFor)
 	}
 	return slices.ContainsFunc(a.Credentials, func(c Credential) bool { return !c.Promoted.IsZero() })
 }
@@ -145,6 +145,10 @@ func look(now time.Time, a Application, r Rhythm) Step {
 		s.At, s.Why = next(seen, r.Look, a.ObjectID, "look"), "each "+Span(r.Look).String()
 		if a.Observed.Attempts > 0 && !a.Observed.Blind {
 			s.At, s.Why = a.Observed.FailedAt.Add(min(Backoff(a.ObjectID, a.Observed.Attempts), r.Look)), "the last look failed"
+		} else if again := a.Observed.At.Add(StaleFor); again.Before(s.At) && slices.ContainsFunc(a.Credentials, func(c Credential) bool {
+			return !c.Missing.IsZero() && a.Observed.At.Sub(c.Missing) < lostAfter && slices.Contains([]State{Standby, Publishing, Active}, c.State)
+		}) {
+			s.At, s.Why = again, "Graph did not show what ought to be there"
 		}
 	}
 	return s
@@ -270,9 +274,10 @@ func (a Application) standbyStep(now time.Time, c Credential, r Rhythm) (Step, b
 	return rehearsal, rehearsed
 }
 
-// lost reports that somebody took the credential away from Entra ID.
+// lost reports that somebody took the credential away from Entra ID. That Graph does not
+// show it is never enough, for a replica may lag: tokens have to be refused as well.
 func (c Credential) lost(now time.Time) bool {
-	return !c.Missing.IsZero() && now.Sub(c.Missing) > lostAfter && c.Refusals > 1
+	return !c.Missing.IsZero() && now.Sub(c.Missing) >= lostAfter && c.Refusals > 1
 }
 
 // promotion says when, and why, a standby becomes the active one.
@@ -332,14 +337,16 @@ func (a Application) rehearse(now time.Time, c Credential, r Rhythm) (Step, bool
 	case c.expired(now) && c.Refusals > 1:
 		return Step{}, false
 	case c.Refusals > 0 && now.Sub(c.Refused) < proveWithin:
-		return prove(later(c.Probed.Add(probeGap), c.Missing.Add(lostAfter)), "whether it still works")
+		return prove(c.Probed.Add(probeGap), "whether it still works")
 	case c.Probed.IsZero():
 		return prove(now, "it was never proved")
 	case c.expired(now) && c.Probed.Before(c.NotAfter):
 		return prove(now, "whether Entra ID takes it for expired, too")
-	case !c.Missing.IsZero() && c.Probed.Before(c.Missing.Add(lostAfter)):
-		return prove(c.Missing.Add(lostAfter), "Graph does not show it")
-	case !c.Missing.IsZero(), c.expired(now), a.Observed.Skew.Abs() > skewAllowed:
+	case !c.Missing.IsZero() && c.Probed.Before(c.Missing):
+		return prove(c.Missing, "Graph does not show it")
+	case !c.Missing.IsZero(): // Entra ID may go on taking it for a while after it was removed
+		return prove(c.Probed.Add(min(max(c.Probed.Sub(c.Missing), probeGap), askAgain)), "Graph does not show it")
+	case c.expired(now), a.Observed.Skew.Abs() > skewAllowed:
 		return prove(c.Probed.Add(askAgain), "Entra ID, or its clock, does not agree with what is recorded")
 	}
 	return prove(next(c.Probed, r.Rehearse, c.ID, "prove"), "each "+Span(r.Rehearse).String())
@@ -399,6 +406,9 @@ func (a Application) unpublished(c Credential) string {
 
 func (a Application) drainingStep(now time.Time, c Credential) (Step, bool) {
 	active, ok := a.Active()
+	if c.lost(now) {
+		return Step{Action: Mourn, At: now, Why: "Graph does not show it, and Entra ID refuses it"}, true
+	}
 	if newest, some := first(a.restorable(now)); some && len(a.In(Publishing)) == 0 {
 		if w, asks := a.wish(Rollback); asks && a.meant(w, c, newest) && !c.expired(now) && c.Refusals < triesToRestore {
 			s := Step{Action: Advance, At: later(now, w.from()), Why: asked(w)}

@@ -29,8 +29,8 @@ const (
 	FreshProof = 10 * time.Minute
 
 	writeGap    = 5 * time.Second // between two changes of one application
-	lostAfter   = 2 * time.Minute // of not being shown, before tokens are asked
-	refusedFor  = time.Minute     // of refusals, before the active one is given up
+	lostAfter   = time.Minute     // of not being shown, and refused: then somebody has removed it, and no replica lags
+	refusedFor  = time.Minute     // of refusals, before the active one that Graph shows is given up
 	silentAfter = 3 * day         // of a consumer that does not speak any more
 	skewAllowed = 5 * time.Minute // Entra ID's own tolerance
 	skewKnown   = 6 * time.Hour   // how long a measured skew counts

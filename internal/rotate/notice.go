@@ -89,7 +89,7 @@ func (w *work) noticeRenewed(c credential.Credential) notify.Event {
 	e := w.event(KindRenewed, c, notify.Info, "a new certificate is in use")
 	e.ID += fmt.Sprintf("/%d", c.Generation)
 	e.Text = fmt.Sprintf("It has become the active one (%s).", c.Reason)
-	if before, ok := w.find(c.Replaces); ok && before.State == credential.Active {
+	if before, ok := w.find(c.Replaces); ok && before.State == credential.Active && before.Refusals == 0 {
 		e.Text += fmt.Sprintf(" The one before stays usable for %v.", credential.Span(w.a.Policy.Drain()))
 	}
 	e.Remedy = "programs that read it from the feed, the vault or the directory get it by themselves; one that holds a copy needs the new one within that time"
