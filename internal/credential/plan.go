@@ -346,8 +346,10 @@ func (a Application) rehearse(now time.Time, c Credential, r Rhythm) (Step, bool
 		return prove(c.Missing, "Graph does not show it")
 	case !c.Missing.IsZero(): // Entra ID may go on taking it for a while after it was removed
 		return prove(c.Probed.Add(min(max(c.Probed.Sub(c.Missing), probeGap), askAgain)), "Graph does not show it")
-	case c.expired(now), a.Observed.Skew.Abs() > skewAllowed:
-		return prove(c.Probed.Add(askAgain), "Entra ID, or its clock, does not agree with what is recorded")
+	case c.expired(now):
+		return prove(c.Probed.Add(askAgain), "Entra ID's clock does not agree with ours")
+	case a.skewed(now): // as long as it is, and no longer
+		return prove(c.Probed.Add(askClock), "whether the clock is still off")
 	}
 	return prove(next(c.Probed, r.Rehearse, c.ID, "prove"), "each "+Span(r.Rehearse).String())
 }
@@ -567,7 +569,7 @@ func (a Application) wishedFirst(now time.Time) time.Time {
 
 // skewed reports that the clock is so wrong that a certificate's dates would be.
 func (a Application) skewed(now time.Time) bool {
-	return a.Observed.Skew.Abs() > skewAllowed && now.Sub(a.Observed.SkewAt).Abs() < skewKnown
+	return a.Observed.Skew.Abs() > skewAllowed && now.Sub(a.Observed.SkewAt).Abs() < SkewKnown
 }
 
 // from is when a wish may be fulfilled: at any time if it names a credential, whose state

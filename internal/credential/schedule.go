@@ -33,9 +33,13 @@ const (
 	refusedFor  = time.Minute     // of refusals, before the active one that Graph shows is given up
 	silentAfter = 3 * day         // of a consumer that does not speak any more
 	skewAllowed = 5 * time.Minute // Entra ID's own tolerance
-	skewKnown   = 6 * time.Hour   // how long a measured skew counts
 
-	askAgain   = 30 * time.Minute // while Entra ID and the record, or the clock, disagree
+	// SkewKnown is how long a clock that was seen to be off is believed to be, unless it
+	// is seen again; askClock how soon that is tried.
+	SkewKnown = time.Hour
+	askClock  = 5 * time.Minute
+
+	askAgain   = 30 * time.Minute // while Entra ID and the record disagree
 	comeWithin = 3 * day          // of one that is stuck, before another is tried in its place
 
 	vanishings  = 5 // of a new credential at Entra ID, before another is tried in its place

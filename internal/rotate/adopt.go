@@ -126,7 +126,7 @@ func (r *Rotator) takeOver(ctx context.Context, a credential.Application, pair p
 	}
 	setCertificate(&c, pair, a.Policy)
 	for _, resource := range a.Policy.Resources {
-		proof, err := r.prover.Prove(ctx, m365.ProofRequest{TenantID: a.TenantID, ClientID: a.ClientID, Pair: pair, Resource: resource})
+		proof, err := r.obtain(ctx, m365.ProofRequest{TenantID: a.TenantID, ClientID: a.ClientID, Pair: pair, Resource: resource})
 		if err != nil {
 			return credential.Credential{}, fmt.Errorf("proving the certificate to go on with: %w", err)
 		}

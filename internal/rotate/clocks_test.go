@@ -8,6 +8,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/emulator/origin"
+	"github.com/reeve365/reeve/internal/pki"
 )
 
 const year = 365 * 24 * time.Hour
@@ -128,5 +129,57 @@ func TestTwoOfTheSame(t *testing.T) {
 		if n < 4 || len(app(both[i]).In(credential.Standby)) != 1 {
 			t.Errorf("number %d has had %d certificates in use\n%s", i, n, describe(both[i].db, both[i].o.Tenant, s.object, w.clock.Now()))
 		}
+	}
+}
+
+// TestAClockThatIsRightAgain lets reeve's clock be half an hour off while a certificate is
+// wanted, and then right again: that it was off does not stay in force. A rehearsal sees it
+// at once, and the certificate that waits for it is made within minutes; where no
+// certificate is there to ask with, at the next look.
+func TestAClockThatIsRightAgain(t *testing.T) {
+	for name, pair := range map[string]bool{"with a certificate": true, "with none": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			var off time.Duration
+			w.change = func(o *Options) {
+				o.Now = func() time.Time { return w.clock.Now().Add(off) }
+				o.Rhythm.Look = 15 * time.Minute
+			}
+			r := w.rotator()
+			w.adopt(r, func(o *Adoption) {
+				if !pair {
+					o.Pair = pki.Pair{}
+				}
+			})
+			until := func(limit time.Duration, what string, ok func(credential.Application) bool) {
+				t.Helper()
+				for end := w.clock.Now().Add(limit); !ok(w.app()); w.clock.Add(20 * time.Second) {
+					if w.clock.Now().After(end) {
+						t.Fatalf("waiting for %s: not within %v\n%s", what, limit, w.describe())
+					}
+					if _, err := r.Pass(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			off = -30 * time.Minute
+			if pair {
+				off = 0
+				until(10*time.Minute, "a standby", func(a credential.Application) bool { return len(a.In(credential.Standby)) > 0 })
+				off = -30 * time.Minute
+				w.wish(r, credential.Renew, "")
+			}
+			keyed := func(a credential.Application) bool { return len(a.In(credential.Keyed)) > 0 }
+			until(24*time.Hour, "one that waits for the clock", func(a credential.Application) bool {
+				return keyed(a) && a.Observed.Skew > 29*time.Minute
+			})
+			off = 0
+			for _, h := range r.Rehearse(t.Context(), w.app()) {
+				if h.Result == ResultFailed {
+					t.Errorf("the clock is right, and a rehearsal says: %s: %s", h.What, h.Text)
+				}
+			}
+			until(16*time.Minute, "it to go on", func(a credential.Application) bool { return !keyed(a) && a.Observed.Skew == 0 })
+		})
 	}
 }

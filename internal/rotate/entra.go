@@ -41,6 +41,7 @@ func (w *work) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.clock(ctx, w.r.o.Now().UTC(), m365.Proof{ServerTime: seen.At}, nil)
 	if err := w.observe(ctx, seen); err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func proofs(c credential.Credential) any { return map[string]any{"proofs": c.Pro
 // noted and is no error; all else is one.
 func (w *work) token(ctx context.Context, c *credential.Credential, pair pki.Pair) error {
 	for _, resource := range w.a.Policy.Resources {
-		proof, err := w.r.prover.Prove(ctx, m365.ProofRequest{
+		proof, err := w.r.obtain(ctx, m365.ProofRequest{
 			TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: pair, Resource: resource, Skew: w.skew(),
 		})
 		now := w.r.o.Now().UTC()
@@ -115,18 +115,38 @@ func with(proofs map[string]credential.Proof, resource string, p credential.Proo
 func (w *work) skew() time.Duration { return skew(w.a, w.r.o.Now()) }
 
 func skew(a credential.Application, now time.Time) time.Duration {
-	if now.Sub(a.Observed.SkewAt).Abs() > time.Hour {
+	if now.Sub(a.Observed.SkewAt).Abs() > credential.SkewKnown {
 		return 0
 	}
 	return a.Observed.Skew
 }
 
-// clock notes how far the authority's clock is from ours, if that has changed much.
+// obtain obtains a token and throws it away. Where the authority's answer shows that the
+// clock by which the request was signed is wrong, it is asked once more, by its own.
+func (r *Rotator) obtain(ctx context.Context, q m365.ProofRequest) (m365.Proof, error) {
+	proof, err := r.prover.Prove(ctx, q)
+	if off, ok := skewOf(err, r.o.Now()); ok && keyRefusal(err) == 0 && (off-q.Skew).Abs() > time.Minute {
+		q.Skew = off
+		return r.prover.Prove(ctx, q)
+	}
+	return proof, err
+}
+
+// skewOf is how far the authority's clock was ahead of ours when it refused to sign in.
+func skewOf(err error, now time.Time) (time.Duration, bool) {
+	var signIn *m365.SignInError
+	if !errors.As(err, &signIn) || signIn.ServerTime.IsZero() {
+		return 0, false
+	}
+	return signIn.ServerTime.Sub(now), true
+}
+
+// clock notes how far the clock of who answered with a proof or an error is from ours,
+// if that has changed much, or has to be confirmed.
 func (w *work) clock(ctx context.Context, now time.Time, proof m365.Proof, err error) {
 	server := proof.ServerTime
-	var signIn *m365.SignInError
-	if errors.As(err, &signIn) {
-		server = signIn.ServerTime
+	if off, ok := skewOf(err, now); ok {
+		server = now.Add(off)
 	}
 	if server.IsZero() {
 		return
@@ -135,7 +155,7 @@ func (w *work) clock(ctx context.Context, now time.Time, proof m365.Proof, err e
 	if skew.Abs() <= 30*time.Second {
 		skew = 0
 	}
-	if (skew-w.a.Observed.Skew).Abs() < 5*time.Second && (skew == 0 || now.Sub(w.a.Observed.SkewAt).Abs() < 10*time.Minute) {
+	if (skew-w.a.Observed.Skew).Abs() < 5*time.Second && (skew == 0 || now.Sub(w.a.Observed.SkewAt).Abs() < time.Minute) {
 		return
 	}
 	w.a.Observed.Skew, w.a.Observed.SkewAt = skew, now
@@ -178,7 +198,7 @@ func (w *work) seeRefused(ctx context.Context, c credential.Credential) error {
 	case err != nil:
 		return err
 	}
-	_, err = w.r.prover.Prove(ctx, m365.ProofRequest{
+	_, err = w.r.obtain(ctx, m365.ProofRequest{
 		TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: pair, Resource: w.a.Policy.Resources[0], Skew: w.skew(),
 	})
 	now := w.r.o.Now().UTC()

@@ -177,7 +177,7 @@ func (w *work) publishTo(ctx context.Context, target certstore.Target, name stri
 	if !got.Certificate.Equal(pair.Certificate) {
 		return fmt.Errorf("what was just published is not what is there: certificate %s, in place of %s", pki.SHA1(got.Certificate), c.SHA1)
 	}
-	_, err = w.r.prover.Prove(ctx, m365.ProofRequest{
+	_, err = w.r.obtain(ctx, m365.ProofRequest{
 		TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: got, Resource: w.a.Policy.Resources[0], Skew: w.skew(),
 	})
 	if err != nil {

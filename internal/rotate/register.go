@@ -91,7 +91,7 @@ func (w *work) register(ctx context.Context, c credential.Credential) error {
 	if err != nil {
 		return err
 	}
-	proof, err := graph.KeyProof(pair, w.a.ObjectID, w.r.o.Now().Add(w.a.Observed.Skew))
+	proof, err := graph.KeyProof(pair, w.a.ObjectID, w.r.o.Now().Add(w.skew()))
 	if err != nil {
 		return err
 	}
@@ -350,7 +350,7 @@ func (w *work) remove(ctx context.Context, c credential.Credential) error {
 	}
 	found := false
 	for _, id := range ids {
-		proof, err := graph.KeyProof(pair, w.a.ObjectID, w.r.o.Now().Add(w.a.Observed.Skew))
+		proof, err := graph.KeyProof(pair, w.a.ObjectID, w.r.o.Now().Add(w.skew()))
 		if err != nil {
 			return err
 		}

@@ -120,7 +120,7 @@ func (h *rehearsal) prove(ctx context.Context, which string, c credential.Creden
 	works := true
 	for _, resource := range h.a.Policy.Resources {
 		what := fmt.Sprintf("%s certificate, token for %s", which, resource)
-		proof, err := h.r.prover.Prove(ctx, m365.ProofRequest{
+		proof, err := h.r.obtain(ctx, m365.ProofRequest{
 			TenantID: h.a.TenantID, ClientID: h.a.ClientID, Pair: pair, Resource: resource, Skew: h.skew(),
 		})
 		var signIn *m365.SignInError

@@ -54,7 +54,7 @@ func (r *Rotator) Rungs(ctx context.Context, a credential.Application) []credent
 		if err != nil {
 			return err
 		}
-		_, err = r.prover.Prove(ctx, m365.ProofRequest{TenantID: a.TenantID, ClientID: a.ClientID, Pair: pair, Resource: a.Policy.Resources[0], Skew: a.Observed.Skew})
+		_, err = r.obtain(ctx, m365.ProofRequest{TenantID: a.TenantID, ClientID: a.ClientID, Pair: pair, Resource: a.Policy.Resources[0], Skew: skew(a, r.o.Now())})
 		return err
 	}
 	answer := func(err error) credential.Certainty {
@@ -210,7 +210,7 @@ func (r *Rotator) ResumeKit(ctx context.Context, objectID, by string) (credentia
 		if err != nil {
 			return err
 		}
-		_, err = r.prover.Prove(ctx, m365.ProofRequest{TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: pair, Resource: w.a.Policy.Resources[0], Skew: w.skew()})
+		_, err = r.obtain(ctx, m365.ProofRequest{TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: pair, Resource: w.a.Policy.Resources[0], Skew: w.skew()})
 		var signIn *m365.SignInError
 		if errors.As(err, &signIn) && (signIn.Has(700027) || signIn.Has(700026)) {
 			return fmt.Errorf("certificate %s is not registered yet, or Entra ID does not know it everywhere yet, which takes up to a few minutes: %w", c.SHA1, err)

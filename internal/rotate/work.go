@@ -167,6 +167,9 @@ func (w *work) failed(ctx context.Context, s credential.Step, err error) error {
 	if err := w.reread(ctx); err != nil { // the step may have written before it failed
 		return err
 	}
+	if s.Action != credential.Publish { // whose answer may be of a while ago
+		w.clock(ctx, now, m365.Proof{}, err)
+	}
 	if s.Action == credential.Look {
 		return w.lookFailed(ctx, err, text)
 	}
