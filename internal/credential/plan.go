@@ -75,7 +75,11 @@ func Plan(now time.Time, a Application, r Rhythm) []Step {
 			steps = append(steps, s)
 		}
 		for _, d := range a.Deploys {
-			steps = append(steps, Step{Action: Deliver, Credential: d.Credential, Hook: d.Hook, At: d.DueAt, Why: "a certificate has become the active one"})
+			s := Step{Action: Deliver, Credential: d.Credential, Hook: d.Hook, At: d.DueAt, Why: "a certificate has become the active one"}
+			if why := a.Moot(d); why != "" {
+				s.At, s.Why = now, "it is dropped: "+why
+			}
+			steps = append(steps, s)
 		}
 	}
 	slices.SortStableFunc(steps, func(x, y Step) int {
@@ -394,6 +398,17 @@ func (a Application) activeStep(now time.Time, c Credential, r Rhythm) (Step, bo
 		}
 	}
 	return rehearsal, ok
+}
+
+// Moot says why a command or a webhook is not to be run any more; "" if it is.
+func (a Application) Moot(d Deploy) string {
+	switch c, ok := a.Find(d.Credential); {
+	case !slices.Contains(a.Policy.Hooks, d.Hook):
+		return "the policy does not have it any more"
+	case !ok || c.State != Active:
+		return "the certificate is not the active one any more"
+	}
+	return ""
 }
 
 // unpublished is a live place that does not have a credential yet; "" if all do.

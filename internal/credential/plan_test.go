@@ -126,6 +126,10 @@ func TestPlan(t *testing.T) {
 	open := policy(func(p *Policy) { p.Windows = []Window{{From: 11 * time.Hour, To: 13 * time.Hour}} })
 	byRequest := policy(func(p *Policy) { p.Issuer = IssuerRequest })
 	toVault := policy(func(p *Policy) { p.Targets = []string{"keyvault:x"} })
+	hooks := func(names ...string) part { return policy(func(p *Policy) { p.Hooks = names }) }
+	deploys := func(id string, in time.Duration) part {
+		return func(a *Application) { a.Deploys = []Deploy{{Credential: id, Hook: "h", DueAt: at.Add(in)}} }
+	}
 	skew := func(a *Application) { a.Observed.Skew, a.Observed.SkewAt = time.Hour, at.Add(-time.Minute) }
 	published := func(c *Credential) { c.Published = []string{"keyvault:x"} }
 	old, fresh := ends(50*day), proved(5*time.Minute)
@@ -270,12 +274,15 @@ func TestPlan(t *testing.T) {
 		"retire, with the active one refused":  {[]part{cred("a", Active, refused(1, time.Second)), s, cred("d", Draining), asks(Retire, "", time.Minute)}, "prove a"},
 
 		// Modes, and looks.
-		"observed":                {[]part{func(a *Application) { a.Mode = Observe }}, nothing},
-		"never looked at":         {[]part{a, s, func(a *Application) { a.Observed = Observation{} }}, "look"},
-		"looked at in the future": {[]part{a, s, func(a *Application) { a.Observed.At = at.Add(365 * day) }}, "look"},
-		"the application is gone": {[]part{func(a *Application) { a.Observed.Gone = true }}, nothing},
-		"a hook is due":           {[]part{a, s, func(a *Application) { a.Deploys = []Deploy{{Credential: "a", Hook: "h", DueAt: at}} }}, "deploy a"},
-		"a hook is due in a year": {[]part{a, s, func(a *Application) { a.Deploys = []Deploy{{Credential: "a", Hook: "h", DueAt: at.Add(365 * day)}} }}, "deploy a"},
+		"observed":                          {[]part{func(a *Application) { a.Mode = Observe }}, nothing},
+		"never looked at":                   {[]part{a, s, func(a *Application) { a.Observed = Observation{} }}, "look"},
+		"looked at in the future":           {[]part{a, s, func(a *Application) { a.Observed.At = at.Add(365 * day) }}, "look"},
+		"the application is gone":           {[]part{func(a *Application) { a.Observed.Gone = true }}, nothing},
+		"a hook is due":                     {[]part{a, s, hooks("h"), deploys("a", 0)}, "deploy a"},
+		"a hook is due in a year":           {[]part{a, s, hooks("h"), deploys("a", 365*day)}, "deploy a"},
+		"a hook is due in an hour":          {[]part{a, s, hooks("h"), deploys("a", time.Hour)}, nothing},
+		"a hook that the policy has not":    {[]part{a, s, hooks("other"), deploys("a", time.Hour)}, "deploy a"},
+		"a hook for one that is not in use": {[]part{a, s, hooks("h"), cred("d", Retired, func(c *Credential) { c.DestroyAfter = at.Add(day) }), deploys("d", time.Hour)}, "deploy d"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			if got := due(application(c.parts...)); got != c.want {

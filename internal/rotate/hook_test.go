@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/store"
 )
 
 var deployed = Deployment{
@@ -394,5 +396,42 @@ func TestHookIsGivenUp(t *testing.T) {
 		if d := w.app().Deploys; runs != 1 || len(d) != 0 {
 			t.Errorf("%.30s was run %d times, and still to be done is %+v", hook, runs, d)
 		}
+	}
+}
+
+// TestHookIsDropped takes a hook that fails out of the policy, and revokes the certificate
+// that it is to be run for: it is not run again, and the journal says why.
+func TestHookIsDropped(t *testing.T) {
+	for name, drop := range map[string]func(*world, *Rotator){
+		"not in the policy any more": func(w *world, _ *Rotator) { w.changePolicy(func(p *credential.Policy) { p.Hooks = nil }) },
+		"not in use any more":        func(w *world, r *Rotator) { w.wish(r, credential.Revoke, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			runs := map[string]int{}
+			w.change = func(o *Options) {
+				o.RunHook = func(_ context.Context, _ string, d Deployment) (bool, error) {
+					runs[d.Credential]++
+					return false, errors.New("not yet")
+				}
+			}
+			r := w.rotator()
+			w.adopt(r, func(a *Adoption) { a.Policy.Hooks = []string{"command:/bin/reload"} })
+			w.until(r, time.Hour, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
+			w.wish(r, credential.Promote, "")
+			w.until(r, time.Hour, "the hook to have failed", func(a credential.Application) bool { return len(a.Deploys) > 0 && a.Deploys[0].Attempts > 1 })
+			c, _ := w.app().Active()
+			before := runs[c.ID]
+			drop(w, r)
+			if _, err := r.Pass(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if slices.ContainsFunc(w.app().Deploys, func(d credential.Deploy) bool { return d.Credential == c.ID }) || runs[c.ID] != before {
+				t.Errorf("it was run %d times more, and still to be done is %+v", runs[c.ID]-before, w.app().Deploys)
+			}
+			if w.journal(c.ID, string(credential.Deliver), store.Seen) != 1 {
+				t.Errorf("the journal does not say that it was dropped\n%s", w.describe())
+			}
+		})
 	}
 }

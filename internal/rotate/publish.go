@@ -254,9 +254,14 @@ func (w *work) deliver(ctx context.Context, c credential.Credential, s credentia
 		return nil
 	}
 	d := w.a.Deploys[i]
-	if c.State != credential.Active {
-		d.DueAt, d.Error = time.Time{}, "another certificate has become the active one since"
-		return w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveDeploy(d) })
+	if why := w.a.Moot(d); why != "" {
+		d.DueAt, d.Error = time.Time{}, why
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := tx.Journal(w.entry(c.ID, string(s.Action), store.Seen, s.Hook+" is not run: "+why, nil)); err != nil {
+				return err
+			}
+			return tx.SaveDeploy(d)
+		})
 	}
 	run := w.r.o.RunHook
 	if run == nil {
