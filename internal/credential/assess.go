@@ -155,12 +155,35 @@ func (a Application) assessOurs(now time.Time) []Finding {
 	for _, target := range slices.Sorted(maps.Keys(a.Observed.Targets)) {
 		add(Finding{Rule: "target-drifted", Severity: Warning, Remedy: "it is published there again by itself; find out who else writes there"}, "%s: %s", target, a.Observed.Targets[target])
 	}
+	found = append(found, a.assessPlaces()...)
 	for _, k := range a.Observed.Keys {
 		// A replica of Graph may show one for a while after it was taken away.
 		if c, ok := a.Find(k.Ours); ok && k.Ours != "" && slices.Contains([]State{Lost, Retired, Destroyed}, c.State) && a.Observed.At.Sub(c.Since) > readWithin {
 			add(Finding{Rule: "certificate-back", Severity: Critical, Credential: c.ID, Notice: "back/" + c.ID,
 				Remedy: "find out who put it there, and remove it (Entra ID > App registrations > Certificates & secrets): reeve does not use it, and whoever has its key can sign in"},
 				"certificate %s is at Entra ID again, which is over for reeve (%s)", c.SHA1, c.State)
+		}
+	}
+	return found
+}
+
+// assessPlaces names the places that have a private key which nobody would look for there:
+// of a policy that was changed since, or of a credential that was destroyed.
+func (a Application) assessPlaces() []Finding {
+	var found []Finding
+	for _, c := range a.Credentials {
+		places, text := a.Former(c), "%s is no live place of the policy any more, and has the private key of certificate %s (%s), which reeve does not take away from there as long as that is the current one"
+		notice := ""
+		if c.State == Destroyed {
+			notice, places, text = "left/"+c.ID, a.Places(c), "%s still has the private key of certificate %s, which is %s"
+		}
+		for _, t := range places {
+			remedy := "see that no program reads it there, and delete that certificate in the vault"
+			if path, ok := strings.CutPrefix(t, "directory:"); ok {
+				path, _, _ = strings.Cut(path, ",")
+				remedy = "see that no program reads it there, and delete the folder " + path + ": the key is in " + path + "/current/key.pem, certificate.pem and, if there is one, certificate.pfx"
+			}
+			found = append(found, Finding{Rule: "key-left", Severity: Warning, Credential: c.ID, Notice: notice, Remedy: remedy, Message: fmt.Sprintf(text, t, c.SHA1, c.State)})
 		}
 	}
 	return found

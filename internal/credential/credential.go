@@ -7,6 +7,7 @@ package credential
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -118,6 +119,7 @@ type Credential struct {
 	Replaces     string    `json:"replaces,omitempty"` // the credential that was active before
 	Promoted     time.Time `json:"promoted,omitzero"`
 	Published    []string  `json:"published,omitempty"` // the targets that have it
+	Placed       []string  `json:"placed,omitempty"`    // those that may have something of it still, of whatever policy
 	DrainUntil   time.Time `json:"drain_until,omitzero"`
 	DestroyAfter time.Time `json:"destroy_after,omitzero"`
 
@@ -370,6 +372,40 @@ func (a Application) Standby() (Credential, bool) {
 // works reports that nothing speaks against the credential: it was not refused, and no
 // proof of it fails for long.
 func (c Credential) works() bool { return c.Refusals == 0 && !c.Stuck }
+
+// Places lists the live places that may have something of a credential: those of the
+// policy, if it was ever published, and those that the policy had once.
+func (a Application) Places(c Credential) []string {
+	if c.Promoted.IsZero() && len(c.Placed) == 0 && len(c.Published) == 0 {
+		return nil
+	}
+	places := slices.Clone(a.Policy.Targets)
+	if c.State == Destroyed { // what is left was looked for
+		places = slices.DeleteFunc(places, func(t string) bool { return !slices.ContainsFunc(c.Placed, samePlace(t)) })
+	}
+	return append(places, a.Former(c)...)
+}
+
+// Former lists the live places that the policy has no more, and that may have something of
+// a credential still.
+func (a Application) Former(c Credential) []string {
+	var former []string
+	for _, t := range slices.Concat(c.Placed, c.Published) {
+		if !slices.ContainsFunc(a.Policy.Targets, samePlace(t)) && !slices.ContainsFunc(former, samePlace(t)) {
+			former = append(former, t)
+		}
+	}
+	return former
+}
+
+// samePlace reports whether another target is the same place, perhaps with other options.
+func samePlace(target string) func(string) bool {
+	place, _, _ := strings.Cut(target, ",")
+	return func(other string) bool {
+		other, _, _ = strings.Cut(other, ",")
+		return other == place
+	}
+}
 
 func first(cs []Credential) (Credential, bool) {
 	if len(cs) == 0 {

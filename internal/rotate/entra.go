@@ -48,6 +48,9 @@ func (w *work) look(ctx context.Context) error {
 	if err := w.seeTargets(ctx); err != nil {
 		return err
 	}
+	if err := w.seeFormer(ctx); err != nil {
+		return err
+	}
 	return w.checkRungs(ctx)
 }
 

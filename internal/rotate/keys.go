@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -171,24 +172,36 @@ func (w *work) stage(ctx context.Context, c credential.Credential) error {
 	return w.into(ctx, c, credential.Staged, credential.Stage, "key and certificate were read back from "+keys.Name(), nil)
 }
 
-// destroy deletes the private key, and what the live places may still have of it: the end.
+// destroy deletes the private key, and what the live places may still have of it: the
+// end. What remains at a place is recorded, for a person to remove; one that the policy
+// has no more, and that cannot be reached, does not keep the key in our store.
 func (w *work) destroy(ctx context.Context, c credential.Credential, s credential.Step) error {
 	var failed []error
-	for _, name := range w.a.Policy.Targets {
-		if c.Generation == 0 || w.r.o.OpenTarget == nil {
-			break // no live place ever got it
+	var left []string
+	former := w.a.Former(c)
+	for _, name := range w.a.Places(c) {
+		if w.r.o.OpenTarget == nil {
+			left = c.Placed
+			break
 		}
-		if active, ok := w.a.Active(); ok && slices.Contains(c.Published, name) && !slices.Contains(active.Published, name) {
+		if active, ok := w.a.Active(); ok && !slices.Contains(former, name) && slices.Contains(slices.Concat(c.Placed, c.Published), name) && !slices.Contains(active.Published, name) {
 			failed = append(failed, fmt.Errorf("clearing %s: the active certificate was not published there yet, so that this one may still be in use", name))
 			continue
 		}
-		if err := w.at(ctx, name, func(ctx context.Context, t certstore.Target) error { return t.Forget(ctx, c.ID) }); err != nil {
+		there, err := w.clear(ctx, name, c, true)
+		switch {
+		case errors.Is(err, store.ErrFenced):
+			return err
+		case err != nil && !slices.Contains(former, name):
 			failed = append(failed, fmt.Errorf("clearing %s: %w", name, err))
+		case err != nil || there:
+			left = append(left, name)
 		}
 	}
 	if len(failed) > 0 {
 		return errors.Join(failed...)
 	}
+	c.Placed, c.Published = left, nil
 	if keys, err := w.r.store(c.Store); err == nil {
 		if err := keys.Delete(ctx, c.ID); err != nil {
 			return err
@@ -196,7 +209,11 @@ func (w *work) destroy(ctx context.Context, c credential.Credential, s credentia
 	} else if c.Store != "" {
 		return err
 	}
-	return w.into(ctx, c, credential.Destroyed, credential.Destroy, s.Why, nil)
+	text := s.Why
+	if len(left) > 0 {
+		text += "; not cleared: " + strings.Join(left, ", ")
+	}
+	return w.into(ctx, c, credential.Destroyed, credential.Destroy, text, nil)
 }
 
 // abandon gives a credential up that was never in use.

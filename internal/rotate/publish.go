@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/reeve365/reeve/internal/certstore"
@@ -37,6 +38,9 @@ func (w *work) promote(ctx context.Context, c credential.Credential, s credentia
 	// Seconds since 1970 at least: a database that was restored from an old backup must
 	// not give out a number again that consumers have seen.
 	w.a.Generation = max(w.a.Generation+1, now.Unix())
+	for _, name := range c.Published {
+		c.Placed = placed(c, name)
+	}
 	c.Generation, c.Published, c.Reason = w.a.Generation, nil, s.Why
 	return w.write(ctx, func(tx *store.CredentialTx) error {
 		if err := tx.SaveApplication(w.a); err != nil {
@@ -70,11 +74,11 @@ func (w *work) publish(ctx context.Context, c credential.Credential, s credentia
 		if slices.Contains(c.Published, name) {
 			continue
 		}
-		if err := w.at(ctx, name, func(ctx context.Context, t certstore.Target) error { return w.publishTo(ctx, t, name, c, pair) }); err != nil {
+		if err := w.at(ctx, name, func(ctx context.Context, t certstore.Target) error { return w.publishTo(ctx, t, name, &c, pair) }); err != nil {
 			failed = append(failed, fmt.Errorf("publishing to %s: %w", name, err))
 			continue // the others need not wait for it
 		}
-		c.Published = append(slices.Clone(c.Published), name)
+		c.Published, c.Placed = append(slices.Clone(c.Published), name), placed(c, name)
 		if err := w.write(ctx, func(tx *store.CredentialTx) error {
 			if err := tx.Journal(w.entry(c.ID, string(credential.Publish), store.Done, "it was published to "+name+" and fetched from there", nil)); err != nil {
 				return err
@@ -154,14 +158,26 @@ func (w *work) at(ctx context.Context, name string, f func(context.Context, cert
 	return err
 }
 
-func (w *work) publishTo(ctx context.Context, target certstore.Target, name string, c credential.Credential, pair pki.Pair) error {
+// placed is where a credential may be once it is published to a place.
+func placed(c credential.Credential, name string) []string {
+	if slices.Contains(c.Placed, name) {
+		return c.Placed
+	}
+	return append(slices.Clone(c.Placed), name)
+}
+
+func (w *work) publishTo(ctx context.Context, target certstore.Target, name string, c *credential.Credential, pair pki.Pair) error {
 	got, err := target.Published(ctx)
 	if err != nil || !got.Certificate.Equal(pair.Certificate) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.r.o.Log.Warn("What a live place holds could not be read; it is written anew.", "target", name, "error", err)
 		}
+		c.Placed = placed(*c, name) // whatever comes of it
 		if err := w.write(ctx, func(tx *store.CredentialTx) error {
-			return tx.Journal(w.entry(c.ID, string(credential.Publish), store.Intent, "to "+name, nil))
+			if err := tx.Journal(w.entry(c.ID, string(credential.Publish), store.Intent, "to "+name, nil)); err != nil {
+				return err
+			}
+			return tx.SaveCredential(*c)
 		}); err != nil {
 			return err
 		}
@@ -195,6 +211,9 @@ func (w *work) seeTargets(ctx context.Context) error {
 	}
 	drifted := map[string]string{}
 	for _, name := range c.Published {
+		if !slices.Contains(w.a.Policy.Targets, name) {
+			continue // nothing is published there any more
+		}
 		var got pki.Pair
 		err := w.at(ctx, name, func(ctx context.Context, t certstore.Target) (err error) {
 			got, err = t.Published(ctx)
@@ -228,6 +247,58 @@ func (w *work) seeTargets(ctx context.Context) error {
 		}
 		return tx.SaveCredential(c)
 	})
+}
+
+// seeFormer looks at the places that have, as far as is known, a key of which they should
+// have none: whether somebody has cleared them, or it can be done now.
+func (w *work) seeFormer(ctx context.Context) error {
+	if w.a.Mode != credential.On || w.r.o.OpenTarget == nil {
+		return nil
+	}
+	for _, c := range w.a.Credentials {
+		places := w.a.Former(c)
+		if c.State == credential.Destroyed {
+			places = w.a.Places(c)
+		}
+		cleared := []string{}
+		for _, name := range places {
+			switch left, err := w.clear(ctx, name, c, c.State == credential.Destroyed); {
+			case errors.Is(err, store.ErrFenced):
+				return err
+			case err == nil && !left:
+				cleared = append(cleared, name)
+			}
+		}
+		if len(cleared) == 0 {
+			continue
+		}
+		is := func(name string) bool { return slices.Contains(cleared, name) }
+		c.Placed, c.Published = slices.DeleteFunc(slices.Clone(c.Placed), is), slices.DeleteFunc(slices.Clone(c.Published), is)
+		if err := w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := tx.Journal(w.entry(c.ID, string(credential.Look), store.Seen, strings.Join(cleared, ", ")+": nothing is left there of it", nil)); err != nil {
+				return err
+			}
+			return tx.SaveCredential(c)
+		}); err != nil {
+			return err
+		}
+	}
+	return w.reread(ctx)
+}
+
+// clear takes away what a place has of a credential, unless that is the current one there,
+// and reports whether it is. What may still be needed stays unless there is no current one.
+func (w *work) clear(ctx context.Context, name string, c credential.Credential, needless bool) (left bool, err error) {
+	err = w.at(ctx, name, func(ctx context.Context, t certstore.Target) error {
+		got, err := t.Published(ctx)
+		gone := errors.Is(err, fs.ErrNotExist)
+		left = !gone && (err != nil || !needless || pki.SHA256(got.Certificate) == c.SHA256) // or it cannot be seen
+		if gone || needless {
+			return t.Forget(ctx, c.ID)
+		}
+		return nil
+	})
+	return left, err
 }
 
 // withdraw begins to take a certificate away, after a fresh proof of the active one.

@@ -82,7 +82,11 @@ func (w *work) do(ctx context.Context, s credential.Step) error {
 	case credential.Deliver:
 		limit = hookTime
 	case credential.Look, credential.Publish, credential.Destroy:
-		limit += w.r.callTime * time.Duration(len(w.a.Policy.Targets)) // each has its own, see [work.at]
+		places := len(w.a.Policy.Targets)
+		for _, c := range w.a.Credentials {
+			places += len(w.a.Former(c))
+		}
+		limit += w.r.callTime * time.Duration(places) // each has its own, see [work.at]
 	}
 	if err := w.hold(ctx, limit); err != nil {
 		return err
