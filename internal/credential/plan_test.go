@@ -175,8 +175,12 @@ func TestPlan(t *testing.T) {
 		})}, "prove n"},
 
 		// Promotion.
-		"the active one is due":                       {[]part{cred("a", Active, old), s}, "promote s"},
-		"it is due, and no window is open":            {[]part{cred("a", Active, old), s, closed}, nothing},
+		"the active one is due":            {[]part{cred("a", Active, old), s}, "promote s"},
+		"it is due, and no window is open": {[]part{cred("a", Active, old), s, closed}, nothing},
+		"the active one lives for a day":   {[]part{cred("a", Active, func(c *Credential) { c.NotBefore, c.NotAfter = at.Add(-23*time.Hour), at.Add(time.Hour) }), s, closed}, "promote s!"},
+		"it lives for a day, and is the younger": {[]part{cred("a", Active, planned(99*day), func(c *Credential) {
+			c.NotBefore, c.NotAfter, c.Replaces = at.Add(-23*time.Hour), at.Add(time.Hour), "d"
+		}), s, cred("d", Draining, func(c *Credential) { c.DrainUntil = at.Add(day) })}, "promote s!"},
 		"it is due, and a window is open":             {[]part{cred("a", Active, old), s, open}, "promote s"},
 		"it ends before the next window":              {[]part{cred("a", Active, ends(8*day)), s, closed}, "promote s!"},
 		"renewing late keeps to windows":              {[]part{policy(func(p *Policy) { p.RenewBefore = Before{Span: Span(5 * day)}; p.Overlap = Span(day) }), cred("a", Active, ends(4*day+time.Hour)), s, closed}, nothing},

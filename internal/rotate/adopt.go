@@ -156,7 +156,9 @@ func (r *Rotator) takeOver(ctx context.Context, a credential.Application, pair p
 }
 
 // Import gives a credential that waits for its authority the certificate that was made
-// from its request.
+// from its request. An authority may give it less time than the policy asks for, which the
+// journal tells; one that would have to be replaced at once, or is far shorter and ends
+// before the one in use is due, is refused, and the credential waits for another.
 func (r *Rotator) Import(ctx context.Context, objectID string, answer *pki.Contents, by string) (credential.Credential, error) {
 	var c credential.Credential
 	err := r.under(ctx, objectID, func(w *work) error {
@@ -178,8 +180,18 @@ func (r *Rotator) Import(ctx context.Context, objectID string, answer *pki.Conte
 				refusal = err
 				continue
 			}
-			c = waiting
-			return w.certified(ctx, c, pair, "the authority's answer was imported by "+by)
+			fits := waiting
+			setCertificate(&fits, pair, w.a.Policy)
+			if err := w.worthwhile(fits); err != nil {
+				refusal = err
+				continue
+			}
+			c = fits
+			text := "the authority's answer was imported by " + by
+			if left, wanted := c.NotAfter.Sub(r.o.Now()), time.Duration(w.a.Policy.Lifetime); left < wanted-24*time.Hour {
+				text += fmt.Sprintf("; it is valid for %v, and the policy asks for %v", credential.Span(left.Truncate(time.Hour)), credential.Span(wanted))
+			}
+			return w.certified(ctx, c, pair, text)
 		}
 		if refusal != nil {
 			return refusal
@@ -188,6 +200,25 @@ func (r *Rotator) Import(ctx context.Context, objectID string, answer *pki.Conte
 	})
 	r.Wake()
 	return c, err
+}
+
+// worthwhile reports why a certificate that an authority gave is too short to be used.
+func (w *work) worthwhile(c credential.Credential) error {
+	const use = 24 * time.Hour
+	active, ok := w.a.Active()
+	now := w.r.o.Now()
+	why := ""
+	switch {
+	case c.RenewAt.Sub(now) < use, c.NotAfter.Sub(now) < 2*use:
+		why = fmt.Sprintf("would have to be replaced at %s already", c.RenewAt.Format(time.RFC3339))
+	case ok && active.Refusals == 0 && now.Before(active.NotAfter) && !c.NotAfter.After(active.RenewAt) &&
+		c.NotAfter.Sub(now) < time.Duration(w.a.Policy.Lifetime)/2: // else the policy wants it so
+		why = fmt.Sprintf("ends before the one in use has to be replaced, at %s", active.RenewAt.Format(time.RFC3339))
+	default:
+		return nil
+	}
+	return fmt.Errorf("the certificate %s is valid until %s, so that it %s: ask the authority for one of %v, from the same request",
+		c.SHA1, c.NotAfter.Format(time.RFC3339), why, w.a.Policy.Lifetime)
 }
 
 // Request is the certificate signing request of a credential that waits for its

@@ -103,7 +103,13 @@ func (w *work) publish(ctx context.Context, c credential.Credential, s credentia
 	}
 	now := w.r.o.Now().UTC()
 	c.Promoted, c.Missing = now, time.Time{}
+	if o := &w.a.Observed; o.Locked { // tokens are given again: a look now, and not what an old one says
+		o.Locked, o.Blind, o.Error, o.FailedAt, o.Attempts = false, false, "", time.Time{}, 1
+	}
 	return w.write(ctx, func(tx *store.CredentialTx) error {
+		if err := tx.SaveApplication(w.a); err != nil {
+			return err
+		}
 		for _, old := range w.a.In(credential.Active) {
 			old.DrainUntil = now.Add(w.a.Policy.Drain())
 			if err := w.move(tx, old, credential.Draining, credential.Publish, "it was replaced by "+c.SHA1, map[string]any{"until": old.DrainUntil}); err != nil {

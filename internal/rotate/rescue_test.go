@@ -88,6 +88,11 @@ func TestRescue(t *testing.T) {
 		c, ok := a.Active()
 		return ok && c.ID == kit.Credential.ID
 	})
+	for _, f := range credential.Assess(w.clock.Now(), w.app()) {
+		if f.Severity == credential.Critical {
+			t.Errorf("it is in use, and still it is said: %s", f.Message)
+		}
+	}
 	w.until(r, time.Hour, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
 }
 

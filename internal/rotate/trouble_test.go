@@ -231,13 +231,18 @@ func TestKitOfAnAuthority(t *testing.T) {
 
 // signed is a certificate of an authority for a public key.
 func (w *world) signed(public crypto.PublicKey) *x509.Certificate {
+	return w.signedFor(public, 365*24*time.Hour)
+}
+
+// signedFor is signed, with a lifetime.
+func (w *world) signedFor(public crypto.PublicKey, life time.Duration) *x509.Certificate {
 	w.t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	now := w.clock.Now()
-	template := &x509.Certificate{SerialNumber: serial, Subject: mustName(w.t, "CN=reeve"), NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0)}
+	template := &x509.Certificate{SerialNumber: serial, Subject: mustName(w.t, "CN=reeve"), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(life)}
 	der, err := x509.CreateCertificate(rand.Reader, template, w.pair.Certificate, public, w.pair.Key)
 	if err != nil {
 		w.t.Fatal(err)
@@ -705,5 +710,43 @@ func TestFindingsOfTwoProcesses(t *testing.T) {
 	}
 	if !tell(one, true) {
 		t.Error("the finding is not told of again")
+	}
+}
+
+// TestImportOfAShortCertificate imports what an authority gives less time than the policy
+// asks for: a little less is taken, and told; what is hardly worth it is refused, and
+// another answer may follow.
+func TestImportOfAShortCertificate(t *testing.T) {
+	const day = 24 * time.Hour
+	w := newWorld(t)
+	r := w.rotator()
+	w.adopt(r, func(o *Adoption) { o.Policy.Issuer = credential.IssuerRequest })
+	w.until(r, time.Hour, "one that waits", func(a credential.Application) bool { return len(a.In(credential.Keyed)) > 0 })
+	active, _ := w.app().Active()
+	e, err := w.keys.Get(t.Context(), w.app().In(credential.Keyed)[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	take := func(life time.Duration) (credential.Credential, error) {
+		return r.Import(t.Context(), w.object, &pki.Contents{Certificates: []*x509.Certificate{w.signedFor(e.Key.Public(), life)}}, "pat")
+	}
+	for what, c := range map[string]struct {
+		life time.Duration
+		says string
+	}{
+		"a day":                              {day, "would have to be replaced"},
+		"until before the one in use is due": {min(60*day, active.RenewAt.Sub(w.clock.Now())-time.Hour), "ends before the one in use"},
+	} {
+		if _, err := take(c.life); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	c, err := take(170 * day)
+	if err != nil || !c.NotAfter.Equal(w.clock.Now().Add(170*day)) || w.app().In(credential.Certified) == nil {
+		t.Fatalf("170 days: %v, until %v", err, c.NotAfter)
+	}
+	entries, err := w.db.Journal(t.Context(), w.tenant, w.object, 0, 1000)
+	if err != nil || !slices.ContainsFunc(entries, func(e store.JournalEntry) bool { return strings.Contains(e.Text, "the policy asks for 180d") }) {
+		t.Errorf("the journal does not say that it is short (%v)\n%s", err, w.describe())
 	}
 }
