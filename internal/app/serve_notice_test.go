@@ -98,7 +98,7 @@ func TestServeTells(t *testing.T) {
 	s.until("the renewal to be told", 2*time.Minute, heard(rotate.KindRenewed, "reeve"))
 
 	wants := []struct{ kind, application, severity, summary, subject string }{
-		{"certificate-stuck", "payroll", "warning", `payroll: the step after "active" fails, 3 times so far: `, "[reeve] payroll: the step after "},
+		{"certificate-stuck", "payroll", "warning", `payroll: the step "publish" for the certificate, which is active, fails, 3 times so far: `, "[reeve] payroll: the step "},
 		{rotate.KindGenerated, "reeve", "info", "reeve: a new certificate was made, registered and proved", "[reeve] reeve: a new certificate was made, registered and proved"},
 		{rotate.KindRenewed, "reeve", "info", "reeve: a new certificate is in use", "[reeve] reeve: a new certificate is in use"},
 	}

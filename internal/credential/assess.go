@@ -133,7 +133,7 @@ func (a Application) assessOurs(now time.Time) []Finding {
 				"a certificate has to be made by your authority")
 		case c.Stuck:
 			add(Finding{Rule: "certificate-stuck", Severity: Warning, Credential: c.ID, Notice: "stuck/" + c.ID + "/" + string(c.State), Remedy: c.Remedy},
-				"the step after %q fails, %d times so far: %s", c.State, c.Attempts, c.Error)
+				"%s, %d times so far: %s", failing(c), c.Attempts, c.Error)
 		case c.State == Lost && now.Sub(c.Since) < 7*day:
 			add(Finding{Rule: "certificate-lost", Severity: Warning, Credential: c.ID,
 				Remedy: "find out who removed it (Entra ID > Audit logs, activity \"Update application – Certificates and secrets management\"); reeve has gone on with another"},
@@ -165,6 +165,14 @@ func (a Application) assessOurs(now time.Time) []Finding {
 		}
 	}
 	return found
+}
+
+// failing says what fails of a credential that is stuck.
+func failing(c Credential) string {
+	if c.Failing == "" {
+		return fmt.Sprintf("a step for the certificate, which is %s, fails", c.State)
+	}
+	return fmt.Sprintf("the step %q for the certificate, which is %s, fails", c.Failing, c.State)
 }
 
 // assessPlaces names the places that have a private key which nobody would look for there:

@@ -43,6 +43,8 @@ func TestAssess(t *testing.T) {
 		"too many failed":                     {[]part{a, cred("1", Destroyed, planned(time.Hour)), cred("2", Destroyed, planned(time.Hour)), cred("3", Destroyed, planned(time.Hour))}, "warning certificate-given-up"},
 		"an authority is waited for":          {[]part{a, s, cred("k", Keyed), policy(func(p *Policy) { p.Issuer = IssuerRequest })}, "warning certificate-awaited"},
 		"a step is stuck":                     {[]part{a, s, cred("r", Retiring, stuck)}, "warning certificate-stuck"},
+		"a key lies at a former place":        {[]part{cred("a", Active, func(c *Credential) { c.Placed = []string{"directory:/x", "directory:/y"} }), s, policy(func(p *Policy) { p.Targets = []string{"directory:/y,mode=0400"} }), func(a *Application) { a.Credentials[0].Published = a.Policy.Targets }}, "warning key-left"},
+		"a key lies there after its end":      {[]part{a, s, cred("d", Destroyed, func(c *Credential) { c.Placed = []string{"keyvault:x"} })}, "warning key-left"},
 		"somebody removed one":                {[]part{a, s, cred("l", Lost, func(c *Credential) { c.Since = at.Add(-day) })}, "warning certificate-lost"},
 		"somebody removed one long ago":       {[]part{a, s, cred("l", Lost)}, ""},
 		"one that was removed is back":        {[]part{a, s, cred("r", Retired), key(ObservedKey{KeyID: "k", Ours: "r", End: at.Add(80 * day)})}, "critical certificate-back"},

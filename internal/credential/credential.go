@@ -125,6 +125,7 @@ type Credential struct {
 
 	// The step under way.
 	Attempts int       `json:"attempts,omitempty"`
+	Failing  Action    `json:"failing,omitempty"`  // what failed last
 	FailedAt time.Time `json:"failed_at,omitzero"` // when the first of these failed
 	RetryAt  time.Time `json:"retry_at,omitzero"`
 	Error    string    `json:"error,omitempty"`
@@ -235,6 +236,7 @@ type Observation struct {
 	// Rungs are the ways to a new certificate if the one in use were lost.
 	Rungs   []Rung    `json:"rungs,omitempty"`
 	RungsAt time.Time `json:"rungs_at,omitzero"`
+	RungsOf string    `json:"rungs_of,omitempty"` // the credentials that they were tried with
 }
 
 // Rung is a way by which an application gets a working certificate again.

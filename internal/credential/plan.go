@@ -645,11 +645,42 @@ func (a Application) Fulfilled() []Wish {
 	return done
 }
 
-func asked(w Wish) string {
-	if w.Why == "" {
-		return "asked for by " + w.By
+// InVain reports whether a wish that is over (see Fulfilled) cannot come true any more.
+func (a Application) InVain(w Wish) bool {
+	c, known := a.Find(w.Credential)
+	active, _ := a.Active()
+	switch {
+	case w.Credential != "" && !known:
+		return true
+	case w.Kind == Renew:
+		return !active.renewed(w)
+	case w.Kind == Promote, w.Kind == Rollback:
+		if !known {
+			c = active
+		}
+		return !c.Promoted.After(w.At) && !(known && c.State == Active)
+	case w.Kind == Retire && known:
+		return !slices.Contains(away, c.State)
+	case w.Kind == Retire:
+		return !slices.ContainsFunc(a.In(away...), func(c Credential) bool { return c.Since.After(w.At) })
+	case w.Kind == Revoke:
+		return !known
 	}
-	return fmt.Sprintf("asked for by %s: %s", w.By, w.Why)
+	return true
+}
+
+// away are the states of what was taken away at Entra ID, or is being.
+var away = []State{Retiring, Retired, Destroyed, Lost, Compromised}
+
+func asked(w Wish) string { return w.Asked("asked for") }
+
+// Asked says of what was done that it was a person's wish, and why, if that is known:
+// "revoked by pat: its key leaked".
+func (w Wish) Asked(done string) string {
+	if w.Why == "" {
+		return done + " by " + w.By
+	}
+	return fmt.Sprintf("%s by %s: %s", done, w.By, w.Why)
 }
 
 func date(t time.Time) string { return t.UTC().Format(time.DateOnly) }

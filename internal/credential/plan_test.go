@@ -2,6 +2,7 @@ package credential
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -323,6 +324,8 @@ func TestPlanChangesNothing(t *testing.T) {
 // TestFulfilled says which wishes are over.
 func TestFulfilled(t *testing.T) {
 	a, s, d := cred("a", Active), cred("s", Standby), cred("d", Draining)
+	inVain := []string{"the named one is gone", "nothing to roll back to", "what there is to roll back is refused", "the active one is not retired",
+		"of what nobody knows", "of a kind that there is not"}
 	for what, c := range map[string]struct {
 		parts []part
 		want  bool
@@ -348,8 +351,12 @@ func TestFulfilled(t *testing.T) {
 		"of a kind that there is not":           {[]part{a, asks("dance", "a", time.Minute)}, true},
 	} {
 		t.Run(what, func(t *testing.T) {
-			if done := application(c.parts...).Fulfilled(); (len(done) == 1) != c.want {
+			a := application(c.parts...)
+			if done := a.Fulfilled(); (len(done) == 1) != c.want {
 				t.Errorf("over: %v, want %v", done, c.want)
+			}
+			if vain := c.want && a.InVain(a.Wishes[0]); vain != slices.Contains(inVain, what) {
+				t.Errorf("in vain: %t", vain)
 			}
 		})
 	}

@@ -60,7 +60,7 @@ func (w *work) observe(ctx context.Context, seen graph.Application) error {
 	before := w.a.Observed
 	o := credential.Observation{
 		At: now, Skew: before.Skew, SkewAt: before.SkewAt, Targets: before.Targets,
-		List: listSeen(w.r.o.Cloud, seen), Rungs: before.Rungs, RungsAt: before.RungsAt,
+		List: listSeen(w.r.o.Cloud, seen), Rungs: before.Rungs, RungsAt: before.RungsAt, RungsOf: before.RungsOf,
 	}
 	var moved []credential.Credential // whose Missing has changed
 	for _, k := range seen.Keys {

@@ -64,11 +64,14 @@ const stepTell = "tell"
 func (w *work) event(kind string, c credential.Credential, severity notify.Severity, subject string, args ...any) notify.Event {
 	e := notify.Event{
 		ID: kind + "/" + c.ID, Kind: kind, Severity: severity, Subject: w.a.Name + ": " + fmt.Sprintf(subject, args...),
-		Fields: []notify.Field{
-			{Name: "subject", Value: c.Subject}, {Name: "thumbprint (SHA-1)", Value: c.SHA1}, {Name: "SHA-256", Value: c.SHA256},
-			{Name: "valid until", Value: c.NotAfter.UTC().Format(time.RFC3339)}, {Name: "credential", Value: c.ID},
-		},
 	}
+	if c.SHA1 != "" { // it has a certificate
+		e.Fields = []notify.Field{
+			{Name: "subject", Value: c.Subject}, {Name: "thumbprint (SHA-1)", Value: c.SHA1}, {Name: "SHA-256", Value: c.SHA256},
+			{Name: "valid until", Value: c.NotAfter.UTC().Format(time.RFC3339)},
+		}
+	}
+	e.Fields = append(e.Fields, notify.Field{Name: "credential", Value: c.ID})
 	return e
 }
 
@@ -118,7 +121,12 @@ func (w *work) noticeLost(c credential.Credential) notify.Event {
 
 func (w *work) noticeRevoked(c credential.Credential, wish credential.Wish) notify.Event {
 	e := w.event(KindRevoked, c, notify.Critical, "a certificate is being revoked")
-	e.Text = fmt.Sprintf("%s asked for it: %s. The standby takes over, and then this one is removed at Entra ID without an overlap.", wish.By, wish.Why)
+	e.Text = wish.Asked("It was asked for") + ". "
+	if c.State == credential.Active {
+		e.Text += "The standby takes over, and then this one is removed at Entra ID without an overlap."
+	} else {
+		e.Text += "Another is in use, or will be; this one is removed at Entra ID without an overlap."
+	}
 	e.Remedy = "programs that hold a copy of it stop working now: give them the new one"
 	return e
 }

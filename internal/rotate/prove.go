@@ -233,6 +233,7 @@ func (w *work) retired(ctx context.Context, c credential.Credential, text string
 func (w *work) removeAgain(ctx context.Context, c credential.Credential) error {
 	known := c.Stuck
 	c.Attempts++
+	c.Failing = credential.SeeRefused
 	if c.Stuck = true; known {
 		c.RetryAt = w.r.o.Now().UTC().Add(time.Hour)
 	} else {

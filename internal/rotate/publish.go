@@ -75,7 +75,10 @@ func (w *work) publish(ctx context.Context, c credential.Credential, s credentia
 			continue
 		}
 		if err := w.at(ctx, name, func(ctx context.Context, t certstore.Target) error { return w.publishTo(ctx, t, name, &c, pair) }); err != nil {
-			failed = append(failed, fmt.Errorf("publishing to %s: %w", name, err))
+			if !strings.Contains(err.Error(), name) { // the place says so itself, mostly
+				err = fmt.Errorf("publishing to %s: %w", name, err)
+			}
+			failed = append(failed, err)
 			continue // the others need not wait for it
 		}
 		c.Published, c.Placed = append(slices.Clone(c.Published), name), placed(c, name)

@@ -30,15 +30,22 @@ const (
 	RungOffline = "offline kit"
 )
 
-// checkRungs tries, once a day, what would help if the certificate in use were lost, as
+// checkRungs tries, once a day and when the active one or the standby is another or has
+// begun to be refused, or to work again, what would help if the certificate in use were lost, as
 // far as that can be tried without changing anything.
 func (w *work) checkRungs(ctx context.Context) error {
 	now := w.r.o.Now().UTC()
-	if since := now.Sub(w.a.Observed.RungsAt); since >= 0 && since < 24*time.Hour {
+	active, _ := w.a.Active()
+	standby, _ := w.a.Standby()
+	var of string
+	for _, c := range []credential.Credential{active, standby} {
+		of += fmt.Sprintf("%s %t %t ", c.ID, c.Refusals > 0, c.Missing.IsZero())
+	}
+	if since := now.Sub(w.a.Observed.RungsAt); of == w.a.Observed.RungsOf && since >= 0 && since < 24*time.Hour {
 		return nil
 	}
 	rungs := w.r.Rungs(ctx, w.a)
-	w.a.Observed.Rungs, w.a.Observed.RungsAt = rungs, now
+	w.a.Observed.Rungs, w.a.Observed.RungsAt, w.a.Observed.RungsOf = rungs, now, of
 	return w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveApplication(w.a) })
 }
 
@@ -138,7 +145,7 @@ func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string) (Kit, e
 			return !c.NotAfter.IsZero() && !r.o.Now().Before(c.NotAfter)
 		}))
 		if !ok {
-			if err := w.create(ctx, credential.Step{Action: credential.Create, Why: "rescue, asked for by " + by + ": " + why}); err != nil {
+			if err := w.create(ctx, credential.Step{Action: credential.Create, Why: credential.Wish{By: by, Why: why}.Asked("rescue, asked for")}); err != nil {
 				return err
 			}
 			if err := w.reread(ctx); err != nil {
@@ -189,7 +196,7 @@ func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string) (Kit, e
 		}
 		kit = Kit{c, files}
 		return w.write(ctx, func(tx *store.CredentialTx) error {
-			e := w.entry(c.ID, "rescue", store.Done, "a kit was written for registering it by hand: "+why, map[string]any{"key_id": c.KeyID, "sha256": c.SHA256})
+			e := w.entry(c.ID, "rescue", store.Done, credential.Wish{By: by, Why: why}.Asked("a kit for registering it by hand was written"), map[string]any{"key_id": c.KeyID, "sha256": c.SHA256})
 			e.Actor = by
 			return tx.Journal(e)
 		})

@@ -181,6 +181,7 @@ func (w *work) failed(ctx context.Context, s credential.Step, err error) error {
 	if !ok { // creating one, which no service is asked for
 		return fmt.Errorf("application %s: %s: %w", w.a.Name, s.Action, err)
 	}
+	c.Failing = s.Action
 	if c.Attempts++; c.Attempts == 1 {
 		c.FailedAt = now.UTC()
 	}
@@ -290,7 +291,7 @@ func (w *work) fulfil(ctx context.Context) error {
 					return err
 				}
 			}
-			c.Reason = "revoked by " + wish.By + ": " + wish.Why
+			c.Reason = wish.Asked("revoked")
 			return w.move(tx, c, credential.Compromised, "revoke", c.Reason, nil)
 		}); err != nil {
 			return err
@@ -303,7 +304,11 @@ func (w *work) fulfil(ctx context.Context) error {
 	}
 	if err := w.write(ctx, func(tx *store.CredentialTx) error {
 		for _, wish := range done {
-			if err := tx.Journal(w.entry(wish.Credential, string(wish.Kind), store.Done, "what "+wish.By+" asked for is over", nil)); err != nil {
+			outcome, text := store.Done, "what "+wish.By+" asked for is over"
+			if w.a.InVain(wish) {
+				outcome, text = store.Failed, "what "+wish.By+" asked for cannot be done any more"
+			}
+			if err := tx.Journal(w.entry(wish.Credential, string(wish.Kind), outcome, text, nil)); err != nil {
 				return err
 			}
 			if err := tx.Fulfil(wish); err != nil {
