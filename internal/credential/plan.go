@@ -150,7 +150,7 @@ func look(now time.Time, a Application, r Rhythm) Step {
 		if a.Observed.Attempts > 0 && !a.Observed.Blind {
 			s.At, s.Why = a.Observed.FailedAt.Add(min(Backoff(a.ObjectID, a.Observed.Attempts), r.Look)), "the last look failed"
 		} else if again := a.Observed.At.Add(StaleFor); again.Before(s.At) && slices.ContainsFunc(a.Credentials, func(c Credential) bool {
-			return !c.Missing.IsZero() && a.Observed.At.Sub(c.Missing) < lostAfter && slices.Contains([]State{Standby, Publishing, Active}, c.State)
+			return !c.Missing.IsZero() && a.Observed.At.Sub(c.Missing) < lostAfter && slices.Contains([]State{Standby, Publishing, Active, Draining}, c.State)
 		}) {
 			s.At, s.Why = again, "Graph did not show what ought to be there"
 		}

@@ -115,6 +115,9 @@ func (w *work) noticeAbandoned(c credential.Credential, why string) notify.Event
 func (w *work) noticeLost(c credential.Credential) notify.Event {
 	e := w.event(KindLost, c, notify.Critical, "somebody removed a certificate at Entra ID")
 	e.Text = "reeve did not remove it. Another certificate of reeve's becomes the active one by itself."
+	if c.State == credential.Draining {
+		e.Text = "reeve did not remove it. Another certificate of reeve's is in use."
+	}
 	e.Remedy = "find out who did: Entra ID > Audit logs, activity \"Update application – Certificates and secrets management\""
 	return e
 }
