@@ -118,6 +118,14 @@ func (b *breakers) until(services []string, now time.Time) time.Time {
 	return time.Time{}
 }
 
+// down reports whether a service has not answered of late, so that what can wait does.
+func (b *breakers) down(service string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	x := b.of[service]
+	return x != nil && x.failures >= breakerFailures
+}
+
 // record notes how a step went that needed some services: they answered, or one of them
 // did not. What went wrong elsewhere says nothing of them.
 func (b *breakers) record(cloud m365.Cloud, needed []string, err error, now time.Time) {

@@ -44,6 +44,9 @@ func (w *work) checkRungs(ctx context.Context) error {
 	if since := now.Sub(w.a.Observed.RungsAt); of == w.a.Observed.RungsOf && since >= 0 && since < 24*time.Hour {
 		return nil
 	}
+	if w.r.breakers.down(serviceToken) {
+		return nil // at the look after it is back
+	}
 	rungs := w.r.Rungs(ctx, w.a)
 	w.a.Observed.Rungs, w.a.Observed.RungsAt, w.a.Observed.RungsOf = rungs, now, of
 	return w.write(ctx, func(tx *store.CredentialTx) error { return tx.SaveApplication(w.a) })
