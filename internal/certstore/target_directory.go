@@ -186,11 +186,76 @@ func (p *privateFolder) giveFolder(name string, a access) error {
 		return err
 	}
 	defer f.Close()
-	through := access{0o700, a.group}
+	return a.through().give(f)
+}
+
+// through is the access of a folder whose files have the access a.
+func (a access) through() access {
+	t := access{0o700, a.group}
 	if a.mode&0o040 != 0 {
-		through.mode |= 0o050
+		t.mode |= 0o050
 	}
-	return through.give(f)
+	return t
+}
+
+// passes reports whether the members of a's group may go through a folder, as far as its
+// mode says.
+func (a access) passes(folder fs.FileInfo) bool {
+	if groupOf(folder) == a.group {
+		return folder.Mode()&0o010 != 0
+	}
+	return folder.Mode()&0o001 != 0
+}
+
+// admit sees to it that the group, if there is one, can go to what is in the folder. One
+// that holds reeve's work alone is given to the group, or with change false would be; any
+// other folder is left as it is, and said with the commands that mend it.
+func (p *privateFolder) admit(a access, change bool) error {
+	if a.group < 0 {
+		return nil
+	}
+	info, err := p.root.Stat(".")
+	if err != nil {
+		return err
+	}
+	if !a.passes(info) {
+		entries, err := p.names(".")
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if name := e.Name(); name != currentName && name != previousName && name != lockName && !generation.MatchString(name) && !isLeftover(name) {
+				return fmt.Errorf("group %d cannot go into %s, in which reeve does not change the permissions, since it holds %s, too: chgrp %d %s && chmod g+x %s, or name a folder for the certificate alone",
+					a.group, p.path, name, a.group, p.path, p.path)
+			}
+		}
+		if change {
+			if err := p.giveFolder(".", a); err != nil {
+				return err
+			}
+		}
+	}
+	return a.reaches(p.path)
+}
+
+// reaches reports a folder above path that is its owner's alone, so that the group cannot
+// come by. One of another group is believed to be right: members may be in that, too.
+func (a access) reaches(path string) error {
+	at, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	for at != filepath.Dir(at) {
+		at = filepath.Dir(at)
+		info, err := os.Stat(at)
+		if err != nil {
+			return err
+		}
+		if !a.passes(info) && (groupOf(info) == a.group || info.Mode()&0o010 == 0) {
+			return fmt.Errorf("group %d cannot go to %s through %s, whose mode is %04o: chmod o+x %s, or publish elsewhere", a.group, path, at, info.Mode().Perm(), at)
+		}
+	}
+	return nil
 }
 
 // open opens the folder, which is made if it is not there, and takes its lock.
@@ -199,13 +264,28 @@ func (d *directory) open(ctx context.Context) (*privateFolder, access, func(), e
 	if err != nil {
 		return nil, a, nil, err
 	}
+	var above []string // that are made as well
 	_, missing := os.Lstat(d.reference.Path)
+	if errors.Is(missing, fs.ErrNotExist) {
+		for at := filepath.Dir(d.reference.Path); at != filepath.Dir(at); at = filepath.Dir(at) {
+			if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			above = append(above, at)
+		}
+	}
 	folder, err := openFolder(d.reference.Path, 0o022)
 	if err != nil {
 		return nil, a, nil, err
 	}
 	if errors.Is(missing, fs.ErrNotExist) {
 		err = folder.giveFolder(".", a)
+		for _, path := range above {
+			f, openErr := os.Open(path)
+			if err = errors.Join(err, openErr); openErr == nil {
+				err = errors.Join(err, a.through().give(f), f.Close())
+			}
+		}
 	}
 	var unlock func()
 	if err == nil {
@@ -236,6 +316,9 @@ func (d *directory) publish(ctx context.Context, p Publication) error {
 		return err
 	}
 	defer done()
+	if err := folder.admit(a, true); err != nil {
+		return err
+	}
 	at, linked, err := folder.leads(currentName)
 	if err == nil {
 		_, _, err = folder.leads(previousName)
@@ -243,7 +326,7 @@ func (d *directory) publish(ctx context.Context, p Publication) error {
 	if err != nil {
 		return err
 	}
-	if at == "" || !d.holds(folder, at, files, p.Pair) {
+	if at == "" || !d.holds(folder, at, files, a, p.Pair) {
 		if at == "" || linked {
 			err = folder.placeGeneration(at, p.Generation, files, a)
 			if at == "" && noLinks(err) {
@@ -292,7 +375,10 @@ func (p *privateFolder) leads(name string) (at string, linked bool, err error) {
 }
 
 // holds reports whether a folder has all of these files, for whom they are now.
-func (d *directory) holds(p *privateFolder, at string, files []generationFile, pair pki.Pair) bool {
+func (d *directory) holds(p *privateFolder, at string, files []generationFile, a access, pair pki.Pair) bool {
+	if info, err := p.root.Stat(at); err != nil || a.group >= 0 && !a.passes(info) {
+		return false
+	}
 	for _, f := range files {
 		name := filepath.Join(at, f.name)
 		data, err := p.read(name, largeFile)
@@ -300,7 +386,7 @@ func (d *directory) holds(p *privateFolder, at string, files []generationFile, p
 			return false
 		}
 		info, err := p.root.Lstat(name)
-		if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != d.reference.Mode {
+		if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != a.mode || a.group >= 0 && groupOf(info) != a.group {
 			return false
 		}
 		if f.name != pfxFile {
@@ -381,15 +467,14 @@ func noLinks(err error) bool {
 // previous.
 func (p *privateFolder) replaceFiles(files []generationFile, a access) error {
 	for _, folder := range []string{currentName, previousName} {
-		err := p.root.Mkdir(folder, 0o700)
-		if err == nil {
-			err = p.giveFolder(folder, a)
-		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := p.root.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		if at, linked, err := p.leads(folder); err != nil || at == "" || linked {
 			return errors.Join(err, fmt.Errorf("%s is not a folder, as %s is: move it away", filepath.Join(p.path, folder), currentName))
+		}
+		if err := p.giveFolder(folder, a); err != nil {
+			return err
 		}
 	}
 	// Kept once: not again if the last time ended after certificate.pem.
@@ -506,6 +591,9 @@ func (d *directory) check(ctx context.Context) error {
 		return err
 	}
 	defer done()
+	if err := folder.admit(a, false); err != nil {
+		return err
+	}
 	for _, name := range []string{currentName, previousName} {
 		if _, _, err := folder.leads(name); err != nil {
 			return err

@@ -128,13 +128,13 @@ func TestDirectoryTargetForAGroup(t *testing.T) {
 	if os.Geteuid() == 0 {
 		group = "1234"
 	}
-	dir := filepath.Join(t.TempDir(), "certificate")
+	dir := filepath.Join(forAll(t), "app", "certificate")
 	target := directoryTarget(t, dir, ",mode=0440,group="+group)
 	if err := target.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	mustPublish(t, target, publication(1, made()[0]))
-	for path, want := range map[string]fs.FileMode{dir: 0o750, dir + "/current/.": 0o750, dir + "/current/key.pem": 0o440} {
+	for path, want := range map[string]fs.FileMode{filepath.Dir(dir): 0o750, dir: 0o750, dir + "/current/.": 0o750, dir + "/current/key.pem": 0o440} {
 		info, err := os.Stat(path)
 		if err != nil || info.Mode().Perm() != want || fmt.Sprint(certstore.GroupOf(info)) != group {
 			t.Errorf("%s: %v, group %v (%v)", path, info.Mode(), certstore.GroupOf(info), err)
@@ -149,6 +149,93 @@ func TestDirectoryTargetForAGroup(t *testing.T) {
 	if err := directoryTarget(t, dir, ",group=no-such-group").Check(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no group") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// forAll is a folder into which everybody can go.
+func forAll(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// A group that is given to a target later can go into its folder, or is told why not.
+func TestDirectoryTargetForAGroupLater(t *testing.T) {
+	needsLinks(t)
+	group := os.Getegid()
+	if os.Geteuid() == 0 {
+		group = 1234
+	}
+	options := fmt.Sprint(",group=", group)
+	folder := func(mode fs.FileMode, inside string) string {
+		dir := filepath.Join(forAll(t), "certificate")
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if inside != "" {
+			mustWrite(t, filepath.Join(dir, inside), []byte("x"))
+		}
+		return dir
+	}
+	reads := func(dir string) {
+		t.Helper()
+		for path, want := range map[string]fs.FileMode{dir: 0o750, dir + "/current/.": 0o750, dir + "/current/key.pem": 0o640} {
+			info, err := os.Stat(path)
+			if err != nil || info.Mode().Perm() != want || certstore.GroupOf(info) != group {
+				t.Errorf("%s: %v, group %v (%v)", path, info.Mode(), certstore.GroupOf(info), err)
+			}
+		}
+	}
+
+	dir := folder(0o700, "")
+	mustPublish(t, directoryTarget(t, dir, ""), publication(1, made()[0]))
+	target := directoryTarget(t, dir, options)
+	if err := target.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("checking changed it: %v, %v", info.Mode(), err)
+	}
+	mustPublish(t, target, publication(1, made()[0]))
+	reads(dir)
+
+	// Somebody took the group away from a generation, and from a folder without links.
+	at := filepath.Join(dir, leads(t, dir, "current"))
+	if err := os.Chmod(at, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustPublish(t, target, publication(1, made()[0]))
+	reads(dir)
+	dir = folder(0o700, "")
+	if err := os.Mkdir(dir+"/current", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustPublish(t, directoryTarget(t, dir, options), publication(1, made()[0]))
+	reads(dir)
+
+	// What else is in the folder is not shown to a group by reeve.
+	refused := func(dir, want string) {
+		t.Helper()
+		target := directoryTarget(t, dir, options)
+		for _, err := range []error{target.Check(t.Context()), target.Publish(t.Context(), publication(1, made()[0]))} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %q", err, want)
+			}
+		}
+	}
+	shared := folder(0o700, "notes.txt")
+	refused(shared, fmt.Sprintf("chgrp %d %s", group, shared))
+	if info, err := os.Stat(shared); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	mustPublish(t, directoryTarget(t, folder(0o711, "notes.txt"), options), publication(1, made()[0]))
+	above := forAll(t)
+	if err := os.Chmod(above, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	refused(filepath.Join(above, "certificate"), "chmod o+x "+above)
 }
 
 func TestDirectoryTargetWritesPFX(t *testing.T) {

@@ -9,3 +9,6 @@ func refuseForeignLinks(string) error { return nil }
 
 // refuseForeignOwner has nothing to say where owners are no numbers.
 func refuseForeignOwner(string, fs.FileInfo) error { return nil }
+
+// groupOf has nothing to say where groups are no numbers.
+func groupOf(fs.FileInfo) int { return -1 }

@@ -64,3 +64,11 @@ func refuseForeignOwner(path string, info fs.FileInfo) error {
 	}
 	return nil
 }
+
+// groupOf is the group that a file or folder belongs to.
+func groupOf(info fs.FileInfo) int {
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(owner.Gid)
+	}
+	return -1
+}
