@@ -1,10 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,21 +157,74 @@ func (a *App) checkPolicy(p credential.Policy) []error {
 	if p.Store != credential.StoreLocal && c.VaultURL == "" {
 		errs = append(errs, fmt.Errorf("store is %s, and vault-url is not set in the configuration", p.Store))
 	}
-	for _, name := range p.Targets {
-		ref, err := certstore.ParseTarget(name)
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case ref.Kind == certstore.TargetKeyVault && ref.VaultURL == "" && c.VaultURL == "":
-			errs = append(errs, fmt.Errorf("target %s names no vault, and vault-url is not set in the configuration", name))
-		}
-	}
+	errs = append(errs, a.checkTargets(p.Targets)...)
 	for _, hook := range p.Hooks {
 		if err := rotate.CheckHook(hook); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return append(errs, a.checkNotify(p.Notify)...)
+}
+
+// checkTargets reports to which of the targets of a policy nothing can be published here.
+func (a *App) checkTargets(names []string) []error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	seen := map[string]string{} // by the place
+	for _, name := range names {
+		ref, err := certstore.ParseTarget(name)
+		if err == nil {
+			err = ref.Check(a.Cloud)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		place := realPath(ref.Path)
+		if ref.Kind == certstore.TargetKeyVault {
+			vault := cmp.Or(ref.VaultURL, a.Config.VaultURL)
+			if vault == "" {
+				fail("target %s names no vault, and vault-url is not set in the configuration", name)
+				continue
+			}
+			place = strings.ToLower(strings.TrimSuffix(vault, "/") + "/" + ref.Name)
+		} else if held := a.heldIn(place); held != "" {
+			fail("target %s is where reeve keeps %s, which programs are not to get at: name a folder for the certificate alone", name, held)
+		}
+		if first, again := seen[place]; again {
+			fail("targets %s and %s are one and the same place: leave one out", first, name)
+		}
+		seen[place] = name
+	}
+	return errs
+}
+
+// heldIn says what of reeve's own a folder holds; empty if nothing.
+func (a *App) heldIn(folder string) string {
+	holds := func(outer, inner string) bool {
+		within, err := filepath.Rel(outer, inner)
+		return err == nil && filepath.IsLocal(within)
+	}
+	keys := realPath(keysDir(a.Config))
+	switch file, isFile := strings.CutPrefix(a.Config.Database.URL, "sqlite:"); {
+	case holds(keys, folder), holds(folder, keys):
+		return "private keys (" + keys + ")"
+	case isFile && holds(folder, realPath(file)):
+		return "the database (" + file + ")"
+	}
+	return ""
+}
+
+// realPath is a path from the root, through the links on it, as far as it is there.
+func realPath(path string) string {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if to, err := filepath.EvalSymlinks(path); err == nil || path == filepath.Dir(path) {
+		return cmp.Or(to, path)
+	}
+	return filepath.Join(realPath(filepath.Dir(path)), filepath.Base(path))
 }
 
 // checkNotify reports who of those that a policy names cannot be told.

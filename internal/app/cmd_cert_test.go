@@ -156,6 +156,43 @@ func TestPolicyOfTwoAtOnce(t *testing.T) {
 	}
 }
 
+// A policy is refused that names a place to which nothing can or ought to be published.
+func TestPolicyOfImpossibleTargets(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	folder := t.TempDir()
+	live := filepath.Join(folder, "live")
+	environ := append(e.client(t), "REEVE_CREDENTIALS_DIR="+filepath.Join(folder, "keys"))
+	reeve(t, environ, "cert", "adopt").want(t, ok)
+	keys, database := filepath.Join(folder, "keys"), filepath.Dir(databasePath(environ))
+	if err := os.Symlink(keys, filepath.Join(folder, "link")); err != nil {
+		t.Skip(err)
+	}
+	for _, c := range []struct {
+		want    string
+		targets []string
+	}{
+		{"where reeve keeps private keys", []string{"directory:" + keys}},
+		{"where reeve keeps private keys", []string{"directory:" + filepath.Join(keys, "live")}},
+		{"where reeve keeps private keys", []string{"directory:" + filepath.Join(folder, "link", "live")}},
+		{"where reeve keeps private keys", []string{"directory:" + folder}},
+		{"where reeve keeps the database", []string{"directory:" + database}},
+		{"one and the same place", []string{"directory:" + live, "directory:" + live + "/"}},
+		{"one and the same place", []string{"keyvault:x", "keyvault:" + e.variables["VAULT_URL"] + "/certificates/X,format=pem"}},
+		{"there is no group", []string{"directory:" + live + ",group=nobody-has-this-group"}},
+		{"/nope", []string{"directory:" + live + ",password-file=/nope"}},
+		{"/proc is the system's own", []string{"directory:/proc/x"}},
+		{"/dev is the system's own", []string{"directory:/etc/../dev"}},
+	} {
+		args := []string{"cert", "policy", "set"}
+		for _, target := range c.targets {
+			args = append(args, "--target", target)
+		}
+		reeve(t, environ, args...).want(t, usage, c.want)
+	}
+	reeve(t, environ, "cert", "policy", "set", "--target", "directory:"+live, "--target", "keyvault:x").want(t, ok)
+}
+
 // An entry of the journal that was changed by other means is found, and so is one that
 // was taken out.
 func TestHistoryThatWasChanged(t *testing.T) {

@@ -33,15 +33,9 @@ type KeyVault struct {
 // https://NAME.vault.azure.net; nothing is sent. In a cloud of Microsoft's the vault
 // must be below that cloud's domain, since it is shown a token.
 func OpenKeyVault(vaultURL string, cloud m365.Cloud, cred azcore.TokenCredential, client *http.Client) (*KeyVault, error) {
-	u, err := url.Parse(vaultURL)
+	u, err := vaultAddress(vaultURL, cloud)
 	if err != nil {
-		return nil, fmt.Errorf("the key vault's address: %w", err)
-	}
-	if u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
-		return nil, fmt.Errorf("the key vault's address %q is not of the form https://HOST, such as https://contoso.vault.azure.net", vaultURL)
-	}
-	if cloud.Listed() && !strings.HasSuffix(strings.ToLower(u.Hostname()), "."+cloud.VaultSuffix) {
-		return nil, fmt.Errorf("the key vault's address %q is not below %s, the domain of the vaults of cloud %q", vaultURL, cloud.VaultSuffix, cloud.Name)
+		return nil, err
 	}
 	v := &KeyVault{url: "https://" + u.Host}
 	options := m365.ClientOptions(client)
@@ -226,4 +220,19 @@ func (v *KeyVault) namesInstead(ctx context.Context, name string) string {
 		return "the vault holds no certificate"
 	}
 	return "the vault has " + strings.Join(names, ", ")
+}
+
+// vaultAddress reads the address of a vault, to which a token of the cloud may be shown.
+func vaultAddress(vaultURL string, cloud m365.Cloud) (*url.URL, error) {
+	u, err := url.Parse(vaultURL)
+	if err != nil {
+		return nil, fmt.Errorf("the key vault's address: %w", err)
+	}
+	if u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+		return nil, fmt.Errorf("the key vault's address %q is not of the form https://HOST, such as https://contoso.vault.azure.net", vaultURL)
+	}
+	if cloud.Listed() && !strings.HasSuffix(strings.ToLower(u.Hostname()), "."+cloud.VaultSuffix) {
+		return nil, fmt.Errorf("the key vault's address %q is not below %s, the domain of the vaults of cloud %q", vaultURL, cloud.VaultSuffix, cloud.Name)
+	}
+	return u, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/pki"
 )
 
@@ -216,6 +217,44 @@ func (r TargetReference) String() string {
 		s += ",password-file=" + r.PasswordFile
 	}
 	return s
+}
+
+// systemFolders hold no files that last.
+var systemFolders = []string{"/proc", "/sys", "/dev"}
+
+// Check reports for what the target, in a cloud, cannot be published to whatever becomes
+// of the place itself: what a person who names it can be told at once. Nothing is sent or
+// written.
+func (r TargetReference) Check(cloud m365.Cloud) error {
+	err := r.check(cloud)
+	if err != nil {
+		return fmt.Errorf("the target %v: %w", r, err)
+	}
+	return nil
+}
+
+func (r TargetReference) check(cloud m365.Cloud) error {
+	if r.Kind == TargetKeyVault {
+		if r.VaultURL == "" {
+			return nil
+		}
+		_, err := vaultAddress(r.VaultURL, cloud)
+		return err
+	}
+	for _, folder := range systemFolders {
+		if within, err := filepath.Rel(folder, r.Path); err == nil && filepath.IsLocal(within) {
+			return fmt.Errorf("%s is the system's own, and keeps no files: name a folder on a disk", folder)
+		}
+	}
+	d := &directory{r}
+	if _, err := d.access(); err != nil {
+		return err
+	}
+	if r.PasswordFile != "" {
+		_, err := d.password()
+		return err
+	}
+	return nil
 }
 
 // TargetOptions are what targets need besides their names.

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reeve365/reeve/internal/certstore"
+	"github.com/reeve365/reeve/internal/m365"
 )
 
 func TestParseTarget(t *testing.T) {
@@ -64,6 +65,31 @@ func TestParseTargetRefuses(t *testing.T) {
 		_, err := certstore.ParseTarget(in)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", in, err, want)
+		}
+	}
+}
+
+// A token is shown to no vault that is not the cloud's.
+func TestTargetOfAForeignVault(t *testing.T) {
+	public, err := m365.LookupCloud("public")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"keyvault:https://contoso.vault.azure.net/certificates/a": "",
+		"keyvault:a": "",
+		"keyvault:https://evil.example.com/certificates/a":            "is not below vault.azure.net",
+		"keyvault:https://vault.azure.net.example.com/certificates/a": "is not below vault.azure.net",
+	} {
+		r, err := certstore.ParseTarget(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Check(public); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
+		if err := r.Check(m365.Cloud{Name: m365.Custom, AuthorityHost: "https://127.0.0.1/"}); err != nil {
+			t.Errorf("%s in a custom cloud: %v", name, err)
 		}
 	}
 }
