@@ -160,7 +160,8 @@ func (a *App) keep(ctx context.Context, p part) {
 func (a *App) parts(p *program, role string) ([]part, error) {
 	var parts []part
 	add := func(name string, run func(context.Context) error) { parts = append(parts, part{name, run}) }
-	site := web.Options{Listen: a.Config.Listen, DB: a.DB, Tenant: a.Tenant, Log: a.log, Now: a.now}
+	site := web.Options{Listen: a.Config.Listen, DB: a.DB, Tenant: a.Tenant, Log: a.log, Now: a.now,
+		Rhythm: credential.Rhythm{Look: a.Config.Credentials.Interval}, Imports: a.Config.Feeds.Audit.Enabled}
 	feed := consumer.New(consumer.Options{DB: a.DB, Tenant: a.Tenant, TenantID: a.Config.TenantID, Pair: a.pair, Now: a.now, Log: a.log})
 	if role != roleImport {
 		site.Handlers = map[string]http.Handler{"/v1/": feed}

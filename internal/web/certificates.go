@@ -128,6 +128,29 @@ type attention struct {
 	Name, ObjectID string
 }
 
+// forTheRecord reports a finding that is good to know and needs nobody's attention: the one
+// rule for what all pages count, list and call urgent.
+func forTheRecord(f credential.Finding) bool { return f.Severity == credential.Info }
+
+// needsAttention lists what somebody has to see to, the worst first, and how much more
+// there is.
+func needsAttention(rows []applicationRow) (all []attention, unshown int) {
+	for _, row := range rows {
+		for _, f := range row.Findings {
+			if !forTheRecord(f) {
+				all = append(all, attention{f, row.Name, row.ObjectID})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(x, y attention) int {
+		return strings.Compare(string(x.Severity), string(y.Severity)) // critical, warning
+	})
+	if n := len(all); n > mostAttention {
+		return all[:mostAttention], n - mostAttention
+	}
+	return all, 0
+}
+
 const (
 	// mostApplications and mostAttention bound a page.
 	mostApplications = 200
@@ -149,18 +172,8 @@ func (s *Site) certificates(r *http.Request) (view, error) {
 		if row.Mode == credential.On && row.Next != "" && row.NextAt.Before(p.At.AddDate(0, 0, 30)) && (row.Next == string(credential.Advance) || row.Next == string(credential.Create)) {
 			p.Renewals++
 		}
-		for _, f := range row.Findings {
-			if f.Severity != credential.Info {
-				p.Attention = append(p.Attention, attention{f, row.Name, row.ObjectID})
-			}
-		}
 	}
-	slices.SortStableFunc(p.Attention, func(x, y attention) int {
-		return strings.Compare(string(x.Severity), string(y.Severity)) // critical, warning
-	})
-	if n := len(p.Attention); n > mostAttention {
-		p.Attention, p.Unshown = p.Attention[:mostAttention], n-mostAttention
-	}
+	p.Attention, p.Unshown = needsAttention(rows)
 	from, _ := strconv.Atoi(r.URL.Query().Get("from"))
 	from = min(max(from, 0), max(len(rows)-1, 0))
 	to := min(from+mostApplications, len(rows))
@@ -180,6 +193,7 @@ type applicationPage struct {
 	App     credential.Application
 	Ours    []certificateRow // those that are not over
 	Over    int
+	Known   []credential.Finding // of Findings, those that need nobody's attention
 	Foreign []credential.ObservedKey
 	Steps   []stepRow
 	Rungs   []rungRow
@@ -233,6 +247,12 @@ func (s *Site) application(r *http.Request) (view, error) {
 	}
 	p := applicationPage{frame: s.frame(a.Name, "/certificates"), applicationRow: rowOf(a, now), App: a, Foreign: a.Observed.Foreign()}
 	p.Refresh = 60
+	for _, f := range p.Findings {
+		if forTheRecord(f) {
+			p.Known = append(p.Known, f)
+		}
+	}
+	p.Findings = slices.DeleteFunc(p.Findings, forTheRecord)
 	for _, c := range a.In(credential.States()...) {
 		if c.State == credential.Destroyed {
 			p.Over++
@@ -251,7 +271,7 @@ func (s *Site) application(r *http.Request) (view, error) {
 		}
 		return ""
 	}
-	for _, step := range credential.Plan(now, a, credential.UsualRhythm) {
+	for _, step := range credential.Plan(now, a, s.Rhythm) {
 		p.Steps = append(p.Steps, stepRow{step, thumbprint(step.Credential)})
 	}
 	for _, rung := range rungs(a) {

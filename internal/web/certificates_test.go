@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,73 @@ func TestApplicationIsShown(t *testing.T) {
 	for path, want := range map[string]int{"/certificates/o2": 404, "/certificates/o1?before=x": 200, "/certificates/o1/x": 404} {
 		if resp, _ := get(t, s, path, ""); resp.StatusCode != want {
 			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+}
+
+// TestPagesAgree: all pages count and list the same as what needs attention, whatever was
+// recorded at the last look, and the steps are planned in the rhythm of the configuration.
+func TestPagesAgree(t *testing.T) {
+	o := site(t).Options
+	o.Rhythm = credential.Rhythm{Look: time.Minute}
+	s, err := Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const resource = "https://graph.microsoft.com"
+	a := credential.Application{ObjectID: "o1", ClientID: "c1", Name: "payroll", Mode: credential.On, Adopted: now, Policy: credential.Policy{}.Complete(resource),
+		Observed: credential.Observation{At: now, Keys: []credential.ObservedKey{{KeyID: "f1", Name: "forgotten", End: now.AddDate(0, 0, -3)}}}}
+	for _, state := range []credential.State{credential.Active, credential.Standby, credential.Draining} {
+		c := credential.Credential{ID: string(state), SHA1: string(state), State: state, NotBefore: now.AddDate(0, -1, 0), NotAfter: now.AddDate(0, 5, 0), RenewAt: now.AddDate(0, 3, 0),
+			Planned: now, Probed: now, Proofs: map[string]credential.Proof{resource: {Since: now, Last: now, Count: 3}}}
+		if state == credential.Draining {
+			c.DrainUntil = now.AddDate(0, 0, 4)
+		}
+		a.Credentials = append(a.Credentials, c)
+	}
+	if err := s.DB.AddApplication(t.Context(), s.Tenant, a, store.JournalEntry{Actor: "test", Step: "adopt", Outcome: store.Done}); err != nil {
+		t.Fatal(err)
+	}
+	all := credential.Assess(now, a)
+	if len(all) != 1 || all[0].Severity != credential.Info {
+		t.Fatalf("the findings are %v", all)
+	}
+	recorded := store.Finding{Rule: all[0].Rule, Subject: "o1/f1", Message: "payroll: " + all[0].Message}
+	if err := s.DB.Find(t.Context(), s.Tenant, recorded); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][]string{
+		"/": {">well<"}, "/certificates": {"All is well", ">well<", "<b>1</b><span>application</span>"},
+		"/certificates/o1": {"Good to know", "forgotten", ">well<", "each 1m", "until 2026-11-06 09:00:00 UTC, in 4 days"},
+	} {
+		_, body := get(t, s, path, "")
+		if strings.Contains(body, "Needs attention") {
+			t.Errorf("%s calls for attention", path)
+		}
+		for _, text := range want {
+			if !strings.Contains(body, text) {
+				t.Errorf("%s lacks %q:\n%s", path, text, body)
+			}
+		}
+	}
+	// What is urgent is so everywhere, and what is about nothing that is shown stays.
+	urgent := a
+	urgent.ObjectID, urgent.Name, urgent.Mode, urgent.Credentials = "o2", "broken", credential.Observe, slices.Clone(a.Credentials[:1])
+	urgent.Credentials[0].ID, urgent.Credentials[0].NotAfter = "ending", now.AddDate(0, 0, 10)
+	if err := s.DB.AddApplication(t.Context(), s.Tenant, urgent, store.JournalEntry{Actor: "test", Step: "adopt", Outcome: store.Done}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DB.Find(t.Context(), s.Tenant, store.Finding{Rule: "r", Subject: "elsewhere", Message: "something is odd"}); err != nil {
+		t.Fatal(err)
+	}
+	worst := rowOf(urgent, now).Standing
+	if worst != actNow && worst != seeToIt {
+		t.Fatalf("it is %v", worst)
+	}
+	for _, path := range []string{"/", "/certificates"} {
+		if _, body := get(t, s, path, ""); !strings.Contains(body, `<a href="/certificates/o2">broken</a>: <b>`) || strings.Contains(body, "something is odd") != (path == "/") {
+			t.Errorf("%s does not list it:\n%s", path, body)
 		}
 	}
 }

@@ -72,7 +72,10 @@ type statusPage struct {
 	Ignored      int64
 	Quarantined  []store.Count
 	Held         int64
-	Findings     []store.Finding
+	Findings     []store.Finding // about other things than applications
+	Attention    []attention     // about applications
+	Unshown      int             // of these
+	Imports      bool
 	Rows         []applicationRow // those that somebody has to see to, and those that end first
 	Applications int
 }
@@ -101,7 +104,7 @@ func bars(counts []store.Count) []bar {
 
 func (s *Site) status(r *http.Request) (view, error) {
 	ctx := r.Context()
-	p := statusPage{frame: s.frame("Status", "/")}
+	p := statusPage{frame: s.frame("Status", "/"), Imports: s.Imports}
 	ledger := s.DB.Ledger(s.Tenant, "audit")
 	var err error
 	if p.Parts, err = ledger.Standing(ctx); err != nil {
@@ -152,6 +155,12 @@ func (s *Site) status(r *http.Request) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
+	p.Attention, p.Unshown = needsAttention(rows)
+	// What is recorded about applications is what was so at the last look; the rows are now.
+	p.Findings = slices.DeleteFunc(p.Findings, func(f store.Finding) bool {
+		id, _, _ := strings.Cut(f.Subject, "/")
+		return slices.ContainsFunc(rows, func(r applicationRow) bool { return r.ObjectID == id })
+	})
 	p.Applications, p.Rows = len(rows), rows[:min(len(rows), mostOnStatus)]
 	return view{"status.html", p}, nil
 }
@@ -199,8 +208,11 @@ var functions = template.FuncMap{
 		}
 		return s
 	},
-	"until":      until,
-	"soon":       soon,
+	"until": until,
+	"soon":  soon,
+	// count is a number with what it counts.
+	"count":      func(n any, noun string) string { return fmt.Sprint(n) + " " + plural(n, noun) },
+	"plural":     plural,
 	"plain":      func(s string) string { return supportIDs.ReplaceAllString(s, "") },
 	"supportIDs": func(s string) string { return strings.Trim(supportIDs.FindString(s), " ()") },
 	"join":       func(s []string) string { return strings.Join(s, ", ") },
@@ -220,6 +232,14 @@ var functions = template.FuncMap{
 	},
 }
 
+// plural is the word for n of what a noun names.
+func plural(n any, noun string) string {
+	if fmt.Sprint(n) == "1" {
+		return noun
+	}
+	return noun + "s"
+}
+
 func until(t, now time.Time) string {
 	if t.IsZero() {
 		return "–"
@@ -235,9 +255,7 @@ func until(t, now time.Time) string {
 func soon(t, now time.Time) string {
 	d := t.Sub(now)
 	ago := func(n int, unit string) string {
-		if n != 1 {
-			unit += "s"
-		}
+		unit = plural(n, unit)
 		if d < 0 {
 			return fmt.Sprintf("%d %s ago", n, unit)
 		}

@@ -5,6 +5,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/store"
 )
 
@@ -30,6 +32,11 @@ type Options struct {
 	Log    *slog.Logger
 	Now    func() time.Time
 	Banner string // shown on top of every page; may be empty
+	// Rhythm is that of the process that looks after certificates; what is left out of it is
+	// as usual.
+	Rhythm credential.Rhythm
+	// Imports says that a feed is enabled, so that there is, or will be, something imported.
+	Imports bool
 	// Handlers are served besides the pages, by patterns of [http.ServeMux], under the
 	// same rules: on loopback alone, and by no other host name.
 	Handlers map[string]http.Handler
@@ -63,6 +70,8 @@ func Start(o Options) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serving the status page on %s: %w", o.Listen, err)
 	}
+	o.Rhythm.Look = cmp.Or(o.Rhythm.Look, credential.UsualRhythm.Look)
+	o.Rhythm.Rehearse = cmp.Or(o.Rhythm.Rehearse, credential.UsualRhythm.Rehearse)
 	s := &Site{Options: o, pages: pages, listener: l, done: make(chan struct{})}
 	s.server = &http.Server{
 		Handler:           s.routes(),

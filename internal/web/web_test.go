@@ -25,7 +25,7 @@ func site(t *testing.T) *Site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Start(Options{Listen: "127.0.0.1:0", DB: db, Tenant: tenant, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Banner: "A banner <b>"})
+	s, err := Start(Options{Listen: "127.0.0.1:0", DB: db, Tenant: tenant, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Banner: "A banner <b>", Imports: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,29 @@ func TestStatusSaysWhatIsSo(t *testing.T) {
 	_, err = l.Found(ctx, windows, []store.Blob{lost})
 	must(err)
 	must(l.Lose(ctx, lost, "forgotten"))
-	see("1 blobs or windows were forgotten by Microsoft")
+	see("1 blob or window was forgotten by Microsoft")
+}
+
+// TestStatusWithoutImport: where no feed is enabled, nothing is about to begin.
+func TestStatusWithoutImport(t *testing.T) {
+	o := site(t).Options
+	o.Imports = false
+	s, err := Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	see := func(want string) {
+		t.Helper()
+		if _, body := get(t, s, "/", ""); !strings.Contains(body, want) || strings.Contains(body, "The first run begins") || strings.Contains(body, "is under way") {
+			t.Errorf("the page is not %q:\n%s", want, body)
+		}
+	}
+	see(`The import is switched off (feeds.audit.enabled).</p>`)
+	if err := s.DB.Ledger(s.Tenant, "audit").Begin(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+	see("the last run began 2026-11-02 09:00:00 UTC")
 }
 
 func TestSecurity(t *testing.T) {
