@@ -44,7 +44,7 @@ their beginning as only one has, or its state where only one has that: active, s
 	for _, w := range wishes {
 		cmd.AddCommand(certWishCommand(p, w))
 	}
-	cmd.AddCommand(certExportCommand(p), certImportCommand(p), certPolicyCommand(p), certHistoryCommand(p), certRescueCommand(p), consumerCommand(p))
+	cmd.AddCommand(certExportCommand(p), certImportCommand(p), certPolicyCommand(p), certHistoryCommand(p), certNotifyCommand(p), certRescueCommand(p), consumerCommand(p))
 	return cmd
 }
 
@@ -180,8 +180,16 @@ func (a *App) choose(ctx context.Context, args []string) (chosen, error) {
 				found = append(found, chosen{app, &c})
 			}
 		}
-		if len(found) == 1 {
+		switch len(found) {
+		case 0:
+		case 1:
 			return found[0], nil
+		default:
+			var names []string
+			for _, f := range found {
+				names = append(names, fmt.Sprintf("%s of %s (%s)", nameOf(*f.named), plain(f.Name), f.ClientID))
+			}
+			return chosen{}, fmt.Errorf("%d applications have a certificate that %q names, say which: %s", len(found), args[0], strings.Join(names, ", "))
 		}
 	}
 	if err != nil || len(args) == 1 {
@@ -249,7 +257,25 @@ func oneCredential(app credential.Application, name string) (credential.Credenti
 	if in := app.In(credential.State(name)); len(in) == 1 {
 		return in[0], nil
 	}
-	return credential.Credential{}, fmt.Errorf("application %s has no certificate %q, or several that it would name%s", plain(app.Name), name, credentialsOf(app))
+	meant := slices.DeleteFunc(app.In(credential.States()...), func(c credential.Credential) bool {
+		return c.State != credential.State(name) && !begins(c.ID, name) && !begins(c.SHA1, name) && !begins(c.SHA256, name)
+	})
+	switch len(meant) {
+	case 0:
+		return credential.Credential{}, fmt.Errorf("application %s has no certificate %q%s", plain(app.Name), name, credentialsOf(app))
+	case 1:
+		return credential.Credential{}, fmt.Errorf("%q is too short for the name of a certificate: %s (%s) may be meant; write more of it", name, nameOf(meant[0]), meant[0].State)
+	}
+	var names []string
+	for _, c := range meant {
+		names = append(names, fmt.Sprintf("%s (%s)", nameOf(c), c.State))
+	}
+	return credential.Credential{}, fmt.Errorf("application %s has %d certificates that %q names, say which: %s", plain(app.Name), len(meant), name, strings.Join(names, ", "))
+}
+
+// begins reports that a thumbprint or an ID begins with so much of it.
+func begins(s, with string) bool {
+	return with != "" && len(s) >= len(with) && strings.EqualFold(s[:len(with)], with)
 }
 
 // credentialsOf lists the certificates of an application at the end of an error.
@@ -470,12 +496,32 @@ func printFindings(w io.Writer, found []assessment) {
 	}
 }
 
-// printRequests prints requests as they would be sent.
-func printRequests(w io.Writer, all []rotate.Request) {
+// counted is a number with what it counts.
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// requestPrinter prints requests as they would be sent, and gives each a number, by which
+// it is named when it comes again. Who signs may differ.
+type requestPrinter map[string]int
+
+func (p requestPrinter) print(w io.Writer, all []rotate.Request) {
 	for _, r := range all {
-		fmt.Fprintf(w, "      %s %s\n", r.Method, r.URL)
+		key := fmt.Sprint(r.Method, r.URL, r.Header, r.Body)
+		number, again := p[key]
+		if !again {
+			number = len(p) + 1
+			p[key] = number
+		}
+		fmt.Fprintf(w, "      [%d] %s %s\n", number, r.Method, r.URL)
 		if r.Note != "" {
 			fmt.Fprintf(w, "        # %s\n", plain(r.Note))
+		}
+		if again {
+			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 			fmt.Fprintf(w, "        %s: %s\n", name, strings.Join(r.Header[name], ", "))

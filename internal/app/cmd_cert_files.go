@@ -121,7 +121,7 @@ func (p *program) certExport(cmd *cobra.Command, args []string, o *exportOptions
 		out.files = append(out.files, o.password.file(*password)...)
 	}
 	if private {
-		if err := a.journalExport(ctx, app.Application, c, store.Intent, out.list, o.why); err != nil {
+		if err := a.journalExport(ctx, app.Application, c, store.Intent, out.list, o.why, nil); err != nil {
 			return err
 		}
 	}
@@ -131,7 +131,7 @@ func (p *program) certExport(cmd *cobra.Command, args []string, o *exportOptions
 		if err != nil {
 			outcome = store.Failed
 		}
-		err = errors.Join(err, a.journalExport(context.WithoutCancel(ctx), app.Application, c, outcome, out.list, o.why))
+		err = errors.Join(err, a.journalExport(context.WithoutCancel(ctx), app.Application, c, outcome, out.list, o.why, err))
 	}
 	if err != nil {
 		return err
@@ -238,16 +238,24 @@ func (a *App) takeOut(ctx context.Context, c credential.Credential) (pki.Pair, e
 }
 
 // journalExport records who takes a private key out: before, and how that went.
-func (a *App) journalExport(ctx context.Context, app credential.Application, c credential.Credential, outcome string, files []written, why string) error {
+func (a *App) journalExport(ctx context.Context, app credential.Application, c credential.Credential, outcome string, files []written, why string, failure error) error {
 	var paths []string
 	for _, f := range files {
-		if f.PrivateKey {
-			paths = append(paths, f.Path)
+		if !f.PrivateKey {
+			continue
 		}
+		path, err := filepath.Abs(f.Path) // the journal is read elsewhere
+		if err != nil {
+			path = f.Path
+		}
+		paths = append(paths, path)
 	}
 	text := "the private key is written to " + strings.Join(paths, ", ")
 	if why != "" {
 		text += ": " + why
+	}
+	if failure != nil {
+		text += "; it was not, since " + strings.TrimSpace(failure.Error())
 	}
 	return a.DB.AddJournal(ctx, a.Tenant, app.ObjectID, store.JournalEntry{At: a.now(), Actor: actor(), Credential: c.ID, Step: "export", Outcome: outcome, Text: text})
 }

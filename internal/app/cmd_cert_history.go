@@ -107,7 +107,11 @@ func (p *program) certHistory(ctx context.Context, args []string, o *historyOpti
 	case err != nil:
 		return failWith(exitCheck, "%w; of the journal of %s %d entries are as reeve wrote them", err, plain(app.Name), n)
 	}
-	fmt.Fprintf(p.Err, "All %d entries of the journal are as reeve wrote them, one after the other.\n", n)
+	if n == 1 {
+		fmt.Fprintln(p.Err, "The one entry of the journal is as reeve wrote it.")
+	} else {
+		fmt.Fprintf(p.Err, "All %d entries of the journal are as reeve wrote them, one after the other.\n", n)
+	}
 	return nil
 }
 

@@ -3,6 +3,8 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"iter"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/pki"
 )
 
 // inventoryOptions are the flags of reeve cert list --all.
@@ -39,6 +42,7 @@ type expiry struct {
 	Kind     string          `json:"kind"` // certificate, client secret, SAML signing certificate
 	KeyID    string          `json:"key_id"`
 	KeyName  string          `json:"key_name,omitempty"`
+	SHA1     string          `json:"sha1,omitempty"` // of a certificate, as far as a list of Graph's says it
 	Mode     credential.Mode `json:"mode,omitempty"` // of an application that reeve looks after
 	Ours     bool            `json:"ours"`           // it is a certificate of reeve's
 }
@@ -141,7 +145,7 @@ func (i *inventory) add(about expiry, keys []graph.KeyCredential, passwords []gr
 	pairs := map[string]bool{} // what is listed of a pair of keys
 	for _, k := range keys {
 		e := about
-		e.Kind, e.KeyID, e.KeyName, e.Ends = "certificate", k.KeyID, k.Name, k.End
+		e.Kind, e.KeyID, e.KeyName, e.Ends, e.SHA1 = "certificate", k.KeyID, k.Name, k.End, thumbprintOf(k)
 		if about.Object == "service principal" && slices.ContainsFunc(keys, func(x graph.KeyCredential) bool {
 			return signs(x) && string(x.Identifier) == string(k.Identifier)
 		}) {
@@ -155,8 +159,8 @@ func (i *inventory) add(about expiry, keys []graph.KeyCredential, passwords []gr
 		e.Ours = slices.ContainsFunc(app.Observed.Keys, func(o credential.ObservedKey) bool { return o.Ours != "" && o.KeyID == k.KeyID })
 		for _, c := range app.Credentials {
 			e.Ours = e.Ours || c.KeyID != "" && strings.EqualFold(c.KeyID, k.KeyID)
-			if pair, err := publicPair(c); err == nil {
-				e.Ours = e.Ours || k.IsFor(pair.Certificate) // by its thumbprint: a list has no more
+			if pair, err := publicPair(c); err == nil && (c.KeyID != "" && strings.EqualFold(c.KeyID, k.KeyID) || k.IsFor(pair.Certificate)) { // by its thumbprint: a list has no more
+				e.Ours, e.SHA1 = true, c.SHA1
 			}
 		}
 		if err := i.keep(e); err != nil {
@@ -174,6 +178,20 @@ func (i *inventory) add(about expiry, keys []graph.KeyCredential, passwords []gr
 		}
 	}
 	return nil
+}
+
+// thumbprintOf is a certificate's SHA-1, from itself or from its identifier, where that is
+// one: binary, or in digits, which a tool may have taken for base64.
+func thumbprintOf(k graph.KeyCredential) string {
+	if cert := certificateIn(k); cert != nil {
+		return pki.SHA1(cert)
+	}
+	for _, digits := range []string{hex.EncodeToString(k.Identifier), string(k.Identifier), base64.StdEncoding.EncodeToString(k.Identifier)} {
+		if b, err := hex.DecodeString(digits); err == nil && len(b) == sha1.Size {
+			return strings.ToUpper(digits)
+		}
+	}
+	return ""
 }
 
 func (i *inventory) keep(e expiry) error {
@@ -196,7 +214,7 @@ func (i *inventory) keep(e expiry) error {
 func (i *inventory) print(p *program, principals bool, took time.Duration, within credential.Span) {
 	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
 	if len(i.all) > 0 {
-		fmt.Fprintln(t, "ENDS\tWHAT\tOF\tCLIENT ID\tKEY\tREEVE")
+		fmt.Fprintln(t, "ENDS\tWHAT\tOF\tCLIENT ID\tKEY\tTHUMBPRINT\tREEVE")
 	}
 	for _, e := range i.all {
 		ends, by := e.Ends.Format(time.DateOnly), "-"
@@ -209,12 +227,15 @@ func (i *inventory) print(p *program, principals bool, took time.Duration, withi
 		case e.Mode != "":
 			by = "not reeve's"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", ends, e.Kind, plain(e.Name), e.ClientID, plain(cmp.Or(e.KeyName, e.KeyID)), by)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", ends, e.Kind, plain(e.Name), e.ClientID, plain(cmp.Or(e.KeyName, e.KeyID)), cmp.Or(e.SHA1, "-"), by)
 	}
 	t.Flush()
-	what := "applications"
+	what, found := counted(i.objects, "application"), fmt.Sprintf("%d certificates and secrets have expired or end", len(i.all))
 	if principals {
-		what += " and service principals"
+		what = fmt.Sprintf("%d applications and service principals", i.objects)
 	}
-	fmt.Fprintf(p.Err, "Of %d %s, read to the end in %s, %d certificates and secrets have expired or end within %v.\n", i.objects, what, took.Round(time.Millisecond), len(i.all), within)
+	if len(i.all) == 1 {
+		found = "1 certificate or secret has expired or ends"
+	}
+	fmt.Fprintf(p.Err, "Of %s, read to the end in %s, %s within %v.\n", what, took.Round(time.Millisecond), found, within)
 }

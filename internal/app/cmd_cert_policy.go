@@ -73,7 +73,12 @@ func (o *policyFlags) apply(cmd *cobra.Command, cloud m365.Cloud, p *credential.
 		return func() (err error) { *to, err = credential.ParseSpan(s); return err }
 	}
 	text := func(to *string, s string) func() error { return func() error { *to = s; return nil } }
-	given("lifetime", span(&p.Lifetime, o.lifetime))
+	given("lifetime", func() error {
+		if n, err := strconv.Atoi(o.lifetime); err == nil && n < 1 {
+			return fmt.Errorf("%d is no lifetime: write 30d to 1095d", n) // and not 0d
+		}
+		return span(&p.Lifetime, o.lifetime)()
+	})
 	given("overlap", span(&p.Overlap, o.overlap))
 	given("destroy-after", span(&p.DestroyAfter, o.destroyAfter))
 	given("renew-before", func() (err error) { p.RenewBefore, err = credential.ParseBefore(o.renewBefore); return err })
@@ -341,7 +346,7 @@ reeve cert rehearse.`,
 					}
 				}
 				if len(problems) > 0 {
-					return failWith(exitCheck, "the policy of %s cannot work, for %d reasons", plain(app.Name), len(problems))
+					return failWith(exitCheck, "the policy of %s cannot work, for %s", plain(app.Name), counted(len(problems), "reason"))
 				}
 				return nil
 			})

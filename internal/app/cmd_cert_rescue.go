@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"text/tabwriter"
@@ -126,6 +127,9 @@ func (p *program) rescueOffline(ctx context.Context, a *App, app credential.Appl
 		files[i].Path = filepath.Join(o.offline, files[i].Path)
 	}
 	if err := certstore.WriteFiles(files, o.force); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			err = fmt.Errorf("%w: name another folder, or have what is there replaced by --force; nothing was written", err)
+		}
 		return err
 	}
 	if o.asJSON {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/notify"
 	"github.com/reeve365/reeve/internal/rotate"
 )
 
@@ -99,7 +100,11 @@ func countFindings(found []assessment) string {
 			}
 		}
 		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, severity))
+			text := fmt.Sprintf("%d %s", n, severity)
+			if severity == credential.Warning {
+				text = counted(n, "warning")
+			}
+			parts = append(parts, text)
 		}
 	}
 	if len(parts) == 0 {
@@ -121,9 +126,23 @@ type showReport struct {
 	Consumers   []credential.Consumer    `json:"consumers"`
 	Deploys     []credential.Deploy      `json:"deploys"`
 	Steps       []stepReport             `json:"steps"`
+	Unsent      []unsentReport           `json:"unsent"` // notices, of whatever application
 }
 
-func (a *App) show(app credential.Application) showReport {
+// unsentReport is who was not told of something yet.
+type unsentReport struct {
+	Target  string    `json:"target"`
+	Notices int       `json:"notices"`
+	Since   time.Time `json:"since"`
+	Again   time.Time `json:"again"`
+	Error   string    `json:"error"`
+}
+
+func (a *App) show(ctx context.Context, app credential.Application) (showReport, error) {
+	arrears, err := notify.Arrears(ctx, a.DB, a.Tenant)
+	if err != nil {
+		return showReport{}, err
+	}
 	s := showReport{applicationReport: a.report(app), Policy: app.Policy, Generation: app.Generation,
 		Credentials: app.In(credential.States()...), AtEntra: app.Observed.Keys, Wishes: app.Wishes, Consumers: app.Consumers, Deploys: app.Deploys, Unseen: app.Observed.Error}
 	if !app.Observed.At.IsZero() {
@@ -132,7 +151,13 @@ func (a *App) show(app credential.Application) showReport {
 	for _, step := range s.steps {
 		s.Steps = append(s.Steps, reportStep(app, step))
 	}
-	return s
+	s.Unsent = []unsentReport{}
+	for _, r := range arrears {
+		if len(app.Policy.Notify) == 0 || slices.Contains(app.Policy.Notify, r.Target) {
+			s.Unsent = append(s.Unsent, unsentReport(r))
+		}
+	}
+	return s, nil
 }
 
 func certShowCommand(p *program) *cobra.Command {
@@ -156,7 +181,10 @@ the certificates, and what is done next. It reads what is recorded, and asks nob
 			if err != nil {
 				return err
 			}
-			s := a.show(app.Application)
+			s, err := a.show(cmd.Context(), app.Application)
+			if err != nil {
+				return err
+			}
 			if asJSON {
 				return printJSON(p.Out, s)
 			}
@@ -196,6 +224,9 @@ func printShow(w io.Writer, s showReport, now time.Time) {
 					proved = "proved " + utc(at)
 				}
 				fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", nameOf(c), c.State, until, proved, c.Store)
+				if c.State == credential.Draining && !c.DrainUntil.IsZero() {
+					fmt.Fprintf(t, "    it stays usable until %s\n", utc(c.DrainUntil))
+				}
 				if !c.Missing.IsZero() || gone(s.application, c) {
 					fmt.Fprintf(t, "    Entra ID has it no more: it signs nobody in\n")
 				}
@@ -233,12 +264,21 @@ func printShow(w io.Writer, s showReport, now time.Time) {
 	}
 	if section("Commands and webhooks to be run", len(s.Deploys)) {
 		for _, d := range s.Deploys {
-			fmt.Fprintf(w, "  %s, %d tries, next %s %s\n", plain(d.Hook), d.Attempts, when(d.DueAt, now), plain(d.Error))
+			fmt.Fprintf(w, "  %s, tried %s, next %s %s\n", plain(d.Hook), counted(d.Attempts, "time"), when(d.DueAt, now), plain(d.Error))
+		}
+	}
+	if section("Notices that did not arrive yet", len(s.Unsent)) {
+		for _, u := range s.Unsent {
+			fmt.Fprintf(w, "  %s, %s since %s, again %s: %s\n", plain(u.Target), counted(u.Notices, "notice"), utc(u.Since), when(u.Again, now), plain(u.Error))
 		}
 	}
 	if section("Asked for", len(s.Wishes)) {
 		for _, wish := range s.Wishes {
-			fmt.Fprintf(w, "  %s, by %s at %s: %s\n", wish.Kind, plain(wish.By), utc(wish.At), plain(wish.Why))
+			line := fmt.Sprintf("  %s, by %s at %s", wish.Kind, plain(wish.By), utc(wish.At))
+			if wish.Why != "" {
+				line += ": " + plain(wish.Why)
+			}
+			fmt.Fprintln(w, line)
 		}
 	}
 	if section("Next", len(s.Steps)) {
@@ -325,9 +365,10 @@ nobody is asked.`,
 			if len(steps) == 0 {
 				fmt.Fprintln(p.Err, "nothing is planned")
 			}
+			requests := requestPrinter{}
 			for _, s := range steps {
 				fmt.Fprintf(p.Out, "%s  %s: %s: %s\n", when(s.At, p.now()), plain(s.Application), plain(s.what()), plain(s.Why))
-				printRequests(p.Out, s.Requests)
+				requests.print(p.Out, s.Requests)
 			}
 			return nil
 		},

@@ -455,9 +455,10 @@ func (p *program) foresee(ctx context.Context, a *App, app credential.Applicatio
 	if asJSON {
 		return printJSON(p.Out, map[string]any{"wish": w, "reached": ok, "steps": all})
 	}
+	requests := requestPrinter{}
 	for _, s := range all {
 		fmt.Fprintf(p.Out, "%-10s  %s: %s\n", when(s.At, p.now()), plain(s.what()), plain(s.Why))
-		printRequests(p.Out, s.Requests)
+		requests.print(p.Out, s.Requests)
 	}
 	if !ok {
 		fmt.Fprintln(p.Err, "Then it waits for a person, or for something that cannot be foreseen: see reeve cert show.")

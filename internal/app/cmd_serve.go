@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"time"
 
@@ -177,14 +176,7 @@ func (a *App) parts(p *program, role string) ([]part, error) {
 	})
 	woken := make(chan struct{}, 1)
 	if role != roleImport {
-		var ca []byte
-		if a.Config.CAFile != "" {
-			var err error
-			if ca, err = os.ReadFile(a.Config.CAFile); err != nil {
-				return nil, failWith(exitConfig, "reading ca-file: %w", err)
-			}
-		}
-		sender, err := a.notifier(ca)
+		sender, err := a.notifierTrusting()
 		if err != nil {
 			return nil, err
 		}

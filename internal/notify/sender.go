@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/reeve365/reeve/internal/store"
@@ -176,6 +178,76 @@ func (s *Sender) send(ctx context.Context, t Target, d store.Delivery) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	return t.Send(ctx, e)
+}
+
+// An Attempt is one of telling a target something.
+type Attempt struct {
+	Target string
+	Err    error // why it was not told; nil if it took the event over
+}
+
+// Try tells the targets of these names, or all of them when there are none, of an event at
+// once: past the outbox, so that nothing is recorded or tried again. The log is not among
+// them.
+func (s *Sender) Try(ctx context.Context, e Event, names []string) ([]Attempt, error) {
+	if _, err := e.Row(); err != nil {
+		return nil, err
+	}
+	targets := slices.Clone(s.Targets)
+	if len(names) > 0 {
+		targets = slices.DeleteFunc(targets, func(t Target) bool { return !slices.Contains(names, t.Name()) })
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	all := make([]Attempt, len(targets))
+	var under sync.WaitGroup
+	for i, t := range targets {
+		under.Go(func() { all[i] = Attempt{t.Name(), t.Send(ctx, e)} })
+	}
+	under.Wait()
+	return all, nil
+}
+
+// An Arrear is what a target was not told yet, though it was tried.
+type Arrear struct {
+	Target  string
+	Notices int       // that were tried and are tried again
+	Since   time.Time // of the oldest of them
+	Again   time.Time
+	Error   string // of the last attempt
+}
+
+// maxArrears bounds how far back the outbox is looked at.
+const maxArrears = 1000
+
+// Arrears lists the targets of a tenant that could not be told of the newest events yet, by
+// name.
+func Arrears(ctx context.Context, db *store.DB, tenant int) ([]Arrear, error) {
+	all, err := db.Outbox(tenant).Deliveries(ctx, maxArrears)
+	if err != nil {
+		return nil, err
+	}
+	var arrears []Arrear
+	for _, d := range all {
+		if d.State != store.DeliveryDue || d.Error == "" {
+			continue
+		}
+		i := slices.IndexFunc(arrears, func(a Arrear) bool { return a.Target == d.Target })
+		if i < 0 {
+			i = len(arrears)
+			arrears = append(arrears, Arrear{Target: d.Target, Since: d.Since, Again: d.Due, Error: d.Error})
+		}
+		a := &arrears[i]
+		a.Notices++
+		if d.Since.Before(a.Since) {
+			a.Since = d.Since
+		}
+		if d.Due.Before(a.Again) {
+			a.Again = d.Due
+		}
+	}
+	slices.SortFunc(arrears, func(x, y Arrear) int { return strings.Compare(x.Target, y.Target) })
+	return arrears, nil
 }
 
 // record writes down how an attempt ended, and reports whether the target can take

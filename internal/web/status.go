@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reeve365/reeve/internal/notify"
 	"github.com/reeve365/reeve/internal/store"
 )
 
@@ -76,6 +77,7 @@ type statusPage struct {
 	Attention    []attention     // about applications
 	Unshown      int             // of these
 	Imports      bool
+	Arrears      []notify.Arrear
 	Rows         []applicationRow // those that somebody has to see to, and those that end first
 	Applications int
 }
@@ -149,6 +151,9 @@ func (s *Site) status(r *http.Request) (view, error) {
 		p.Held += c.Rows
 	}
 	if p.Findings, err = s.DB.Findings(ctx, s.Tenant); err != nil {
+		return view{}, err
+	}
+	if p.Arrears, err = notify.Arrears(ctx, s.DB, s.Tenant); err != nil {
 		return view{}, err
 	}
 	rows, err := s.applications(ctx)

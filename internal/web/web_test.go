@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reeve365/reeve/internal/notify"
 	"github.com/reeve365/reeve/internal/store"
 )
 
@@ -143,6 +144,41 @@ func TestStatusWithoutImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	see("the last run began 2026-11-02 09:00:00 UTC")
+}
+
+// TestNoticesThatDoNotArriveAreShown until they do.
+func TestNoticesThatDoNotArriveAreShown(t *testing.T) {
+	s := site(t)
+	outbox := s.DB.Outbox(s.Tenant)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"one", "two"} {
+		must(s.DB.Write(t.Context(), func(tx *store.Tx) error {
+			return notify.Post(tx, s.Tenant, notify.Event{ID: id, At: now, Kind: "k", Subject: id, Severity: notify.Info})
+		}))
+	}
+	must(outbox.Address(t.Context(), []string{"mail:a@example.com", "webhook"}, now.Add(-time.Hour)))
+	sent := map[string]store.Delivery{}
+	for _, target := range []string{"mail:a@example.com", "mail:a@example.com", "webhook"} {
+		d, err := outbox.Claim(t.Context(), target, now, now.Add(time.Minute))
+		must(err)
+		must(outbox.Failed(t.Context(), d, "the server <is> down", now.Add(time.Hour), now))
+		sent[target] = d
+	}
+	_, body := get(t, s, "/", "")
+	for _, want := range []string{"<b>mail:a@example.com</b>, 2 notices since 2026-11-02 08:00:00 UTC, again in 60 minutes: the server &lt;is&gt; down", "<b>webhook</b>, 1 notice since"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page lacks %q:\n%s", want, body)
+		}
+	}
+	must(outbox.Sent(t.Context(), sent["webhook"], now, notify.RuleUndelivered))
+	if _, body := get(t, s, "/", ""); strings.Contains(body, "<b>webhook</b>") {
+		t.Error("what has arrived is listed")
+	}
 }
 
 func TestSecurity(t *testing.T) {
