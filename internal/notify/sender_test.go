@@ -643,3 +643,41 @@ func TestMailOfOutbox(t *testing.T) {
 		}
 	}
 }
+
+// A trial goes to the targets that are named, and leaves nothing in the outbox.
+func TestTry(t *testing.T) {
+	b := newBench(t)
+	good, bad := &tried{name: "good"}, &tried{name: "bad", err: errors.New("it is down")}
+	s := &Sender{DB: b.db, Tenant: 1, Targets: []Target{good, bad}, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	e := Event{ID: "test/1", At: time.Now(), Kind: "test", Subject: "a test", Severity: Info}
+	for _, test := range []struct {
+		names     []string
+		want      string
+		good, bad int
+	}{{nil, "[{good <nil>} {bad it is down}]", 1, 1}, {[]string{"good", "log"}, "[{good <nil>}]", 2, 1}, {[]string{"log"}, "[]", 2, 1}} {
+		got, err := s.Try(t.Context(), e, test.names)
+		if err != nil || fmt.Sprint(got) != test.want || good.times != test.good || bad.times != test.bad {
+			t.Errorf("%v: %v, %v; tried %d and %d times", test.names, got, err, good.times, bad.times)
+		}
+	}
+	if _, err := s.Try(t.Context(), Event{ID: "test/2"}, nil); err == nil || good.times != 2 {
+		t.Errorf("an event that says nothing was sent: %v", err)
+	}
+	if all, err := b.db.Outbox(1).Deliveries(t.Context(), 10); err != nil || len(all) != 0 {
+		t.Errorf("the outbox has %v, %v", all, err)
+	}
+}
+
+// tried is a target that counts how often it was told.
+type tried struct {
+	name  string
+	err   error
+	times int
+}
+
+func (t *tried) Name() string { return t.name }
+
+func (t *tried) Send(context.Context, Event) error {
+	t.times++
+	return t.err
+}
