@@ -360,6 +360,7 @@ type applicationReport struct {
 
 	Active   *credential.Credential `json:"active,omitempty"`
 	Standby  *credential.Credential `json:"standby,omitempty"`
+	Drains   *time.Time             `json:"drains,omitempty"` // when the last of those that were replaced stops being usable, at the earliest
 	Next     *stepReport            `json:"next,omitempty"`
 	Findings []assessment           `json:"findings"`
 
@@ -401,6 +402,11 @@ func (a *App) report(app credential.Application) applicationReport {
 	}
 	if c, ok := app.Standby(); ok {
 		r.Standby = &c
+	}
+	for _, c := range app.In(credential.Draining) {
+		if !c.DrainUntil.IsZero() && (r.Drains == nil || c.DrainUntil.After(*r.Drains)) {
+			r.Drains = &c.DrainUntil
+		}
 	}
 	for _, f := range credential.Assess(now, app) {
 		r.Findings = append(r.Findings, assessment{f.Rule, f.Severity, f.Credential, f.Key, f.Message, f.Remedy})

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/notify"
@@ -195,5 +196,25 @@ func TestFindingsAreCounted(t *testing.T) {
 	}
 	if got := countFindings(append(found, found...)); got != "2 critical, 2 warnings" {
 		t.Error(got)
+	}
+}
+
+// When one that was replaced stops being usable is said with the application, and with the
+// certificate.
+func TestDrainingIsShown(t *testing.T) {
+	now := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	app := credential.Application{Name: "payroll", Mode: credential.On, Credentials: []credential.Credential{
+		{ID: "a", SHA1: "AAAA", State: credential.Active}, {ID: "b", SHA1: "BBBB", State: credential.Draining, DrainUntil: now.AddDate(0, 0, 2)},
+		{ID: "c", SHA1: "CCCC", State: credential.Draining, DrainUntil: now.AddDate(0, 0, 4)},
+	}}
+	a := &App{Config: &config.Config{}, now: func() time.Time { return now }}
+	r := a.report(app)
+	if r.Drains == nil || !r.Drains.Equal(now.AddDate(0, 0, 4)) {
+		t.Errorf("it drains until %v", r.Drains)
+	}
+	var out strings.Builder
+	printShow(&out, showReport{applicationReport: r, Credentials: app.Credentials}, now)
+	if !strings.Contains(out.String(), "it stays usable until 2026-11-04 09:00 UTC") {
+		t.Errorf("it shows\n%s", out.String())
 	}
 }

@@ -23,7 +23,8 @@ func certListCommand(p *program) *cobra.Command {
 		Use:   "list",
 		Short: "The applications that reeve looks after, or what expires in the whole tenant",
 		Long: `list shows, in a line for each application that reeve looks after, which certificate
-is in use and until when, which one waits, and what is done next.
+is in use and until when, which one waits, until when one that was replaced stays
+usable, and what is done next.
 
 With --all it asks Graph for all applications of the tenant, and lists the
 certificates and client secrets that have expired or end soon, whoever looks after
@@ -72,19 +73,22 @@ func (p *program) certList(ctx context.Context, asJSON bool) error {
 	}
 	now := p.now()
 	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tMODE\tACTIVE\tUNTIL\tSTANDBY\tNEXT\tFINDINGS")
+	fmt.Fprintln(t, "NAME\tMODE\tACTIVE\tUNTIL\tSTANDBY\tDRAINS UNTIL\tNEXT\tFINDINGS")
 	for _, r := range reports {
-		active, until, standby, next := "-", "-", "-", "-"
+		active, until, standby, drains, next := "-", "-", "-", "-", "-"
 		if r.Active != nil {
 			active, until = short(nameOf(*r.Active)), r.Active.NotAfter.Format(time.DateOnly)
 		}
 		if r.Standby != nil {
 			standby = short(nameOf(*r.Standby))
 		}
+		if r.Drains != nil {
+			drains = r.Drains.UTC().Format("2006-01-02 15:04")
+		}
 		if r.Next != nil {
 			next = fmt.Sprintf("%s %s", r.Next.Action, when(r.Next.At, now))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", plain(r.Name), r.Mode, active, until, standby, next, countFindings(r.Findings))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", plain(r.Name), r.Mode, active, until, standby, drains, next, countFindings(r.Findings))
 	}
 	return t.Flush()
 }

@@ -488,7 +488,7 @@ func TestServeObserves(t *testing.T) {
 	}
 	// The tenant's application has an older certificate that has expired.
 	s.until("the finding", time.Minute, func() bool {
-		_, text := s.get(page+"/", "")
+		_, text := s.get(page+"/certificates/"+app.ObjectID, "") // which is for the record, and so on this page alone
 		return strings.Contains(text, "the certificate CN=reeve expired on ") && strings.Contains(text, "To do: it is not reeve&#39;s") && strings.Contains(text, ">watched<")
 	})
 	p.end()
