@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -106,7 +107,7 @@ func TestFilesThatAreThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.want(exitFailure, "cert export --out "+relative+" --password-out "+filepath.Join(l.dir, "password"), `--force`)
-	l.want(exitOK, "cert history", `export +failed .*the private key is written to `+file+`; it was not, since .*exist`)
+	l.want(exitOK, "cert history", `export +failed .*the private key is written to `+regexp.QuoteMeta(file)+`; it was not, since .*exist`)
 
 	kit := filepath.Join(l.dir, "kit")
 	l.want(exitOK, "cert rescue --offline "+kit)
