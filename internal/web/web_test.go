@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/reeve365/reeve/internal/notify"
 	"github.com/reeve365/reeve/internal/store"
 )
 
@@ -158,7 +157,7 @@ func TestNoticesThatDoNotArriveAreShown(t *testing.T) {
 	}
 	for _, id := range []string{"one", "two"} {
 		must(s.DB.Write(t.Context(), func(tx *store.Tx) error {
-			return notify.Post(tx, s.Tenant, notify.Event{ID: id, At: now, Kind: "k", Subject: id, Severity: notify.Info})
+			return tx.Post(s.Tenant, store.OutboxEvent{ID: id, At: now, Content: "{}"})
 		}))
 	}
 	must(outbox.Address(t.Context(), []string{"mail:a@example.com", "webhook"}, now.Add(-time.Hour)))
@@ -175,7 +174,7 @@ func TestNoticesThatDoNotArriveAreShown(t *testing.T) {
 			t.Errorf("the page lacks %q:\n%s", want, body)
 		}
 	}
-	must(outbox.Sent(t.Context(), sent["webhook"], now, notify.RuleUndelivered))
+	must(outbox.Sent(t.Context(), sent["webhook"], now, "notice-undelivered"))
 	if _, body := get(t, s, "/", ""); strings.Contains(body, "<b>webhook</b>") {
 		t.Error("what has arrived is listed")
 	}
