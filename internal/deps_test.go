@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"rotate":                {"certstore", "credential", "m365", "m365/graph", "notify", "pki", "store"},
 	"ingest":                {"store"},
 	"feed":                  {"ingest", "store", "m365", "m365/activity"},
-	"web":                   {"credential", "ingest", "store"},
+	"web":                   {"credential", "ingest", "notify", "store"},
 	"config":                {},
 	"app": {
 		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "m365/graph", "certstore",
