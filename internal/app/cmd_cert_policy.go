@@ -402,9 +402,20 @@ type policyChange struct {
 
 func (p *program) certPolicySet(cmd *cobra.Command, a *App, app credential.Application, o *policySetOptions) error {
 	changes, before := []policyChange{}, app
+	// What the policy names is looked for before the transaction, in which nothing may wait.
+	wanted := app
+	if err := o.change(cmd, a.Cloud, &wanted); err != nil {
+		return err
+	}
+	if err := workable(wanted, a.checkPolicy(wanted.Policy)); err != nil {
+		return err
+	}
 	change := func(now *credential.Application) (*store.JournalEntry, error) {
 		before = *now
-		err := o.change(cmd, a, now)
+		err := o.change(cmd, a.Cloud, now)
+		if err == nil {
+			err = workable(*now, now.Policy.Check())
+		}
 		changes = policyChanges(before, *now)
 		app = *now
 		if err != nil || len(changes) == 0 {
@@ -439,9 +450,9 @@ func (p *program) certPolicySet(cmd *cobra.Command, a *App, app credential.Appli
 	return nil
 }
 
-// change changes of an application what the flags name, if the whole can work then.
-func (o *policySetOptions) change(cmd *cobra.Command, a *App, app *credential.Application) error {
-	if err := o.apply(cmd, a.Cloud, &app.Policy); err != nil {
+// change changes of an application what the flags name.
+func (o *policySetOptions) change(cmd *cobra.Command, cloud m365.Cloud, app *credential.Application) error {
+	if err := o.apply(cmd, cloud, &app.Policy); err != nil {
 		return err
 	}
 	if cmd.Flags().Changed("mode") {
@@ -450,11 +461,16 @@ func (o *policySetOptions) change(cmd *cobra.Command, a *App, app *credential.Ap
 		}
 		app.Mode = credential.Mode(o.mode)
 	}
-	// What was wrong before is no reason not to turn it off.
-	if errs := a.checkPolicy(app.Policy); len(errs) > 0 && app.Mode != credential.Off {
-		return failWith(exitUsage, "the policy of %s would not work: %w", plain(app.Name), errors.Join(errs...))
-	}
 	return nil
+}
+
+// workable refuses a policy for what is wrong with it. What was wrong before is no reason
+// not to turn it off.
+func workable(app credential.Application, wrong []error) error {
+	if len(wrong) == 0 || app.Mode == credential.Off {
+		return nil
+	}
+	return failWith(exitUsage, "the policy of %s would not work: %w", plain(app.Name), errors.Join(wrong...))
 }
 
 func policyChanges(before, after credential.Application) []policyChange {
