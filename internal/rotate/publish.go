@@ -62,12 +62,15 @@ func (w *work) publish(ctx context.Context, c credential.Credential, s credentia
 	}
 	if w.a.Policy.Targets != nil && w.r.o.Now().Sub(c.Probed).Abs() > time.Second {
 		// Not one program gets what Entra ID does not take.
+		tried := c
 		if err := w.token(ctx, &c, pair); err != nil {
 			return err
 		}
 		if c.Refusals > 0 {
 			return w.save(ctx, c)
 		}
+		// That a token was obtained says nothing of why it could not be published so far.
+		c.Attempts, c.FailedAt, c.RetryAt, c.Error, c.Remedy, c.Stuck = tried.Attempts, tried.FailedAt, tried.RetryAt, tried.Error, tried.Remedy, tried.Stuck
 	}
 	var failed []error
 	for _, name := range w.a.Policy.Targets {

@@ -175,6 +175,25 @@ func TestASlowPlace(t *testing.T) {
 	}
 }
 
+// TestAPlaceThatTakesNothing publishes to a file: it is tried ever more rarely, and said.
+func TestAPlaceThatTakesNothing(t *testing.T) {
+	w := newWorld(t)
+	r := w.rotator()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.adopt(r, func(o *Adoption) { o.Policy.Targets = []string{"directory:" + file} })
+	w.until(r, time.Hour, "it to be said", func(a credential.Application) bool {
+		return slices.ContainsFunc(credential.Assess(w.clock.Now(), a), func(f credential.Finding) bool { return f.Rule == "certificate-stuck" })
+	})
+	end := w.clock.Now().Add(12 * time.Hour)
+	w.until(r, 13*time.Hour, "half a day", func(credential.Application) bool { return w.clock.Now().After(end) })
+	if c, _ := w.app().Active(); c.Attempts < 6 || c.Attempts > 25 {
+		t.Errorf("it was tried %d times in half a day", c.Attempts)
+	}
+}
+
 // TestKitOfAnAuthority makes a kit for an application whose certificates an authority
 // signs: nothing is signed in its place.
 func TestKitOfAnAuthority(t *testing.T) {
