@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"certstore":             {"pki", "m365"},
 	"m365/graph":            {"m365", "pki"},
 	"credential":            {"pki"},
+	"permission":            {},
 	"store":                 {"credential"},
 	"notify":                {"store"},
 	"consumer":              {"credential", "pki", "store"},
