@@ -91,6 +91,25 @@ func azcoreKeepsApplications(t *testing.T, w *world) {
 	}
 	wantStatus(t, g.do(ctx, http.MethodPost, "/servicePrincipals", map[string]any{"appId": app.AppID}, nil),
 		http.StatusConflict, "Request_MultipleObjectsWithSameKeyValue")
+	upsert := policy.WithHTTPHeader(ctx, http.Header{"Prefer": {"create-if-missing"}})
+	var named struct{ ID, AppID, UniqueName string }
+	const name = "/applications(uniqueName='upserted-by-azcore')"
+	for range 2 { // creates it, and changes it
+		if err := g.do(upsert, http.MethodPatch, name, map[string]any{"displayName": "upserted by azcore"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := g.do(ctx, http.MethodGet, name, nil, &named); err != nil || named.UniqueName != "upserted-by-azcore" {
+		t.Fatalf("%v %+v", err, named)
+	}
+	for range 2 {
+		if err := g.do(upsert, http.MethodPatch, "/servicePrincipals(appId='"+named.AppID+"')", map[string]any{"tags": []string{"azcore"}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.principal(t, named.AppID).Tags; !slices.Equal(got, []string{"azcore"}) {
+		t.Errorf("the tags are %q, want azcore", got)
+	}
 	p := newPair(t, "azcore")
 	registered := map[string]any{"keyCredentials": []map[string]any{{
 		"type": "AsymmetricX509Cert", "usage": "Verify", "key": base64.StdEncoding.EncodeToString(p.certificate.Raw),

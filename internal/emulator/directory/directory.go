@@ -267,8 +267,9 @@ func (v View) DirectoryRoles(principalID string) []string {
 	return ids
 }
 
-// ManagementPolicy returns the app management policy with the ID; the tenant's
-// own has DefaultPolicyID, and is not there until somebody changes it.
+// ManagementPolicy returns the policy with the ID; the tenant's own have
+// DefaultPolicyID and AuthorizationPolicyID, and are not there until somebody
+// changes them.
 func (v View) ManagementPolicy(id string) (*ManagementPolicy, bool) {
 	defer v.lock()()
 	p := v.d.policies.get(id, v)
@@ -277,7 +278,7 @@ func (v View) ManagementPolicy(id string) (*ManagementPolicy, bool) {
 
 // ManagementPolicies returns all app management policies but the tenant's own.
 func (v View) ManagementPolicies() []*ManagementPolicy {
-	return present(v, &v.d.policies, func(p *ManagementPolicy) bool { return p.ID != DefaultPolicyID })
+	return present(v, &v.d.policies, func(p *ManagementPolicy) bool { return p.ID != DefaultPolicyID && p.ID != AuthorizationPolicyID })
 }
 
 // PutApplication adds or replaces an app registration.

@@ -23,6 +23,8 @@ const (
 	GlobalAdministrator           = "62e90394-69f5-4237-9190-012177145e10"
 	ApplicationAdministrator      = "9b895d92-2cd3-44c7-9d02-a6ac2d5ea5c3"
 	CloudApplicationAdministrator = "158c047a-c907-4556-b7ef-446551a6b5f7"
+	PrivilegedRoleAdministrator   = "e8611ab8-c189-46e8-94e1-60213ab1f814"
+	ApplicationDeveloper          = "cf1c38e5-3621-4004-a7cb-879624dced7c"
 	GlobalReader                  = "f2ef992c-3afb-46b9-b7cf-a126ee74c451"
 	ReportsReader                 = "4a5d8f65-41da-4de4-8968-e035b65339cf"
 )
@@ -252,8 +254,8 @@ type RoleAssignment struct {
 	DirectoryScopeID string `json:"directoryScopeId"` // "/" for the whole directory
 }
 
-// ManagementPolicy says which credentials applications may get. Package graph
-// knows what is in it.
+// ManagementPolicy says which credentials applications may get, or, under
+// AuthorizationPolicyID, what people may do. Package graph knows what is in it.
 type ManagementPolicy struct {
 	ID         string          `json:"id"`
 	Definition json.RawMessage `json:"definition"`
@@ -262,6 +264,10 @@ type ManagementPolicy struct {
 // DefaultPolicyID is the id of the tenant's own app management policy, the same
 // in every tenant.
 const DefaultPolicyID = "00000000-0000-0000-0000-000000000000"
+
+// AuthorizationPolicyID is the id of the tenant's authorization policy, the same
+// in every tenant.
+const AuthorizationPolicyID = "authorizationPolicy"
 
 // Clone returns a copy whose lists can be changed. What an element of a list
 // points to is shared and must not be changed.

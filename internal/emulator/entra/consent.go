@@ -94,19 +94,21 @@ func required(c client, resource *directory.ServicePrincipal) []string {
 }
 
 // isAdministrator reports whether a person may consent for everybody; see
-// mayConsentForAll for what is kept to a Global Administrator.
+// mayConsentForAll for what application administrators may not.
 func (e *API) isAdministrator(u *directory.User) bool {
 	return slices.ContainsFunc(e.Directory.View(0).DirectoryRoles(u.ID), func(role string) bool {
-		return role == directory.GlobalAdministrator || role == directory.ApplicationAdministrator || role == directory.CloudApplicationAdministrator
+		return role == directory.GlobalAdministrator || role == directory.PrivilegedRoleAdministrator ||
+			role == directory.ApplicationAdministrator || role == directory.CloudApplicationAdministrator
 	})
 }
 
 // mayConsentForAll reports whether a person may consent to all that an
-// application's registration asks for. Of the directory roles that are here, a
-// Global Administrator alone may give roles of Graph; see IsDirectoryService.
+// application's registration asks for. Application administrators may not give
+// roles of Graph; see IsDirectoryService.
 func (e *API) mayConsentForAll(u *directory.User, c client) bool {
 	v := e.Directory.View(0)
-	if slices.Contains(v.DirectoryRoles(u.ID), directory.GlobalAdministrator) {
+	roles := v.DirectoryRoles(u.ID)
+	if slices.Contains(roles, directory.GlobalAdministrator) || slices.Contains(roles, directory.PrivilegedRoleAdministrator) {
 		return true
 	}
 	return e.isAdministrator(u) && (c.app == nil || !slices.ContainsFunc(c.app.RequiredResourceAccess, func(r directory.ResourceAccess) bool {

@@ -32,6 +32,11 @@ type access struct {
 var (
 	applicationAdmins = []string{directory.GlobalAdministrator, directory.ApplicationAdministrator, directory.CloudApplicationAdministrator}
 	globalAdmins      = []string{directory.GlobalAdministrator}
+	// roleAdmins may grant any permission; the application administrators may
+	// not grant Graph's roles
+	// (learn.microsoft.com/entra/identity/enterprise-apps/grant-admin-consent).
+	roleAdmins = []string{directory.GlobalAdministrator, directory.PrivilegedRoleAdministrator}
+	grantors   = append([]string{directory.PrivilegedRoleAdministrator}, applicationAdmins...)
 )
 
 // fullOrganization are the permissions that show more of the organization than
@@ -44,11 +49,9 @@ var (
 		permissions: []string{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
 		owned:       []string{"Application.ReadWrite.OwnedBy"},
 	}
-	// createApplications is for administrators: this tenant has switched off
-	// that users register applications, which they may by default.
+	// createApplications leaves to mayRegister which people may.
 	createApplications = access{
 		permissions: []string{"Application.ReadWrite.All", "Directory.ReadWrite.All", "Application.ReadWrite.OwnedBy"},
-		admins:      applicationAdmins,
 	}
 	writeApplications = access{
 		permissions: []string{"Application.ReadWrite.All", "Directory.ReadWrite.All"},
@@ -61,18 +64,20 @@ var (
 		permissions: []string{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All", "AppRoleAssignment.ReadWrite.All"},
 		owned:       []string{"Application.ReadWrite.OwnedBy"},
 	}
-	createAssignments = access{permissions: []string{"AppRoleAssignment.ReadWrite.All"}, besides: readApplications.permissions, admins: applicationAdmins}
-	deleteAssignments = access{permissions: []string{"AppRoleAssignment.ReadWrite.All"}, admins: applicationAdmins}
+	createAssignments = access{permissions: []string{"AppRoleAssignment.ReadWrite.All"}, besides: readApplications.permissions, admins: grantors}
+	deleteAssignments = access{permissions: []string{"AppRoleAssignment.ReadWrite.All"}, admins: grantors}
 	readGrants        = access{permissions: []string{
 		"DelegatedPermissionGrant.Read.All", "DelegatedPermissionGrant.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All",
 	}}
-	writeGrants = access{permissions: []string{"DelegatedPermissionGrant.ReadWrite.All", "Directory.ReadWrite.All"}, admins: applicationAdmins}
+	writeGrants = access{permissions: []string{"DelegatedPermissionGrant.ReadWrite.All", "Directory.ReadWrite.All"}, admins: grantors}
 	readRoles   = access{permissions: []string{
 		"RoleManagement.Read.Directory", "RoleManagement.ReadWrite.Directory", "RoleManagement.Read.All", "Directory.Read.All", "Directory.ReadWrite.All",
 	}}
-	writeRoles           = access{permissions: []string{"RoleManagement.ReadWrite.Directory"}, admins: globalAdmins}
+	writeRoles           = access{permissions: []string{"RoleManagement.ReadWrite.Directory"}, admins: roleAdmins}
 	readPolicies         = access{permissions: []string{"Policy.Read.All", "Policy.Read.ApplicationConfiguration", "Policy.ReadWrite.ApplicationConfiguration"}}
 	writePolicies        = access{permissions: []string{"Policy.ReadWrite.ApplicationConfiguration"}, admins: globalAdmins}
+	readAuthorization    = access{permissions: []string{"Policy.Read.All", "Policy.ReadWrite.Authorization"}}
+	writeAuthorization   = access{permissions: []string{"Policy.ReadWrite.Authorization"}, admins: roleAdmins}
 	readAssignedPolicies = access{permissions: append([]string{"Application.Read.All", "Application.ReadWrite.All"}, readPolicies.permissions...)}
 	assignPolicies       = access{permissions: []string{"Policy.ReadWrite.ApplicationConfiguration"}, besides: readApplications.permissions, admins: applicationAdmins}
 	readOrganization     = access{permissions: append([]string{"User.Read"}, fullOrganization...)}

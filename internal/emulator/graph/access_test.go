@@ -169,7 +169,12 @@ func TestApplicationAdministratorDoesNotGrantGraph(t *testing.T) {
 	}
 	grant(directory.ManagementAPIs, "ActivityFeed.Read", directory.ApplicationAdministrator, 201)
 	grant(directory.Graph, "User.Read.All", directory.ApplicationAdministrator, 403)
+	grant(directory.Graph, "User.Read.All", directory.CloudApplicationAdministrator, 403)
+	grant(directory.Graph, "User.Read.All", directory.ApplicationDeveloper, 403)
+	grant(directory.ManagementAPIs, "ActivityFeed.ReadDlp", directory.ApplicationDeveloper, 403)
 	grant(directory.Graph, "User.Read.All", directory.GlobalAdministrator, 201)
+	grant(directory.Graph, "Group.Read.All", directory.PrivilegedRoleAdministrator, 201)
+	grant(directory.ManagementAPIs, "ActivityFeed.ReadDlp", directory.CloudApplicationAdministrator, 201)
 
 	// Default access is no role, and an application's permission is enough.
 	graph, _ := w.directory.View(0).ServicePrincipalByAppID(directory.Graph)

@@ -164,13 +164,16 @@ func (q *request) getApplicationProperty() (answer, *graphError) {
 }
 
 func (q *request) createApplication() (answer, *graphError) {
-	return q.makeApplication(q.body, nil)
+	if err := q.mayRegister(); err != nil {
+		return answer{}, err
+	}
+	return q.makeApplication(nil)
 }
 
-// makeApplication creates an application from a body. uniqueName is given when
+// makeApplication creates an application from the body. uniqueName is given when
 // the path names what is to be created.
-func (q *request) makeApplication(body []byte, uniqueName *string) (answer, *graphError) {
-	members, err := applicationType.members(body, true)
+func (q *request) makeApplication(uniqueName *string) (answer, *graphError) {
+	members, err := applicationType.members(q.body, true)
 	if err != nil {
 		return answer{}, err
 	}
@@ -234,13 +237,6 @@ func (q *request) changeApplication(f func(*directory.Update, *directory.Applica
 }
 
 func (q *request) patchApplication() (answer, *graphError) {
-	if q.keys[0].name == "uniqueName" {
-		return q.upsertApplication()
-	}
-	return q.patchExisting()
-}
-
-func (q *request) patchExisting() (answer, *graphError) {
 	members, err := applicationType.members(q.body, false)
 	if err != nil {
 		return answer{}, err
@@ -249,20 +245,6 @@ func (q *request) patchExisting() (answer, *graphError) {
 		before, _ := u.Application(a.ID)
 		return q.setApplication(u, before, a, members)
 	})
-}
-
-// upsertApplication creates the application with the unique name when the
-// client asks for that and there is none yet.
-func (q *request) upsertApplication() (answer, *graphError) {
-	name := q.keys[0].value
-	_, ok := byUniqueName(q.view, name)
-	if ok || q.r.Header.Get("Prefer") != "create-if-missing" {
-		return q.patchExisting()
-	}
-	if !q.caller.App() && !q.isAdmin(q.route.access.admins) {
-		return answer{}, denied()
-	}
-	return q.makeApplication(q.body, &name)
 }
 
 func (q *request) deleteApplication() (answer, *graphError) {

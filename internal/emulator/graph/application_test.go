@@ -211,19 +211,6 @@ func TestRoleMustBeDisabledBeforeItIsRemoved(t *testing.T) {
 	}
 }
 
-func TestUpsertByUniqueName(t *testing.T) {
-	w := newWorld(t)
-	const path = "/applications(uniqueName='reeve-1')"
-	w.refused(t, 404, "Request_ResourceNotFound", "PATCH", path, object{"displayName": "x"})
-	a := w.must(t, 201, "PATCH", path, object{"displayName": "x"}, "Prefer", "create-if-missing")
-	w.must(t, 204, "PATCH", path, object{"displayName": "y"}, "Prefer", "create-if-missing")
-	if got := w.must(t, 200, "GET", path, nil); got.id() != a.id() || got.body["displayName"] != "y" {
-		t.Errorf("after two upserts: %s", got.text)
-	}
-	w.refused(t, 409, "Request_MultipleObjectsWithSameKeyValue", "POST", "/applications", object{"displayName": "z", "uniqueName": "reeve-1"})
-	w.refused(t, 400, "Request_BadRequest", "PATCH", path, object{"uniqueName": "other"})
-}
-
 func TestServicePrincipalOfAnApplication(t *testing.T) {
 	w := newWorld(t)
 	_, appID, id := w.app(t, "one")

@@ -86,7 +86,7 @@ func (q *request) patchFederated() (answer, *graphError) {
 	err = q.changeApplication(func(_ *directory.Update, a *directory.Application) *graphError {
 		i := federated(a.FederatedCredentials, k)
 		switch {
-		case i < 0 && k.name == "name" && q.r.Header.Get("Prefer") == "create-if-missing":
+		case i < 0 && k.name == "name" && q.createsMissing():
 			created = true
 			a.FederatedCredentials = append(a.FederatedCredentials, directory.FederatedCredential{ID: uuid.NewString(), Name: k.value})
 			i = len(a.FederatedCredentials) - 1

@@ -132,7 +132,7 @@ func (q *request) describeAssignment(a *directory.AppRoleAssignment) *graphError
 	if !allowed {
 		return badRequest("Permission being assigned was not found on application")
 	}
-	if directory.IsDirectoryService(resource.AppID) && a.AppRoleID != defaultRole && !q.caller.App() && !q.isAdmin(globalAdmins) {
+	if directory.IsDirectoryService(resource.AppID) && a.AppRoleID != defaultRole && !q.caller.App() && !q.isAdmin(roleAdmins) {
 		return denied() // These alone are not the application administrators' to grant.
 	}
 	a.ID, a.CreatedDateTime, a.ResourceDisplayName = directory.NewAssignmentID(), q.now(), resource.DisplayName

@@ -106,7 +106,7 @@ func (q *request) listPolicies() (answer, *graphError) {
 func (q *request) findPolicy(v directory.View) (managementPolicy, *graphError) {
 	id := strings.ToLower(q.keys[0].value)
 	p, ok := loadPolicy(v, id)
-	if !ok || id == directory.DefaultPolicyID {
+	if !ok || id == directory.DefaultPolicyID || strings.EqualFold(id, directory.AuthorizationPolicyID) {
 		return p, notFound(id)
 	}
 	return p, q.allowed(nil)

@@ -85,7 +85,12 @@ func (rt *route) match(segments []segment) (keys []key, ok bool) {
 				return nil, false
 			}
 			keys = append(keys, key{"property", s.text})
-		case strings.HasPrefix(part, "{"):
+		case strings.HasPrefix(part, "{") && part != "{id}":
+			if s.key == nil || "{"+s.key.name+"}" != part {
+				return nil, false
+			}
+			keys = append(keys, *s.key)
+		case part == "{id}":
 			if s.key != nil {
 				keys = append(keys, *s.key)
 			} else if isFunction(s.text) {

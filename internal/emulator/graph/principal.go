@@ -109,6 +109,9 @@ func (q *request) getPrincipalProperty() (answer, *graphError) {
 // createPrincipal makes the service principal of an application of this tenant.
 // A replica that does not have the application yet knows nothing of it.
 func (q *request) createPrincipal() (answer, *graphError) {
+	if err := q.mayProvide(); err != nil {
+		return answer{}, err
+	}
 	return q.makePrincipal("")
 }
 
@@ -205,12 +208,6 @@ func (q *request) patchPrincipal() (answer, *graphError) {
 	members, err := servicePrincipalType.members(q.body, false)
 	if err != nil {
 		return answer{}, err
-	}
-	if _, ok := q.view.ServicePrincipalByAppID(q.keys[0].value); q.keys[0].name == "appId" && !ok && q.r.Header.Get("Prefer") == "create-if-missing" {
-		if !q.caller.App() && !q.isAdmin(q.route.access.admins) {
-			return answer{}, denied()
-		}
-		return q.makePrincipal(q.keys[0].value)
 	}
 	return noContent, q.changePrincipal(func(u *directory.Update, p *directory.ServicePrincipal) *graphError {
 		return q.setPrincipal(u, p, members)

@@ -15,6 +15,8 @@ var builtInRoles = []role{
 	{directory.GlobalAdministrator, "Global Administrator", "Can manage everything in the directory and in the services that use its identities."},
 	{directory.ApplicationAdministrator, "Application Administrator", "Can manage all of app registrations and enterprise apps."},
 	{directory.CloudApplicationAdministrator, "Cloud Application Administrator", "Can manage all of app registrations and enterprise apps except the application proxy."},
+	{directory.PrivilegedRoleAdministrator, "Privileged Role Administrator", "Can manage who holds which role, and consent to any permission."},
+	{directory.ApplicationDeveloper, "Application Developer", "Can register applications whatever the tenant lets its people do."},
 	{directory.GlobalReader, "Global Reader", "Can read what a Global Administrator can read, and change nothing."},
 	{directory.ReportsReader, "Reports Reader", "Can read sign-in and audit reports."},
 }

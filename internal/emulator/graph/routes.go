@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"regexp"
 	"strings"
 	"sync"
 )
@@ -9,7 +10,7 @@ import (
 type route struct {
 	name   string // of the operation
 	method string
-	path   string // with placeholders, such as /applications/{id}
+	path   string // with placeholders, such as /applications/{id}, or /applications(uniqueName='{uniqueName}') for that key alone
 	page   string // of the documentation, below learn.microsoft.com/graph/api/ or, with a slash, learn.microsoft.com
 	access access
 	serve  func(*request) (answer, *graphError)
@@ -28,6 +29,9 @@ type route struct {
 	source string
 	parts  []string
 }
+
+// alternateKey is a key of a path that goes by its name.
+var alternateKey = regexp.MustCompile(`\((\w+)='\{\w+\}'\)`)
 
 // routes are all that is emulated, in the order in which they are tried.
 var routes = sync.OnceValue(func() []*route {
@@ -57,7 +61,7 @@ var routes = sync.OnceValue(func() []*route {
 	all = append(all, organizationRoutes()...)
 	all = append(all, objectRoutes()...)
 	for _, rt := range all {
-		rt.parts = strings.Split(rt.path[1:], "/")
+		rt.parts = strings.Split(alternateKey.ReplaceAllString(rt.path[1:], "/{$1}"), "/")
 		rt.source = "https://learn.microsoft.com/graph/api/" + rt.page
 		if strings.HasPrefix(rt.page, "/") {
 			rt.source = "https://learn.microsoft.com" + rt.page
@@ -76,6 +80,8 @@ func applicationRoutes() []*route {
 			serve: (*request).createApplication, set: "applications", body: true},
 		{name: "application", method: "GET", path: "/applications/{id}", page: "application-get", access: readApplications,
 			serve: (*request).getApplication, typ: applicationType, set: "applications", expand: true},
+		{name: "upsertApplication", method: "PATCH", path: "/applications(uniqueName='{uniqueName}')", page: "application-upsert", access: writeApplications,
+			serve: (*request).upsertApplication, set: "applications", body: true},
 		{name: "updateApplication", method: "PATCH", path: "/applications/{id}", page: "application-update", access: writeApplications,
 			serve: (*request).patchApplication, set: "applications", body: true},
 		{name: "deleteApplication", method: "DELETE", path: "/applications/{id}", page: "application-delete", access: writeApplications,
@@ -103,6 +109,8 @@ func principalRoutes() []*route {
 			serve: (*request).createPrincipal, set: "servicePrincipals", body: true},
 		{name: "servicePrincipal", method: "GET", path: "/servicePrincipals/{id}", page: "serviceprincipal-get", access: readApplications,
 			serve: (*request).getPrincipal, typ: servicePrincipalType, set: "servicePrincipals", expand: true},
+		{name: "upsertServicePrincipal", method: "PATCH", path: "/servicePrincipals(appId='{appId}')", page: "serviceprincipal-upsert", access: writeApplications,
+			serve: (*request).upsertPrincipal, set: "servicePrincipals", body: true},
 		{name: "updateServicePrincipal", method: "PATCH", path: "/servicePrincipals/{id}", page: "serviceprincipal-update", access: writeApplications,
 			serve: (*request).patchPrincipal, set: "servicePrincipals", body: true},
 		{name: "deleteServicePrincipal", method: "DELETE", path: "/servicePrincipals/{id}", page: "serviceprincipal-delete", access: writeApplications,
@@ -212,11 +220,16 @@ func roleRoutes() []*route {
 
 func policyRoutes() []*route {
 	const standard, policies = "/policies/defaultAppManagementPolicy", "/policies/appManagementPolicies"
+	const authorization = "/policies/authorizationPolicy"
 	return []*route{
 		{name: "defaultPolicy", method: "GET", path: standard, page: "tenantappmanagementpolicy-get", access: readPolicies,
 			serve: (*request).getDefaultPolicy, typ: defaultPolicyType, set: "policies/defaultAppManagementPolicy"},
 		{name: "updateDefaultPolicy", method: "PATCH", path: standard, page: "tenantappmanagementpolicy-update", access: writePolicies,
 			serve: (*request).patchDefaultPolicy, body: true},
+		{name: "authorizationPolicy", method: "GET", path: authorization, page: "authorizationpolicy-get", access: readAuthorization,
+			serve: (*request).getAuthorizationPolicy, typ: authorizationPolicyType, set: "policies/authorizationPolicy"},
+		{name: "updateAuthorizationPolicy", method: "PATCH", path: authorization, page: "authorizationpolicy-update", access: writeAuthorization,
+			serve: (*request).patchAuthorizationPolicy, body: true},
 		{name: "policies", method: "GET", path: policies, page: "appmanagementpolicy-list", access: readPolicies,
 			serve: (*request).listPolicies, typ: policyType, set: "policies/appManagementPolicies", list: true},
 		{name: "createPolicy", method: "POST", path: policies, page: "appmanagementpolicy-post", access: writePolicies,

@@ -279,6 +279,21 @@ var defaultPolicyType = newType("tenantAppManagementPolicy", `
 	servicePrincipalRestrictions any write
 `)
 
+var authorizationPolicyType = newType("authorizationPolicy", `
+	id              text!
+	deletedDateTime date
+	allowEmailVerifiedUsersToJoinOrganization flag! write
+	allowInvitesFrom text write
+	allowUserConsentForRiskyApps flag write
+	allowedToSignUpEmailBasedSubscriptions flag! write
+	allowedToUseSSPR flag! write
+	blockMsolPowerShell flag write
+	defaultUserRolePermissions defaultUserRolePermissions! write
+	description     text write
+	displayName     text write
+	guestUserRoleId guid write
+`)
+
 // directoryObjectType is the base of what a list of several types holds.
 var directoryObjectType = newType("directoryObject", `
 	id              text! filter=eq,in
@@ -400,6 +415,13 @@ func init() {
 			addedDateTime       date
 			displayName         text
 			verifiedPublisherId text`,
+		"defaultUserRolePermissions": `
+			allowedToCreateApps             flag!
+			allowedToCreateSecurityGroups   flag!
+			allowedToCreateTenants          flag
+			allowedToReadBitlockerKeysForOwnedDevice flag
+			allowedToReadOtherUsers         flag!
+			permissionGrantPoliciesAssigned [text]`,
 		"webApplication": `
 			homePageUrl           text
 			implicitGrantSettings implicitGrantSettings

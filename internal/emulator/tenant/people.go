@@ -7,13 +7,18 @@ import (
 )
 
 // addPeople adds those who can sign in, as far as a directory needs them: the
-// Global Administrator that every tenant begins with, admin@ its domain, and
-// somebody who holds no role, pat@ it. Neither exists outside.
+// Global Administrator that every tenant begins with, admin@ its domain,
+// somebody who holds no role, pat@ it, and those who hold the roles that decide
+// who may register applications and consent. None exists outside.
 func (t *Tenant) addPeople(ids *identifiers, now time.Time) error {
 	return t.Directory.Update(func(u *directory.Update) error {
 		for _, p := range []struct{ login, name, role string }{
 			{"admin", "Robin Ashgrove", directory.GlobalAdministrator},
 			{"pat", "Pat Merriweather", ""},
+			{"appadmin", "Ines Tallow", directory.ApplicationAdministrator},
+			{"cloudappadmin", "Bela Quist", directory.CloudApplicationAdministrator},
+			{"roleadmin", "Noor Hallam", directory.PrivilegedRoleAdministrator},
+			{"developer", "Sami Oake", directory.ApplicationDeveloper},
 		} {
 			address := p.login + "@" + t.Domain
 			one := &directory.User{

@@ -14,7 +14,11 @@ func TestPeopleWhoCanSignIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := tn.Directory.View(0)
-	for login, want := range map[string][]string{"admin": {directory.GlobalAdministrator}, "pat": nil} {
+	for login, want := range map[string][]string{
+		"admin": {directory.GlobalAdministrator}, "pat": nil, "appadmin": {directory.ApplicationAdministrator},
+		"cloudappadmin": {directory.CloudApplicationAdministrator}, "roleadmin": {directory.PrivilegedRoleAdministrator},
+		"developer": {directory.ApplicationDeveloper},
+	} {
 		u, ok := v.User(login + "@" + tn.Domain)
 		if !ok || !u.AccountEnabled || u.DisplayName == "" {
 			t.Errorf("%s is %+v", login, u)
