@@ -30,9 +30,10 @@ var mayImport = map[string][]string{
 	"emulator/graph":     {"emulator/origin", "emulator/token", "emulator/directory"},
 	"emulator/activity":  {"emulator/origin", "emulator/token", "emulator/tenant"},
 	"emulator/logs":      {"emulator/origin", "emulator/token", "emulator/directory"},
+	"emulator/resources": {"emulator/origin", "emulator/token", "emulator/directory", "emulator/keyvault"},
 	"emulator": {
 		"emulator/activity", "emulator/directory", "emulator/entra", "emulator/graph", "emulator/keyvault",
-		"emulator/logs", "emulator/origin", "emulator/tenant", "emulator/token",
+		"emulator/logs", "emulator/origin", "emulator/resources", "emulator/tenant", "emulator/token",
 	},
 	"emulator/emulatortest": {"emulator", "emulator/tenant"},
 	"emulator/clients":      {"emulator", "emulator/directory", "emulator/emulatortest", "emulator/origin", "emulator/tenant"},

@@ -7,17 +7,20 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/emulator/keyvault"
 	"github.com/reeve365/reeve/internal/emulator/origin"
+	"github.com/reeve365/reeve/internal/emulator/resources"
 )
 
 // What an administrator of the tenant does in a portal, and no API that is
 // emulated offers, or only to those who have the permission already.
 
 // Grant gives an application, named by its client ID, a permission such as
-// graph/Application.ReadWrite.All, manage/ActivityFeed.ReadDlp or
-// vault/certificates/import. One that it has already is no error.
+// graph/Application.ReadWrite.All, manage/ActivityFeed.ReadDlp,
+// vault/certificates/import or resources/Reader. One that it has already is no error.
 func (e *Emulator) Grant(clientID, permission string) error {
 	api, name, _ := strings.Cut(permission, "/")
 	var err error
@@ -28,8 +31,10 @@ func (e *Emulator) Grant(clientID, permission string) error {
 		err = e.tenant.Directory.GrantRole(clientID, directory.ManagementAPIs, name)
 	case origin.Vault:
 		err = e.grantVault(clientID, name)
+	case origin.Resources:
+		err = e.grantResources(clientID, name)
 	default:
-		err = fmt.Errorf("it must begin with %s/, %s/ or %s/", origin.Graph, origin.Manage, origin.Vault)
+		err = fmt.Errorf("it must begin with %s/, %s/, %s/ or %s/", origin.Graph, origin.Manage, origin.Vault, origin.Resources)
 	}
 	if err != nil {
 		return fmt.Errorf("granting %q to application %s: %w", permission, clientID, err)
@@ -46,6 +51,24 @@ func (e *Emulator) grantVault(clientID, permission string) error {
 		return errors.New("there is no such permission on a vault; it is one as vault/certificates/get, vault/secrets/all or vault/keys/sign")
 	}
 	e.tenant.Vault.Allow(principal.ID, permission)
+	return nil
+}
+
+// grantResources assigns an Azure role, such as Reader, over the whole
+// subscription.
+func (e *Emulator) grantResources(clientID, role string) error {
+	principal, ok := e.tenant.Directory.View(0).ServicePrincipalByAppID(clientID)
+	if !ok {
+		return errors.New("it has no service principal in the tenant")
+	}
+	id, ok := resources.RoleID(role)
+	if !ok {
+		return errors.New("there is no such Azure role here; it is one as Owner, Reader or Key Vault Contributor")
+	}
+	e.tenant.Vault.Assign(keyvault.RoleAssignment{
+		Name: uuid.NewString(), Scope: "/subscriptions/" + e.tenant.SubscriptionID, Role: id,
+		ObjectID: principal.ID, PrincipalType: "ServicePrincipal",
+	})
 	return nil
 }
 

@@ -2,8 +2,8 @@
 // network, speaking HTTPS as Microsoft's services do: one origin for signing in
 // (Entra), one for Microsoft Graph, one for Key Vault, one for the Office 365
 // Management Activity API, one for logs, an App Service style managed identity
-// endpoint, and of Azure Resource Manager as much as the Azure CLI signs in with
-// (resources.go).
+// endpoint, and of Azure Resource Manager as much as signing in and giving access
+// to the vault take.
 //
 // It is written from Microsoft's documents and shares no code with the clients
 // that it answers, so that it can disagree with them. It is strict: what it does
@@ -37,6 +37,7 @@ import (
 	"github.com/reeve365/reeve/internal/emulator/keyvault"
 	"github.com/reeve365/reeve/internal/emulator/logs"
 	"github.com/reeve365/reeve/internal/emulator/origin"
+	"github.com/reeve365/reeve/internal/emulator/resources"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 	"github.com/reeve365/reeve/internal/emulator/token"
 )
@@ -258,7 +259,9 @@ func (e *Emulator) compose(o Options) *activity.API {
 			},
 		}).Origin(),
 		e.identity(),
-		resources{e, tokens}.Origin(),
+		(&resources.API{
+			Cloud: e.cloud, Tokens: tokens, Directory: e.tenant.Directory, Vault: e.tenant.Vault, SubscriptionID: e.tenant.SubscriptionID,
+		}).Origin(),
 	}
 	return audit
 }

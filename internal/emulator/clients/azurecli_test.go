@@ -35,6 +35,7 @@ func testAzureCLI(t *testing.T, w *world) {
 	if len(tenants.Value) != 1 || tenants.Value[0].TenantID != w.Tenant.ID {
 		t.Errorf("the tenants are %+v", tenants)
 	}
+	azManagesTheVault(t, w, az)
 	var names []string
 	az.answer(&names, "ad", "app", "list", "--all", "--query", "[].displayName")
 	if n := len(w.Tenant.Directory.View(0).Applications()); len(names) != n {
@@ -110,6 +111,66 @@ func testAzureCLI(t *testing.T, w *world) {
 	if _, err := az.run("ad", "app", "show", "--id", app.AppID); err == nil {
 		t.Error("the deleted application is shown")
 	}
+}
+
+// azManagesTheVault finds the vault and gives somebody a role on it.
+func azManagesTheVault(t *testing.T, w *world, az azureCLI) {
+	if err := w.Grant(w.clientID(), "resources/Owner"); err != nil {
+		t.Fatal(err)
+	}
+	az.signIn(w.clientID(), w.variable(t, "CERT_PEM")) // which looks for subscriptions
+	var account struct{ ID string }
+	az.answer(&account, "account", "show")
+	if account.ID != w.Tenant.SubscriptionID {
+		t.Errorf("the subscription is %s, want %s", account.ID, w.Tenant.SubscriptionID)
+	}
+	var vault struct {
+		ID         string
+		Properties struct{ VaultURI string }
+	}
+	az.answer(&vault, "keyvault", "show", "--name", w.Tenant.Vault.Name)
+	if !strings.Contains(vault.Properties.VaultURI, w.Tenant.Vault.Name) {
+		t.Errorf("the vault is %+v", vault)
+	}
+	var all []struct{ ID string }
+	az.answer(&all, "keyvault", "list")
+	if len(all) != 1 || all[0].ID != vault.ID {
+		t.Errorf("the vaults are %+v", all)
+	}
+	somebody, _ := w.Tenant.Directory.View(0).User("pat@" + w.Tenant.Domain)
+	// Debian's CLI falls over its own "az role assignment".
+	rest := func(into any, method, path, version, body string) {
+		t.Helper()
+		args := []string{"rest", "--method", method, "--url", "https://management.azure.com" + path + "?api-version=" + version}
+		if body != "" {
+			args = append(args, "--body", body)
+		}
+		az.answer(into, args...)
+	}
+	rest(nil, "put", vault.ID+"/accessPolicies/add", "2023-07-01",
+		`{"properties": {"accessPolicies": [{"tenantId": "`+w.Tenant.ID+`", "objectId": "`+somebody.ID+`", "permissions": {"secrets": ["get"]}}]}}`)
+	if !w.Tenant.Vault.Allowed(somebody.ID, "secrets/get") {
+		t.Error("the access policy was not kept")
+	}
+	const authorization, version = "/providers/Microsoft.Authorization/", "2022-04-01"
+	var found, listed struct{ Value []struct{ ID, Name string } }
+	rest(&found, "get", vault.ID+authorization+"roleDefinitions", version+"&$filter=roleName%20eq%20'Key%20Vault%20Secrets%20User'", "")
+	if len(found.Value) != 1 {
+		t.Fatalf("the role definitions are %+v", found)
+	}
+	var assigned struct{ ID string }
+	name := vault.ID + authorization + "roleAssignments/11111111-2222-4333-8444-555555555555"
+	rest(&assigned, "put", name, version, `{"properties": {"roleDefinitionId": "`+found.Value[0].ID+`", "principalId": "`+somebody.ID+`"}}`)
+	rest(&assigned, "get", name, version, "")
+	if assigned.ID != name {
+		t.Errorf("the role assignment is %s, want %s", assigned.ID, name)
+	}
+	rest(&listed, "get", vault.ID+authorization+"roleAssignments", version, "")
+	if len(listed.Value) != 3 { // two owners besides
+		t.Errorf("the role assignments are %+v", listed)
+	}
+	rest(nil, "delete", name, version, "")
+	rest(nil, "get", "/subscriptions/"+w.Tenant.SubscriptionID, "2020-01-01", "")
 }
 
 // azureCLI is the Azure CLI with a configuration of its own, and so signed in as

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/reeve365/reeve/internal/emulator/token"
 )
 
@@ -20,12 +22,10 @@ type access struct {
 	Network  Network                    `json:"network,omitempty"`
 }
 
-// grant is a role assignment on the vault.
+// grant is a role assignment on the vault, or above it.
 type grant struct {
-	ObjectID string    `json:"objectId"`
-	Role     string    `json:"role"` // GUID of the role's definition
-	From     time.Time `json:"from"`
-	Until    time.Time `json:"until,omitzero"` // zero while it lasts
+	RoleAssignment
+	Until time.Time `json:"until,omitzero"` // zero while it lasts
 }
 
 // Network says whom the vault answers at all.
@@ -141,7 +141,7 @@ func (v *Vault) AssignRole(objectID, role string) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.state.Access.Grants = append(v.state.Access.Grants, grant{ObjectID: objectID, Role: id, From: v.now()})
+	v.state.Access.Grants = append(v.state.Access.Grants, grant{RoleAssignment: RoleAssignment{Name: uuid.NewString(), ObjectID: objectID, Role: id, From: v.now()}})
 	return nil
 }
 

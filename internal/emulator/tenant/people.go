@@ -6,20 +6,30 @@ import (
 	"github.com/reeve365/reeve/internal/emulator/directory"
 )
 
-// addPeople adds those who can sign in, as far as a directory needs them: the
-// Global Administrator that every tenant begins with, admin@ its domain,
-// somebody who holds no role, pat@ it, and those who hold the roles that decide
-// who may register applications and consent. None exists outside.
-func (t *Tenant) addPeople(ids *identifiers, now time.Time) error {
+// person is somebody who can sign in, with the directory role that they hold.
+type person struct{ login, name, role string }
+
+// firstPeople are, as far as a directory needs them, the Global Administrator
+// that every tenant begins with, admin@ its domain, and somebody who holds no
+// role, pat@ it. roleHolders hold the roles that decide who may register
+// applications and consent. None exists outside.
+var (
+	firstPeople = []person{
+		{"admin", "Robin Ashgrove", directory.GlobalAdministrator},
+		{"pat", "Pat Merriweather", ""},
+	}
+	roleHolders = []person{
+		{"appadmin", "Ines Tallow", directory.ApplicationAdministrator},
+		{"cloudappadmin", "Bela Quist", directory.CloudApplicationAdministrator},
+		{"roleadmin", "Noor Hallam", directory.PrivilegedRoleAdministrator},
+		{"developer", "Sami Oake", directory.ApplicationDeveloper},
+	}
+)
+
+// addPeople adds people to the directory.
+func (t *Tenant) addPeople(ids *identifiers, now time.Time, people []person) error {
 	return t.Directory.Update(func(u *directory.Update) error {
-		for _, p := range []struct{ login, name, role string }{
-			{"admin", "Robin Ashgrove", directory.GlobalAdministrator},
-			{"pat", "Pat Merriweather", ""},
-			{"appadmin", "Ines Tallow", directory.ApplicationAdministrator},
-			{"cloudappadmin", "Bela Quist", directory.CloudApplicationAdministrator},
-			{"roleadmin", "Noor Hallam", directory.PrivilegedRoleAdministrator},
-			{"developer", "Sami Oake", directory.ApplicationDeveloper},
-		} {
+		for _, p := range people {
 			address := p.login + "@" + t.Domain
 			one := &directory.User{
 				ID: ids.next(), UserPrincipalName: address, DisplayName: p.name, Mail: &address,

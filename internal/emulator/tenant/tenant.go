@@ -48,8 +48,9 @@ type Tenant struct {
 	Audit       *AuditLog
 	Vault       *keyvault.Vault
 
-	WorkspaceID   string // of the Log Analytics workspace, a GUID
-	AppInsightsID string // application id of the Application Insights resource, a GUID
+	WorkspaceID    string // of the Log Analytics workspace, a GUID
+	AppInsightsID  string // application id of the Application Insights resource, a GUID
+	SubscriptionID string // of the Azure subscription that the vault is in, a GUID
 
 	options         Options
 	clock           *clock
@@ -128,13 +129,19 @@ func New(o Options) (*Tenant, error) {
 	}
 
 	t.Directory.AddMicrosoftClients(ids.next, now.AddDate(-2, 0, 0))
-	if err := t.addPeople(ids, now); err != nil {
+	if err := t.addPeople(ids, now, firstPeople); err != nil {
 		return nil, err
 	}
-
+	t.WorkspaceID, t.AppInsightsID = ids.next(), ids.next()
+	// What was added to tenants later has its ids here, so that the ids above
+	// stay those that a state was saved with.
+	if err := t.addPeople(ids, now, roleHolders); err != nil {
+		return nil, err
+	}
+	t.SubscriptionID = ids.next()
+	t.addSubscription(ids)
 	t.Directory.Settle()
 
-	t.WorkspaceID, t.AppInsightsID = ids.next(), ids.next()
 	t.Audit = NewAuditLog(AuditOptions{
 		TenantID: t.ID, Domain: t.Domain, SharePointHost: host + ".sharepoint.com",
 		Seed: o.Seed, Users: o.Users, Days: o.Days, PerUser: o.PerUser,
@@ -222,6 +229,17 @@ func (t *Tenant) addManagedIdentity(ids *identifiers, now time.Time) error {
 		u.PutServicePrincipal(sp)
 		return nil
 	})
+}
+
+// addSubscription makes the Global Administrator the owner of the subscription, as
+// whoever signs up for one is. Nobody else has a role in it.
+func (t *Tenant) addSubscription(ids *identifiers) {
+	if admin, ok := t.Directory.View(0).User("admin@" + t.Domain); ok {
+		t.Vault.Assign(keyvault.RoleAssignment{
+			Name: ids.next(), Scope: "/subscriptions/" + t.SubscriptionID, Role: keyvault.Owner,
+			ObjectID: admin.ID, PrincipalType: "User", CreatedBy: admin.ID,
+		})
+	}
 }
 
 // newCertificate makes a self-signed pair of the kind that administrators
