@@ -113,6 +113,15 @@ func (e *Emulator) controlIssuer(r *http.Request) (any, error) {
 	return nil, nil
 }
 
+func (e *Emulator) controlServices(r *http.Request) (any, error) {
+	var body Services
+	if err := readControl(r, &body); err != nil {
+		return nil, err
+	}
+	e.SetServices(body)
+	return nil, nil
+}
+
 func (e *Emulator) controlRecording(r *http.Request) (any, error) {
 	var body struct {
 		Recording *bool `json:"recording"`

@@ -78,6 +78,8 @@ func controlRoutes() []controlRoute {
 		{"PUT /applications/{clientId}/blocked", `let Conditional Access refuse an application: {"blocked": true}`, (*Emulator).controlBlock},
 		{"POST /issuers", `make the issuer of federated credentials known: {"issuer": "https://…", "jwks": {"keys": […]}}`, (*Emulator).controlIssuer},
 		{"PUT /audit", `turn the audit log off or on: {"recording": false}`, (*Emulator).controlRecording},
+		{"GET /services", "the state of licences, reports, Teams and calls", func(e *Emulator, _ *http.Request) (any, error) { return e.graph.Services.State(), nil }},
+		{"PUT /services", `change that, to false what is not named: {"concealNames": false, "unlicensed": false, "empty": true}`, (*Emulator).controlServices},
 		{"GET /calls", "what was asked for, by whom and how often", func(e *Emulator, _ *http.Request) (any, error) {
 			return map[string]any{"calls": e.Calls()}, nil
 		}},

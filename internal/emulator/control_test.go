@@ -164,6 +164,39 @@ func TestControlSettlesDeviceCodes(t *testing.T) {
 	control(t, w, "POST /devicecodes/NOSUCHCODE/decline", "", 400)
 }
 
+func TestControlSetsServices(t *testing.T) {
+	w := emulatortest.Start(t, nil)
+	control := func(method, body string) emulatortest.Answer {
+		t.Helper()
+		return w.Do(t, method, w.Origins().Control+"/services", body, "Authorization", "Bearer "+w.Control(), "Content-Type", "application/json")
+	}
+	if a := control("GET", ""); a.Body["concealNames"] != true || a.Body["unlicensed"] != false {
+		t.Errorf("to begin with: %d %s", a.Status, a.Text)
+	}
+	if a := control("PUT", `{"empty": true}`); a.Status != 204 {
+		t.Errorf("%d %s", a.Status, a.Text)
+	}
+	if a := control("GET", ""); a.Body["concealNames"] != false || a.Body["empty"] != true {
+		t.Errorf("then: %d %s", a.Status, a.Text)
+	}
+	if a := control("PUT", `{"full": true}`); a.Status != 400 {
+		t.Errorf("what there is not: %d %s", a.Status, a.Text)
+	}
+	client := w.Tenant.Client().ClientID
+	for _, permission := range []string{"graph/ReportSettings.Read.All", "graph/CallRecords.Read.All"} {
+		if err := w.Grant(client, permission); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bearer := "Bearer " + w.Token(t, "https://graph.microsoft.com")
+	if a := w.Do(t, "GET", w.Origins().Graph+"/v1.0/admin/reportSettings", "", "Authorization", bearer); a.Body["displayConcealedNames"] != false {
+		t.Errorf("the report settings: %d %s", a.Status, a.Text)
+	}
+	if a := w.Do(t, "GET", w.Origins().Graph+"/v1.0/communications/callRecords", "", "Authorization", bearer); a.Status != 200 || len(a.Body["value"].([]any)) != 0 {
+		t.Errorf("the calls: %d %s", a.Status, a.Text)
+	}
+}
+
 func TestControlNamesWhatItKnows(t *testing.T) {
 	w := emulatortest.Start(t, nil)
 	a := control(t, w, "GET /nothing", "", 404)

@@ -109,6 +109,7 @@ type Emulator struct {
 	cloud  *origin.Cloud
 	keys   *token.Keys
 	entra  *entra.API
+	graph  *graph.API
 	apis   []origin.API // in the order of Origins, without control
 	calls  calls
 
@@ -237,9 +238,10 @@ func (e *Emulator) compose(o Options) *activity.API {
 	e.entra = &entra.API{
 		Cloud: e.cloud, Keys: e.keys, Directory: e.tenant.Directory, RefuseReplay: o.RefuseReplay, Sticky: !o.Calm,
 	}
-	directory := &graph.API{Cloud: e.cloud, Tokens: tokens, Directory: e.tenant.Directory}
+	e.graph = &graph.API{Cloud: e.cloud, Tokens: tokens, Directory: e.tenant.Directory}
+	e.graph.Services.Set(graph.UsualState)
 	if !o.Calm {
-		directory.Unkindness = graph.UsualUnkindness
+		e.graph.Unkindness = graph.UsualUnkindness
 	}
 	audit := &activity.API{
 		Cloud: e.cloud, Tokens: tokens, Audit: e.tenant.Audit, Webhooks: activity.WebhookClient(roots),
@@ -247,7 +249,7 @@ func (e *Emulator) compose(o Options) *activity.API {
 	}
 	e.apis = []origin.API{
 		e.entra.Origin(),
-		directory.Origin(),
+		e.graph.Origin(),
 		(&keyvault.API{Cloud: e.cloud, Tokens: tokens, Vault: e.tenant.Vault}).Origin(),
 		audit.Origin(),
 		(&logs.API{
@@ -394,6 +396,14 @@ func (e *Emulator) StepClock(d time.Duration) { e.cloud.StepClock(d) }
 
 // SetDelays changes how far replicas lag.
 func (e *Emulator) SetDelays(d origin.Delays) { e.cloud.SetDelays(d) }
+
+// Services is in which state licences, reports, Teams and calls are.
+type Services = graph.ServicesState
+
+// SetServices changes the state of licences, reports, Teams and calls. To begin
+// with everything is licensed and in use, and reports conceal names. It is not
+// kept in a state file.
+func (e *Emulator) SetServices(s Services) { e.graph.Services.Set(s) }
 
 // Fault is something that goes wrong on purpose.
 type Fault = origin.Fault

@@ -43,6 +43,7 @@ func testGo(t *testing.T, w *world) {
 	t.Run("azidentity", func(t *testing.T) { t.Parallel(); azidentitySignsIn(t, w) })
 	t.Run("msal", func(t *testing.T) { t.Parallel(); msalSignsIn(t, w) })
 	t.Run("graph", func(t *testing.T) { t.Parallel(); azcoreKeepsApplications(t, w) })
+	t.Run("services", func(t *testing.T) { t.Parallel(); azcoreAsksServices(t, w) })
 	t.Run("graph relations", func(t *testing.T) { t.Parallel(); azcoreKeepsRelations(t, w) })
 	t.Run("certificates", func(t *testing.T) { t.Parallel(); azcertificatesKeeps(t, w) })
 	t.Run("secrets", func(t *testing.T) { t.Parallel(); azsecretsKeeps(t, w) })

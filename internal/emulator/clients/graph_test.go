@@ -136,6 +136,48 @@ func azcoreKeepsApplications(t *testing.T, w *world) {
 	wantRefusal(t, err, "AADSTS700016")
 }
 
+// azcoreAsksServices asks for a little of each service behind Graph.
+func azcoreAsksServices(t *testing.T, w *world) {
+	for _, permission := range []string{
+		"LicenseAssignment.Read.All", "ReportSettings.Read.All", "Team.ReadBasic.All", "TeamMember.Read.All", "Channel.ReadBasic.All", "Group.Read.All",
+		"TeamsAppInstallation.ReadForUser.All", "CallRecords.Read.All", "Policy.ReadWrite.Authorization",
+	} {
+		if err := w.Grant(w.clientID(), "graph/"+permission); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := steps{t, w.graph(w.credential(t, w.clientID(), w.own(), false))}
+	teams := s.ids("/teams")
+	if len(teams) == 0 {
+		t.Fatal("there are no teams")
+	}
+	for _, path := range []string{
+		"/subscribedSkus", "/groups?$filter=resourceProvisioningOptions/Any(x:x%20eq%20'Team')", "/teams/" + teams[0] + "/channels",
+		"/teams/" + teams[0] + "/members", "/users/admin@" + w.Tenant.Domain + "/teamwork/installedApps", "/communications/callRecords",
+	} {
+		if len(s.ids(path)) == 0 {
+			t.Errorf("%s lists nothing", path)
+		}
+	}
+	s.do(http.MethodGet, "/admin/reportSettings", nil)
+	s.do(http.MethodPatch, "/policies/authorizationPolicy", map[string]any{"defaultUserRolePermissions": map[string]any{"allowedToCreateApps": true}})
+	s.do(http.MethodGet, "/policies/authorizationPolicy", nil)
+
+	// azcore follows the link to the report.
+	r, err := runtime.NewRequest(t.Context(), http.MethodGet, w.Origins().Graph+"/v1.0/reports/getOffice365ActiveUserDetail(period='D7')")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := s.pipeline.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := runtime.Payload(resp)
+	if err != nil || !bytes.Contains(text, []byte("Report Refresh Date,")) {
+		t.Errorf("the report: %d %v %.100s", resp.StatusCode, err, text)
+	}
+}
+
 // object is any object of Graph, as far as it is looked at here.
 type object struct {
 	ID, AppID, DisplayName, SecretText, KeyID string

@@ -25,8 +25,11 @@ type access struct {
 	admins []string
 	// anyone who has a token for Graph may; the route looks further itself.
 	anyone bool
-	// person says that only somebody who signed in can.
-	person bool
+	// person says that only somebody who signed in can, and app that only an
+	// application by itself can.
+	person, app bool
+	// refuse words the refusal of a service that has words of its own.
+	refuse func(*request, access) *graphError
 }
 
 var (
@@ -109,12 +112,19 @@ func (q *request) authorize() *graphError {
 		return nil
 	case len(a.owned) > 0 && q.caller.May(a.owned...):
 		return nil
-	case !a.granted(q.caller):
-		return denied()
+	case !a.granted(q.caller), a.app && !q.caller.App():
+		return a.denied(q)
 	case !q.caller.App() && len(a.admins) > 0 && len(q.keys) == 0 && !q.isAdmin(a.admins):
-		return denied()
+		return a.denied(q)
 	}
 	return nil
+}
+
+func (a access) denied(q *request) *graphError {
+	if a.refuse != nil {
+		return a.refuse(q, a)
+	}
+	return denied()
 }
 
 // allowed refuses what the caller may not do to an object with these owners.

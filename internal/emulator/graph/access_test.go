@@ -34,6 +34,9 @@ func TestEveryRouteChecksThePermission(t *testing.T) {
 			object = principalID
 		}
 		path = strings.NewReplacer("{id}", object, "{property}", "tags").Replace(path)
+		if o.Name == "downloadReport" {
+			continue // which is for whoever has the address
+		}
 		body := ""
 		if method == "POST" || method == "PATCH" {
 			body = `{}`
@@ -52,7 +55,9 @@ func TestEveryRouteChecksThePermission(t *testing.T) {
 			}
 		case o.Name == "addKey" || o.Name == "removeKey": // see the tests of keys
 		default:
-			if a.status != 403 || a.code() != "Authorization_RequestDenied" {
+			// Services behind Graph have words of their own.
+			own := slices.Contains([]string{"Forbidden", "S2SUnauthorized"}, a.code())
+			if a.status != 403 || a.code() != "Authorization_RequestDenied" && !own {
 				t.Errorf("%s: %d %s", o.Request, a.status, a.text)
 			}
 		}

@@ -32,7 +32,7 @@ func TestBatch(t *testing.T) {
 		{"id": "4", "method": "PATCH", "url": "/applications/" + id, "body": object{"notes": "y"}, "headers": json, "dependsOn": []string{"2"}},
 		{"id": "5", "method": "GET", "url": "/applications/" + id, "dependsOn": []string{"4"}},
 		{"id": "6", "method": "GET", "url": "/applications/$count", "headers": object{"ConsistencyLevel": "eventual"}},
-		{"id": "7", "method": "GET", "url": "/groups"},
+		{"id": "7", "method": "GET", "url": "/drives"},
 		{"id": "8", "method": "POST", "url": "/$batch", "body": object{}, "headers": json},
 	}})
 	if diff := cmp.Diff(map[string]int{"1": 200, "2": 404, "3": 204, "4": 424, "5": 424, "6": 200, "7": 501, "8": 501}, statuses(a)); diff != "" {

@@ -177,7 +177,8 @@ func (p *parser) not() func(entity) bool {
 	if p.is("(") && !strings.Contains(name, "/") {
 		return p.function(name)
 	}
-	if collection, ok := strings.CutSuffix(name, "/any"); ok {
+	// Graph's page on listing teams has Any.
+	if collection, ok := strings.CutSuffix(strings.Replace(name, "/Any", "/any", 1), "/any"); ok {
 		return p.any(collection)
 	}
 	if strings.HasSuffix(name, "/$count") {

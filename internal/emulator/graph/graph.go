@@ -33,12 +33,16 @@ type API struct {
 	// Unkindness is what happens unless the cloud is calm.
 	Unkindness Unkindness
 
+	// Services say in which state the services behind Graph are.
+	Services Services
+
 	once    sync.Once
 	pageKey []byte // signs page tokens
 
 	mu     sync.Mutex // guards what follows
 	writes map[string]time.Time
 	bucket map[string]*bucket
+	files  map[string]file // to be downloaded without a token, by their paths
 }
 
 // Unkindness is what Graph does to clients that are in a hurry. The zero value
@@ -67,12 +71,20 @@ func (e *API) Origin() origin.API {
 		}
 		seen[rt.name] = true
 	}
+	all = append(all, downloadOperation)
 	return origin.API{
 		Name: origin.Graph,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if isDownload(r) {
+				e.download(w, r)
+				return
+			}
 			e.serve(w, r, true)
 		}),
 		Operation: func(r *http.Request) string {
+			if isDownload(r) {
+				return downloadOperation.Name
+			}
 			if rt, _, _, ok := match(r.Method, r.URL.EscapedPath()); ok {
 				return rt.name
 			}
@@ -98,11 +110,13 @@ type request struct {
 	query   query
 }
 
-// answer is what a route gives back: JSON, or text for a $count, or nothing.
+// answer is what a route gives back: JSON, or text for a $count, or an address
+// to go to, or nothing.
 type answer struct {
-	status int
-	body   any
-	text   string
+	status   int
+	body     any
+	text     string
+	location string
 }
 
 var noContent = answer{status: http.StatusNoContent}
@@ -123,6 +137,10 @@ func (e *API) serve(w http.ResponseWriter, r *http.Request, batch bool) {
 	switch {
 	case a.status == http.StatusNoContent:
 		w.Header().Del("Content-Type")
+		w.WriteHeader(a.status)
+	case a.location != "":
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("Location", a.location)
 		w.WriteHeader(a.status)
 	case a.text != "":
 		w.Header().Set("Content-Type", "text/plain")

@@ -163,7 +163,7 @@ func TestOptionsAreRefused(t *testing.T) {
 		"/applications/delta":                                {501, "notImplemented"},
 		"/applications/" + id + "/extensionProperties":       {501, "notImplemented"},
 		"/applications(x='y')":                               {400, "Request_BadRequest"},
-		"/groups":                                            {501, "notImplemented"},
+		"/drives":                                            {501, "notImplemented"},
 		"/applications/" + id + "/logo":                      {501, "notImplemented"},
 	} {
 		w.refused(t, want.status, want.code, "GET", path, nil)

@@ -60,6 +60,7 @@ var routes = sync.OnceValue(func() []*route {
 	all = append(all, policyRoutes()...)
 	all = append(all, organizationRoutes()...)
 	all = append(all, objectRoutes()...)
+	all = append(all, serviceRoutes()...)
 	for _, rt := range all {
 		rt.parts = strings.Split(alternateKey.ReplaceAllString(rt.path[1:], "/{$1}"), "/")
 		rt.source = "https://learn.microsoft.com/graph/api/" + rt.page

@@ -294,6 +294,77 @@ var authorizationPolicyType = newType("authorizationPolicy", `
 	guestUserRoleId guid write
 `)
 
+var subscribedSkuType = newType("subscribedSku", `
+	id               text!
+	accountId        text
+	accountName      text
+	appliesTo        text
+	capabilityStatus text
+	consumedUnits    number
+	prepaidUnits     any
+	servicePlans     [any]!
+	skuId            guid
+	skuPartNumber    text
+	subscriptionIds  [text]!
+`)
+
+var reportSettingsType = newType("adminReportSettings", `
+	id                    text!
+	displayConcealedNames flag
+`)
+
+var groupType = newType("group", `
+	id                          text! filter=eq,ne,not,in
+	description                 text  filter=eq,ne,not,ge,le,startswith
+	displayName                 text  filter=eq,ne,not,ge,le,in,startswith search order
+	groupTypes                  [text]! filter=any
+	mailEnabled                 flag  filter=eq,ne,not
+	resourceProvisioningOptions [text]! filter=any
+	securityEnabled             flag  filter=eq,ne,not,in
+	visibility                  text
+`)
+
+var teamType = newType("team", `
+	id          text!
+	description text
+	displayName text filter=eq,startswith
+`)
+
+var channelType = newType("channel", `
+	id              text!
+	createdDateTime date
+	description     text
+	displayName     text filter=eq,startswith
+	membershipType  text filter=eq
+	isArchived      flag
+`)
+
+var memberType = newType("aadUserConversationMember", `
+	id          text!
+	displayName text
+	email       text
+	roles       [text]!
+	tenantId    text
+	userId      text
+	visibleHistoryStartDateTime date
+`)
+
+var installedAppType = newType("userScopeTeamsAppInstallation", `
+	id text!
+`)
+
+var callRecordType = newType("callRecord", `
+	id                   text!
+	endDateTime          date
+	lastModifiedDateTime date
+	modalities           [text]!
+	organizer            any
+	organizer_v2         any
+	startDateTime        date filter=ge,le,gt,lt
+	type                 text
+	version              number
+`)
+
 // directoryObjectType is the base of what a list of several types holds.
 var directoryObjectType = newType("directoryObject", `
 	id              text! filter=eq,in
