@@ -19,7 +19,7 @@ import (
 // emulated offers, or only to those who have the permission already.
 
 // Grant gives an application, named by its client ID, a permission such as
-// graph/Application.ReadWrite.All, manage/ActivityFeed.ReadDlp,
+// graph/Application.ReadWrite.All, manage/ActivityFeed.ReadDlp, logs/Data.Read,
 // vault/certificates/import or resources/Reader. One that it has already is no error.
 func (e *Emulator) Grant(clientID, permission string) error {
 	api, name, _ := strings.Cut(permission, "/")
@@ -29,12 +29,14 @@ func (e *Emulator) Grant(clientID, permission string) error {
 		err = e.tenant.Directory.GrantRole(clientID, directory.Graph, name)
 	case origin.Manage:
 		err = e.tenant.Directory.GrantRole(clientID, directory.ManagementAPIs, name)
+	case origin.Logs:
+		err = e.tenant.Directory.GrantRole(clientID, directory.LogAnalytics, name)
 	case origin.Vault:
 		err = e.grantVault(clientID, name)
 	case origin.Resources:
 		err = e.grantResources(clientID, name)
 	default:
-		err = fmt.Errorf("it must begin with %s/, %s/, %s/ or %s/", origin.Graph, origin.Manage, origin.Vault, origin.Resources)
+		err = fmt.Errorf("it must begin with %s/, %s/, %s/, %s/ or %s/", origin.Graph, origin.Manage, origin.Logs, origin.Vault, origin.Resources)
 	}
 	if err != nil {
 		return fmt.Errorf("granting %q to application %s: %w", permission, clientID, err)

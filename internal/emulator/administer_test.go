@@ -3,21 +3,29 @@ package emulator_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/reeve365/reeve/internal/emulator"
+	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/emulator/emulatortest"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 )
 
 func TestGrants(t *testing.T) {
 	w := emulatortest.Start(t, nil, func(o *emulator.Options) {
-		o.Grants = []string{"graph/Application.ReadWrite.All", "vault/secrets/all"}
+		o.Grants = []string{"graph/Application.ReadWrite.All", "vault/secrets/all", "logs/Data.Read"}
 	})
 	bearer := "Bearer " + w.Token(t, "https://graph.microsoft.com")
 	if a := w.Do(t, "POST", w.Origins().Graph+"/v1.0/applications", `{"displayName":"new"}`, "Authorization", bearer, "Content-Type", "application/json"); a.Status != http.StatusCreated {
 		t.Errorf("creating an application: %d %s", a.Status, a.Text)
+	}
+	v := w.Tenant.Directory.View(0)
+	client, _ := v.ServicePrincipalByAppID(w.Tenant.Client().ClientID)
+	logs, _ := v.ServicePrincipalByAppID(directory.LogAnalytics)
+	if roles := v.Roles(client.ID, logs.ID); !slices.Equal(roles, []string{"Data.Read"}) {
+		t.Errorf("the permissions of Log Analytics: %v", roles)
 	}
 	vault := "Bearer " + w.Token(t, "https://vault.azure.net")
 	set := func(name string) int {
@@ -43,7 +51,7 @@ func TestBadGrants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, permission := range []string{"", "graph", "graph/Nothing.Read", "logs/Data.Read", "vault/certificates", "vault/storage/get", "vault/keys/eat"} {
+	for _, permission := range []string{"", "graph", "graph/Nothing.Read", "logs/Data.Write", "resources/Emperor", "secrets/get", "vault/certificates", "vault/storage/get", "vault/keys/eat"} {
 		e, err := emulator.Start(emulator.Options{Tenant: tn, Grants: []string{permission}})
 		if err == nil {
 			e.Close()

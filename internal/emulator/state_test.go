@@ -65,6 +65,9 @@ func TestStateIsKept(t *testing.T) {
 	if err := w.Tenant.Audit.StopSubscription("Audit.General"); err != nil {
 		t.Fatal(err)
 	}
+	if err := w.Grant(client.ClientID, "resources/Reader"); err != nil {
+		t.Fatal(err)
+	}
 	bearer := "Bearer " + w.Token(t, "https://manage.office.com")
 	records, now := published(t, w), w.Tenant.Now()
 	for range 2 { // the second takes the place of the first
@@ -107,6 +110,9 @@ func TestStateIsKept(t *testing.T) {
 	}
 	if _, ok := again.Tenant.Vault.Certificate("kept", ""); !ok {
 		t.Error("the vault does not have the imported certificate")
+	}
+	if diff := cmp.Diff(w.Tenant.Vault.RoleAssignments(), again.Tenant.Vault.RoleAssignments()); diff != "" || again.Tenant.SubscriptionID != w.Tenant.SubscriptionID {
+		t.Errorf("the role assignments: %s", diff)
 	}
 	if _, ok := again.Tenant.ManagedIdentity(); !ok {
 		t.Error("there is no managed identity")

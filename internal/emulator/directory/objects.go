@@ -16,6 +16,7 @@ const (
 	ManagementAPIs = "c5393580-f805-4401-95e8-94b7a6ef2fc2"
 	KeyVault       = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
 	SharePoint     = "00000003-0000-0ff1-ce00-000000000000"
+	LogAnalytics   = "ca7f3f0b-7d91-482c-8e09-c5d840d0eac5"
 )
 
 // Template ids of directory roles, which are the same in every tenant.

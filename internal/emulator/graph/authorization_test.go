@@ -58,6 +58,7 @@ func TestPeopleRegisterWhatTheTenantLetsThem(t *testing.T) {
 		t.Errorf("the owners are %v", got)
 	}
 	provide(pat, mine, 403)
+	provide(developer, mine, 403) // who does not own it
 	got := w.do(t, setter, "GET", policy, nil)
 	people, _ := got.body["defaultUserRolePermissions"].(map[string]any)
 	if got.id() != "authorizationPolicy" || people["allowedToCreateApps"] != true || people["allowedToReadOtherUsers"] != true {

@@ -2,10 +2,9 @@ package graph
 
 import "net/http"
 
-// readLicences is the page's; LicenseAssignment.Read.All is its least.
+// readLicences are the permissions of the page, the least first.
 var readLicences = access{permissions: []string{
-	"LicenseAssignment.Read.All", "LicenseAssignment.ReadWrite.All", "Organization.Read.All", "Organization.ReadWrite.All",
-	"Directory.Read.All", "Directory.ReadWrite.All",
+	"LicenseAssignment.Read.All", "Organization.Read.All", "Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All",
 }}
 
 // listSkus lists the one product that the tenant pays for, of which everybody has

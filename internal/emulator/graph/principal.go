@@ -173,10 +173,13 @@ func noBackingApplication(appID string) *graphError {
 	}
 }
 
-// allowedToCreateFor keeps callers that may only write what they own to
-// applications that they own.
+// allowedToCreateFor keeps callers that may only write what they own, and people
+// who are no administrators, to applications that they own.
 func (q *request) allowedToCreateFor(a *directory.Application) *graphError {
-	if q.caller.May(writeApplications.permissions...) || slices.Contains(a.Owners, q.caller.ObjectID) {
+	if slices.Contains(a.Owners, q.caller.ObjectID) {
+		return nil
+	}
+	if q.caller.May(writeApplications.permissions...) && (q.caller.App() || q.isAdmin(applicationAdmins)) {
 		return nil
 	}
 	return denied()
