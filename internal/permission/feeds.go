@@ -76,8 +76,8 @@ var feeds = []Feed{
 	{
 		Name: "teams", Title: "Teams and channels", Planned: true,
 		Needs: []Need{
-			{Permission: teamRead, To: "list the teams", Without: "No team is imported.", Enough: []Permission{groupRead, directoryRead}},
-			{Permission: teamMemberRead, To: "read who owns and belongs to a team", Without: "Teams have no members and owners.", Enough: []Permission{groupRead, directoryRead}},
+			{Permission: teamRead, To: "list the teams", Without: "No team is imported."},
+			{Permission: teamMemberRead, To: "read who owns and belongs to a team", Without: "Teams have no members and owners."},
 			{Permission: channelRead, To: "list the channels, not what is written there", Without: "Teams have no channels.", Enough: []Permission{groupRead, directoryRead}},
 			{Permission: teamAppsRead, Optional: true, To: "read which apps a team has", Without: "Teams have no apps."},
 			{Permission: tabRead, Optional: true, To: "read the tabs of channels", Without: "Channels have no tabs.", Enough: []Permission{groupRead}},
