@@ -44,6 +44,7 @@ var mayImport = map[string][]string{
 	"m365/graph":            {"m365", "pki"},
 	"credential":            {"pki"},
 	"permission":            {},
+	"handout":               {"permission", "pki"},
 	"store":                 {"credential"},
 	"notify":                {"store"},
 	"consumer":              {"credential", "pki", "store"},
@@ -54,7 +55,7 @@ var mayImport = map[string][]string{
 	"config":                {},
 	"app": {
 		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "m365/graph", "certstore",
-		"consumer", "credential", "rotate", "notify", "store", "ingest", "feed", "web", "config",
+		"consumer", "credential", "rotate", "notify", "store", "ingest", "feed", "web", "config", "handout", "permission",
 	},
 }
 
