@@ -228,6 +228,7 @@ var commands = []func(*program) *cobra.Command{
 	auditCommand,
 	tokenCommand,
 	emulateCommand,
+	appCommand,
 	certCommand,
 	pkiCommand,
 	configCommand,
