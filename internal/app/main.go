@@ -118,35 +118,30 @@ func (p *program) run(ctx context.Context, args []string) int {
 // complain prints an error, with what is known of its cause and remedy.
 func (p *program) complain(err error) {
 	fmt.Fprintln(p.Err, "reeve:", err)
-	var signIn *m365.SignInError
-	if errors.As(err, &signIn) {
-		if x, ok := signIn.Explanation(); ok {
-			fmt.Fprintf(p.Err, "\n  cause:   %s\n  remedy:  %s\n  waiting: %s\n", indent(x.Cause), indent(x.Remedy), indent(x.Waiting))
-			return
-		}
+	if x, ok := m365.ExplanationOf(err); ok {
+		x.Remedy = remedy(err)
+		fmt.Fprintln(p.Err)
+		printExplanation(p.Err, x)
+		return
 	}
 	if text := remedy(err); text != "" {
 		fmt.Fprintf(p.Err, "  remedy: %s\n", indent(text))
 	}
 }
 
-// remedy says what to do about an error, if that is known.
+// remedy says what to do about an error, if that is known and the error's text does not
+// say it.
 func remedy(err error) string {
 	var signIn *m365.SignInError
 	if errors.As(err, &signIn) {
-		if x, ok := signIn.Explanation(); ok {
-			return x.Remedy
-		}
+		x, _ := signIn.Explanation()
+		return x.Remedy
 	}
 	var hinted interface{ Hint() string }
-	var answer *m365.Error
-	switch {
-	case errors.As(err, &hinted):
+	if errors.As(err, &hinted) {
 		return hinted.Hint()
-	case errors.As(err, &answer) && answer.Status != 0, !errors.Is(err, m365.ErrTransient):
-		return ""
 	}
-	return "see that the host can be reached from here (name, firewall, HTTPS_PROXY and NO_PROXY), and that cloud is the right one; an authority of your own network goes into ca-file"
+	return ""
 }
 
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n           ") }
@@ -227,6 +222,7 @@ var commands = []func(*program) *cobra.Command{
 	serveCommand,
 	auditCommand,
 	tokenCommand,
+	explainCommand,
 	emulateCommand,
 	appCommand,
 	certCommand,

@@ -162,7 +162,8 @@ func officer(permission string) string {
 	return "Key Vault Certificates Officer"
 }
 
-// explain names an error of the SDK and says what to do about it. With a name, what is
+// explain names an error of the SDK. It says what to do about it where more is known
+// here than what the vault's code means: which permission is missing; with a name, what is
 // not found is answered by the certificates that there are.
 func (v *KeyVault) explain(ctx context.Context, op, name, permission string, err error) error {
 	var signIn *m365.SignInError
@@ -177,27 +178,22 @@ func (v *KeyVault) explain(ctx context.Context, op, name, permission string, err
 		if errors.As(err, &u) {
 			err = u.Err
 		}
-		return &m365.Error{Op: op, URL: v.url, Kind: m365.ErrTransient, Err: err,
-			Remedy: "see that the vault's address is right and can be reached from here"}
+		return &m365.Error{Op: op, URL: v.url, Kind: m365.ErrTransient, Err: err}
 	}
 	e := m365.ReadError(op, answer.RawResponse)
-	switch code := e.Code; {
-	case strings.HasSuffix(code, "Disabled"):
-		e.Remedy = "enable it, or make a new version"
-	case strings.HasSuffix(code, "ForbiddenByFirewall"), strings.HasSuffix(code, "ForbiddenByConnection"):
-		e.Remedy = "the vault's firewall refuses this machine: allow its address, or use a private endpoint"
-	case strings.HasSuffix(code, "ForbiddenByRbac") && !readsPair(permission):
-		e.Remedy = fmt.Sprintf("the identity that uses the vault has no role with %s: give it %s; a new role takes up to 10 minutes", permission, officer(permission))
-	case strings.HasSuffix(code, "ForbiddenByRbac"):
+	switch inner := e.Code[strings.LastIndex(e.Code, "/")+1:]; {
+	case inner == "ForbiddenByRbac" && readsPair(permission):
 		e.Remedy = fmt.Sprintf("the identity that reads the vault has no role with %s: give it Key Vault Certificate User, which covers the certificate and its private key; a new role takes up to 10 minutes", permission)
-	case e.Status == http.StatusForbidden && !readsPair(permission):
-		e.Remedy = fmt.Sprintf("the identity that uses the vault lacks %s: add it to its access policy, or with roles give it %s", permission, officer(permission))
-	case e.Status == http.StatusForbidden:
+	case inner == "ForbiddenByRbac":
+		e.Remedy = fmt.Sprintf("the identity that uses the vault has no role with %s: give it %s; a new role takes up to 10 minutes", permission, officer(permission))
+	case e.Status == http.StatusForbidden && strings.HasPrefix(inner, "Forbidden") && inner != "Forbidden", strings.HasSuffix(inner, "Disabled"):
+		// The firewall, the object: no permission helps.
+	case e.Status == http.StatusForbidden && readsPair(permission):
 		e.Remedy = fmt.Sprintf("the identity that reads the vault lacks %s: its access policy needs %s for the certificate and %s for its private key", permission, getCertificate, getSecret)
+	case e.Status == http.StatusForbidden:
+		e.Remedy = fmt.Sprintf("the identity that uses the vault lacks %s: add it to its access policy, or with roles give it %s", permission, officer(permission))
 	case e.Status == http.StatusNotFound && name != "":
 		e.Remedy = v.namesInstead(ctx, name)
-	case e.Status == http.StatusUnauthorized:
-		e.Remedy = "see that the vault is in the tenant that the identity signs in to, and in the configured cloud"
 	}
 	return e
 }

@@ -21,23 +21,39 @@ var docs = filepath.Join("..", "..", "docs")
 // signInErrors is the page about the codes that are explained.
 func signInErrors() string {
 	b := new(strings.Builder)
-	b.WriteString(`# Errors of signing in
+	b.WriteString(`# Errors of signing in, and of what comes after
 
-<!-- Written by internal/m365 from the list in explain.go: change that. -->
+<!-- Written by internal/m365 from the lists in explain_*.go: change those. -->
 
-When Entra ID refuses to sign reeve in, reeve prints the code (AADSTS and a number), Entra ID's
-own words, and what stands here. It ends with exit code 4, or 5 where Entra ID throttles or has
-a failure of its own. A code that is not here is printed in Entra ID's words alone; Microsoft lists
-them at <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>.
+When Microsoft refuses something, or the way there is closed, reeve prints the code, Microsoft's own
+words, and what stands here. It ends with exit code 4 where signing in or a permission is to blame,
+or 5 where a service throttles, fails or cannot be reached. The same is to be had of any text:
 
-Give Microsoft's support the trace ID, the correlation ID and the time that stand in the message.
+    reeve explain 700027
+    reeve explain 'the whole error, the body of an answer, or a line of a log'
+    reeve explain - < log.txt
+
+That finds the codes in the text and names what it tells: the thumbprint that was used, the
+application, the trace ID. It prints no token that is in it. All of this page as JSON:
+` + "`reeve explain --list --json`" + `.
+
+A number of Entra ID's that is not here can be looked up at
+<https://login.microsoftonline.com/error>. Give Microsoft's support the trace ID, the correlation ID
+and the time that stand in the message. "Application Administrator" stands for a Cloud Application
+Administrator, too.
 `)
+	api := ""
 	for _, x := range explanations {
-		fmt.Fprintf(b, "\n## AADSTS%d: %s\n\n", x.Code, x.Title)
-		if x.when != "" {
-			fmt.Fprintf(b, "Entra ID's message says \"%s\".\n\n", x.when)
+		if x.API != api {
+			api = x.API
+			fmt.Fprintf(b, "\n## %s\n", capital(api))
 		}
-		fmt.Fprintf(b, "- **Cause.** %s\n- **Remedy.** %s\n- **Does waiting help?** %s\n", x.Cause, x.Remedy, x.Waiting)
+		fmt.Fprintf(b, "\n### %s: %s\n\n", x.Code, x.Title)
+		if len(x.When) > 0 {
+			fmt.Fprintf(b, "The message says \"%s\".\n\n", strings.Join(x.When, "\" or \""))
+		}
+		fmt.Fprintf(b, "- **Cause.** %s\n- **Remedy.** %s\n- **Who can do it?** %s.\n- **Does waiting help?** %s\n- **More:** <%s>\n",
+			x.Cause, x.Remedy, capital(strings.Join(x.Who, ", or ")), x.Waiting, x.Source)
 	}
 	return b.String()
 }
@@ -55,7 +71,7 @@ func TestDocumentIsCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, string(have)); diff != "" {
-		t.Errorf("%s is stale; write it with: go test ./internal/m365 -run Document -update\n(-explain.go +docs):\n%s", path, diff)
+		t.Errorf("%s is stale; write it with: go test ./internal/m365 -run Document -update\n(-lists +docs):\n%s", path, diff)
 	}
 }
 
@@ -71,10 +87,10 @@ func TestDocumentsNameExplainedCodes(t *testing.T) {
 			return err
 		}
 		for i, line := range bytes.Split(text, []byte("\n")) {
-			for _, code := range codesIn(string(line)) {
+			for _, code := range coded.FindAllString(string(line), -1) {
 				named++
-				if _, ok := Explain(code); !ok {
-					t.Errorf("%s:%d: AADSTS%d is not explained", path, i+1, code)
+				if _, ok := lookUp(code); !ok {
+					t.Errorf("%s:%d: %s is not explained", path, i+1, code)
 				}
 			}
 		}

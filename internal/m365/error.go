@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +44,8 @@ type Error struct {
 	Message   string // the API's
 	RequestID string // the API's, for Microsoft's support
 
-	// Remedy says what to do about it, where that is known.
+	// Remedy says what to do about it, where more is known than [Error.Explanation]
+	// says of the code.
 	Remedy string
 
 	// RetryAfter is how long the API asked to wait; 0 when it did not say.
@@ -62,7 +64,11 @@ func (e *Error) Error() string {
 	if e.Status != 0 {
 		fmt.Fprintf(b, " answered %s", status(e.Status))
 	}
-	for _, s := range []string{e.Code, strings.TrimSuffix(e.Message, ".")} {
+	code, remedy := e.Code, e.Remedy
+	if x, ok := e.Explanation(); ok {
+		code, remedy = strings.TrimPrefix(code+", "+x.Title, ", "), clause(x.Remedy)
+	}
+	for _, s := range []string{code, strings.TrimSuffix(e.Message, ".")} {
 		if s != "" {
 			fmt.Fprintf(b, ": %s", s)
 		}
@@ -70,8 +76,8 @@ func (e *Error) Error() string {
 	if e.Err != nil {
 		fmt.Fprintf(b, ": %v", e.Err)
 	}
-	if e.Remedy != "" {
-		fmt.Fprintf(b, "; %s", e.Remedy)
+	if remedy != "" {
+		fmt.Fprintf(b, "; %s", remedy)
 	}
 	if e.RetryAfter > 0 {
 		fmt.Fprintf(b, " (retry after %s)", e.RetryAfter)
@@ -80,6 +86,39 @@ func (e *Error) Error() string {
 		fmt.Fprintf(b, " (request %s)", e.RequestID)
 	}
 	return b.String()
+}
+
+// Explanation returns what the most particular of the codes that is known means, or
+// what the network's error does.
+func (e *Error) Explanation() (Explanation, bool) {
+	said := e.URL + " " + e.Message
+	if e.Err != nil {
+		said += " " + e.Err.Error()
+	}
+	codes := strings.Split(e.Code, "/") // the inner one stands last
+	slices.Reverse(codes)
+	codes = append(coded.FindAllString(e.Message, -1), codes...)
+	for _, code := range codes {
+		if x, ok := explain(code, said); ok {
+			return e.with(x), true
+		}
+	}
+	if e.Code != "" {
+		return Explanation{}, false
+	}
+	x, ok := explainWords(said)
+	if !ok && e.Status == 0 && e.Err != nil {
+		x, ok = lookUp(wayClosed)
+	}
+	return e.with(x), ok
+}
+
+// with is an explanation with the remedy that is more particular.
+func (e *Error) with(x Explanation) Explanation {
+	if e.Remedy != "" {
+		x.Remedy = sentence(e.Remedy)
+	}
+	return x
 }
 
 // Unwrap returns the kind and the cause, those that there are.
@@ -164,14 +203,6 @@ func kindOf(status int) error {
 func retryable(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	return !errors.As(err, &untrusted)
-}
-
-// hint says what to do about an error of the network that people can mend.
-func hint(err error) string {
-	if !retryable(err) {
-		return "if a proxy of your network inspects TLS, or the cloud is an emulated one, give its certificate authority as an extra one"
-	}
-	return ""
 }
 
 // retryAfter reads Retry-After, in seconds or as a date. A date is compared with the

@@ -28,7 +28,7 @@ type PipelineOptions struct {
 	Retry      Retry
 
 	// Classify completes an error by what the API documents: its Kind where the
-	// HTTP status does not tell, its Remedy. An error whose Kind it makes
+	// HTTP status does not tell. An error whose Kind it makes
 	// [ErrThrottled] or [ErrTransient] is retried, and a 401 to which it gives a
 	// kind of the API's own does not count against the access token. It may be nil.
 	Classify func(*Error)
@@ -172,7 +172,7 @@ func (p *Pipeline) unanswered(ctx context.Context, c Call, req *policy.Request, 
 		return fmt.Errorf("%s: %w", c.Op, signIn)
 	}
 	err = withoutURL(err)
-	e := &Error{Op: c.Op, URL: hostPath(req.Raw().URL), Err: err, Remedy: hint(err)}
+	e := &Error{Op: c.Op, URL: hostPath(req.Raw().URL), Err: err}
 	if retryable(err) && !errors.Is(err, errTooLarge) {
 		e.Kind = ErrTransient
 	}

@@ -336,7 +336,7 @@ func TestPipelineNamesAnUntrustedServer(t *testing.T) {
 	}
 	p := NewPipeline(PipelineOptions{Audience: "a", Credential: new(counting), HTTP: client, Retry: Retry{Delay: time.Microsecond}})
 	_, err = p.Do(t.Context(), Call{Op: "asking", Method: "GET", URL: server.URL + "/x?secret=query"})
-	if err == nil || errors.Is(err, ErrTransient) || !strings.Contains(err.Error(), "extra one") || strings.Contains(err.Error(), "query") {
+	if err == nil || errors.Is(err, ErrTransient) || !strings.Contains(err.Error(), "as ca-file") || strings.Contains(err.Error(), "query") {
 		t.Errorf("got %v, want what to do about the authority", err)
 	}
 }

@@ -50,8 +50,8 @@ func (e *SignInError) Error() string {
 	}
 	message := e.Message
 	if x, ok := e.Explanation(); ok {
-		fmt.Fprintf(b, ": AADSTS%d, %s", x.Code, x.Title)
-		message = strings.TrimPrefix(message, fmt.Sprintf("AADSTS%d: ", x.Code))
+		fmt.Fprintf(b, ": %s, %s", x.Code, x.Title)
+		message = strings.TrimPrefix(message, x.Code+": ")
 	}
 	fmt.Fprintf(b, ": %s", message)
 	if e.TraceID != "" {
@@ -72,14 +72,22 @@ func (e *SignInError) Is(target error) bool {
 // Has reports whether Entra ID named the AADSTS number.
 func (e *SignInError) Has(code int) bool { return slices.Contains(e.Codes, code) }
 
-// Explanation returns what the first of the codes that is known means.
+// Explanation returns what the first of the codes that is known means, or what the
+// network's error does.
 func (e *SignInError) Explanation() (Explanation, bool) {
 	for _, code := range e.Codes {
-		if x, ok := explain(code, e.Message); ok {
+		if x, ok := explain(sts(code), e.Message); ok {
 			return x, true
 		}
 	}
-	return Explanation{}, false
+	if len(e.Codes) > 0 {
+		return Explanation{}, false
+	}
+	x, ok := explainWords(e.Message)
+	if !ok && e.cause != nil {
+		x, ok = lookUp(wayClosed)
+	}
+	return x, ok
 }
 
 // signInError names an error of the SDK's credential. It keeps nothing of the
@@ -111,9 +119,6 @@ func (c *Credential) signInError(ctx context.Context, o policy.TokenRequestOptio
 func (e *SignInError) unanswered(network error) {
 	e.cause = withoutURL(network)
 	e.Message = e.cause.Error()
-	if h := hint(e.cause); h != "" {
-		e.Message += "; " + h
-	}
 }
 
 // read takes the error out of Entra ID's answer, whose body the SDK keeps in memory.

@@ -235,7 +235,7 @@ func inShort(err error) string {
 		return err.Error()
 	}
 	if x, ok := e.Explanation(); ok {
-		return fmt.Sprintf("AADSTS%d, %s", x.Code, x.Title)
+		return x.Code + ", " + x.Title
 	}
 	return strings.TrimSuffix(e.Message, ".")
 }

@@ -347,15 +347,13 @@ func certificates(c credential.Credential) ([]*x509.Certificate, error) {
 // explain gives an error's text and what to do about it.
 func explain(err error) (text, remedy string) {
 	var answer *m365.Error
-	var signIn *m365.SignInError
 	var problem *pki.Problem
+	x, explained := m365.ExplanationOf(err)
 	switch {
+	case explained:
+		remedy = x.Remedy
 	case errors.As(err, &answer):
 		remedy = answer.Remedy
-	case errors.As(err, &signIn):
-		if x, ok := signIn.Explanation(); ok {
-			remedy = x.Remedy
-		}
 	case errors.As(err, &problem):
 		remedy = problem.Remedy
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

@@ -207,7 +207,7 @@ func decodeList(op string, resp *http.Response, list any) error {
 	return e
 }
 
-// classify completes errors by the API's own codes.
+// classify gives errors their kinds by the API's own codes.
 func classify(e *m365.Error) {
 	switch e.Code {
 	case "AF429":
@@ -218,14 +218,5 @@ func classify(e *m365.Error) {
 		e.Kind = ErrGone
 	case "AF10001":
 		e.Kind = m365.ErrForbidden
-		e.Remedy = "give the application the permission ActivityFeed.Read of the Office 365 Management APIs (type Application) and grant admin consent; a new permission shows in tokens up to an hour later"
-	case "AF20010":
-		e.Remedy = "the tenant ID in the configuration is not the one that the application signs in to"
-	case "AF20011", "AF20012":
-		e.Remedy = "see that the tenant ID is right and that audit logging is on (Microsoft Purview > Audit); after switching it on, wait up to a day"
-	case "AF20022":
-		e.Remedy = "start the subscription first"
-	case "AF20023":
-		e.Remedy = "an administrator has disabled this subscription for the application; ask them"
 	}
 }

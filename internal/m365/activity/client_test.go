@@ -132,7 +132,7 @@ func TestContentEndsWithAnError(t *testing.T) {
 		{"out of the feed", page("ORIGIN"+feed+"../../../other", "[]"), "not in the feed of tenant"},
 		{"no URL", page("%zz", "[]"), "link to the next page"},
 		{"relative", page("/api/v1.0/x", "[]"), "sent nowhere else"},
-		{"error as success", page("", `{"error":{"code":"AF20011","message":"no such tenant"}}`), "AF20011: not a list: no such tenant"},
+		{"error as success", page("", `{"error":{"code":"AF20011","message":"no such tenant"}}`), "AF20011, the API does not know the tenant: not a list: no such tenant"},
 		{"empty answer", page("", ""), "not a list"},
 		{"null", page("", "null"), "not a list"},
 		{"cut list", page("", "["+entry("a", "u")), "documented list"},

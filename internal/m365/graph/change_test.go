@@ -330,7 +330,7 @@ func TestRefusals(t *testing.T) {
 			if e.Kind != test.kind || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "eyJ") {
 				t.Errorf("got kind %v, %v; want %v and %q", e.Kind, err, test.kind, test.want)
 			}
-			if test.kind != m365.ErrThrottled && e.Remedy == "" {
+			if x, ok := e.Explanation(); !ok || x.Remedy == "" {
 				t.Error("no remedy")
 			}
 			if n := tries.Load(); n > 2 {
