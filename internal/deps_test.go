@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"credential":            {"pki"},
 	"permission":            {},
 	"handout":               {"permission", "pki"},
+	"registration":          {"permission", "m365", "m365/graph"},
 	"store":                 {"credential"},
 	"notify":                {"store"},
 	"consumer":              {"credential", "pki", "store"},
@@ -55,7 +56,7 @@ var mayImport = map[string][]string{
 	"config":                {},
 	"app": {
 		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "m365/graph", "certstore",
-		"consumer", "credential", "rotate", "notify", "store", "ingest", "feed", "web", "config", "handout", "permission",
+		"consumer", "credential", "permission", "registration", "handout", "rotate", "notify", "store", "ingest", "feed", "web", "config",
 	},
 }
 

@@ -1,0 +1,172 @@
+package registration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/m365/graph"
+)
+
+// Removal is what has to be done to take away what reeve has made.
+type Removal struct {
+	Steps []RemovalStep
+	// Stays is what is left as it is, and why.
+	Stays []string
+}
+
+// RemovalStep takes one thing away.
+type RemovalStep struct {
+	What    string
+	Request graph.Request
+
+	made []Made
+}
+
+// PlanRemoval plans to take away what the record says that reeve has made, as far as it is
+// still there. The certificates of an application that reeve did not make are the
+// autopilot's to take away.
+func (s *Setup) PlanRemoval(ctx context.Context) (Removal, error) {
+	r := s.Record
+	app, ok, err := s.recorded(ctx)
+	if err != nil {
+		return Removal{}, err
+	}
+	if !ok {
+		return Removal{Stays: []string{"The application is not there any more, and all that it had went with it."}}, nil
+	}
+	if r.OwnApplication() {
+		return Removal{Steps: []RemovalStep{{
+			What:    fmt.Sprintf("the application %s (client ID %s), with its service principal, permissions, certificates and roles; it goes to the recycle bin, from which it can be restored for 30 days", app.Name, app.ClientID),
+			Request: graph.DeleteApplication(s.Cloud, app.ObjectID), made: slices.Clone(r.Made),
+		}}}, nil
+	}
+	p := Removal{Stays: []string{fmt.Sprintf("The application %s (client ID %s) was there before, and stays.", app.Name, app.ClientID)}}
+	for _, m := range slices.Backward(r.Made) {
+		if err := s.planUndo(ctx, &p, app, m); err != nil {
+			return Removal{}, err
+		}
+	}
+	return p, nil
+}
+
+// recorded finds the application of the record.
+func (s *Setup) recorded(ctx context.Context) (graph.Registration, bool, error) {
+	if s.Record.ClientID == "" {
+		return there(s.Graph.RegistrationByUniqueName(ctx, s.Record.UniqueName))
+	}
+	return there(s.Graph.RegistrationByClientID(ctx, s.Record.ClientID))
+}
+
+// planUndo adds what takes one thing away, if it is there.
+func (s *Setup) planUndo(ctx context.Context, p *Removal, app graph.Registration, m Made) error {
+	add := func(what string, r graph.Request) {
+		p.Steps = append(p.Steps, RemovalStep{what, r, []Made{m}})
+	}
+	switch principal := s.Record.PrincipalID; m.Kind {
+	case Granted:
+		id, err := s.grantOf(ctx, m)
+		if err == nil && id != "" {
+			add("the permission "+m.Key, graph.RevokeRole(s.Cloud, principal, id))
+		}
+		return err
+	case Role:
+		all, _, err := there(s.Graph.DirectoryRoleGrants(ctx, principal))
+		for _, g := range all {
+			if g.RoleID == m.Key && g.Scope == "/" {
+				add("the directory role "+m.Key, graph.RevokeDirectoryRole(s.Cloud, g.ID))
+			}
+		}
+		return err
+	case Owner:
+		all, _, err := there(s.Graph.Owners(ctx, app.ObjectID))
+		for _, o := range all {
+			if o.ObjectID == m.Key {
+				add("the owner "+o.Name, graph.RemoveOwner(s.Cloud, app.ObjectID, m.Key))
+			}
+		}
+		return err
+	case Required:
+		if left, _ := merge(app.Required, m.Required, nil); !same(left, app.Required) {
+			add("what reeve added to the permissions that it asks for", graph.SetRequired(s.Cloud, app.ObjectID, left))
+		}
+	case Principal:
+		if principal != "" {
+			add("the service principal", graph.DeletePrincipal(s.Cloud, principal))
+		}
+	case API:
+		p.Stays = append(p.Stays, "The service principal of the API "+m.Key+" stays: other applications may use it by now.")
+	}
+	return nil
+}
+
+// grantOf finds the consent that was recorded; one whose answer was lost by its permission.
+func (s *Setup) grantOf(ctx context.Context, m Made) (string, error) {
+	all, _, err := there(s.Graph.RoleGrants(ctx, s.Record.PrincipalID))
+	if err != nil {
+		return "", err
+	}
+	for _, g := range all {
+		if g.ID == m.ID {
+			return g.ID, nil
+		}
+	}
+	if m.Done {
+		return "", nil // somebody else took it back
+	}
+	for _, u := range s.Wanted.Uses {
+		if u.Permission.String() != m.Key {
+			continue
+		}
+		i := slices.IndexFunc(all, func(g graph.RoleGrant) bool { return strings.EqualFold(g.RoleID, u.ID) })
+		if i >= 0 {
+			return all[i].ID, nil
+		}
+	}
+	return "", nil
+}
+
+// Remove carries a removal out.
+func (s *Setup) Remove(ctx context.Context, r Removal) error {
+	for _, step := range r.Steps {
+		if err := s.remove(ctx, step); err != nil {
+			return err
+		}
+		for _, m := range step.made {
+			s.Record.forget(m.Kind, m.Key)
+		}
+		if err := s.Save(ctx, s.Record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove sends one request until Graph has done it, or what it is about is gone.
+func (s *Setup) remove(ctx context.Context, step RemovalStep) error {
+	end := s.Now().Add(patience)
+	s.Say("taking away " + step.What)
+	for {
+		err := s.Graph.Change(ctx, step.Request, nil)
+		if err == nil || errors.Is(err, m365.ErrNotFound) {
+			return nil
+		}
+		v, why := judge(err)
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case errors.Is(err, m365.ErrForbidden):
+			return &Refusal{Kind: ErrRole, Cause: "Entra ID does not let who has signed in take this away", Who: mayConsentToGraph.who, Err: err,
+				Remedy: "let somebody with the role sign in, and run the same command again"}
+		case v != busy, s.Now().After(end):
+			return fmt.Errorf("taking away %s: %w", step.What, err)
+		}
+		s.Say("  waiting, for " + patience.String() + " at most: " + why)
+		if err := s.Sleep(ctx, wait(err)); err != nil {
+			return err
+		}
+	}
+}
