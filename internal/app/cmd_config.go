@@ -92,6 +92,10 @@ func (p *program) checkFiles(c *config.Config) error {
 		fmt.Fprintln(p.Err, "note: the certificate is in a Key Vault, which was not asked; 'reeve token --claims' proves it.")
 		return nil
 	}
+	if c.Auth.Own() {
+		fmt.Fprintln(p.Err, "note: the certificate is the one that reeve looks after itself; 'reeve cert show' shows it, and 'reeve token --claims' proves it.")
+		return nil
+	}
 	ref, err := certstore.ParseReference(c.Auth.Certificate)
 	if err != nil {
 		return failWith(exitConfig, "auth.certificate: %w", err)

@@ -233,6 +233,9 @@ func signIn(ctx context.Context, c *config.Config, cloud m365.Cloud, client *htt
 	if s.Method != m365.MethodCertificate {
 		return s, nil
 	}
+	if c.Auth.Own() {
+		return s, failWith(exitSignIn, "auth.certificate is own, and reeve has no certificate of its own in %s that it could sign in with: see database.url and the working directory; 'reeve app setup' makes a first one, and 'reeve cert rescue' another", c.Database.URL)
+	}
 	ref, err := certstore.ParseReference(c.Auth.Certificate)
 	if err != nil {
 		return s, failWith(exitConfig, "auth.certificate: %w", err)

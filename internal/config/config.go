@@ -72,7 +72,8 @@ type Auth struct {
 	// The certificate with its private key: the path of a PEM or PFX file,
 	// "keyvault:NAME" for a certificate in vault-url, or the identifier of a Key
 	// Vault certificate (https://VAULT/certificates/NAME). Without a version the
-	// newest one is used, so that a renewal is picked up.
+	// newest one is used, so that a renewal is picked up. "own" is the one that
+	// reeve looks after itself, as "reeve app setup" leaves it: there is no other.
 	Certificate string `key:"certificate" form:"certificate" example:"/etc/reeve/certificate.pem"`
 
 	// The password of the PFX file.

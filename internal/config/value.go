@@ -211,6 +211,13 @@ func (a Auth) InVault() bool {
 	return strings.HasPrefix(a.Certificate, vaultPrefix) || strings.HasPrefix(a.Certificate, "https://")
 }
 
+// own is an auth.certificate that no file and no vault holds.
+const own = "own"
+
+// Own reports whether auth.certificate is the certificate that reeve looks after itself,
+// and no other.
+func (a Auth) Own() bool { return a.Certificate == own }
+
 // vaultVersion returns the version that auth.certificate names, if any.
 func (a Auth) vaultVersion() string {
 	var match []string
