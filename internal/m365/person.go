@@ -61,10 +61,11 @@ func (p person) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azc
 	for _, name := range p.permissions {
 		o.Scopes = append(o.Scopes, resource+"/"+name)
 	}
-	token, err := p.inner.GetToken(ctx, o)
+	seen := new(attempt)
+	token, err := p.inner.GetToken(context.WithValue(ctx, attemptKey{}, seen), o)
 	if err != nil {
 		c := &Credential{signIn: SignIn{Method: "device-code"}}
-		return azcore.AccessToken{}, c.signInError(ctx, o, err, nil)
+		return azcore.AccessToken{}, c.signInError(ctx, o, err, seen.err)
 	}
 	return token, nil
 }

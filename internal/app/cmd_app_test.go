@@ -1,0 +1,238 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reeve365/reeve/internal/app"
+	"github.com/reeve365/reeve/internal/emulator/directory"
+	"github.com/reeve365/reeve/internal/emulator/tenant"
+)
+
+var deviceCode = regexp.MustCompile(`enter the code (\w+)`)
+
+// signsIn does what a person does who reads the device code of a run of reeve.
+func (e *emulated) signsIn(t testing.TB, r *running, login string) {
+	t.Helper()
+	m := deviceCode.FindStringSubmatch(r.says(t, deviceCode))
+	if err := e.approve(m[1], login+"@"+e.Directory.Domain); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// withoutReeve takes the tenant's demo application away.
+func (e *emulated) withoutReeve(t testing.TB) {
+	t.Helper()
+	if err := e.Directory.Update(func(u *directory.Update) error {
+		app, _ := u.ApplicationByAppID(e.Client().ClientID)
+		p, _ := u.ServicePrincipalByAppID(e.Client().ClientID)
+		u.RemoveApplication(app.ID)
+		u.RemoveServicePrincipal(p.ID)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// From an empty tenant to a proved token and a configuration with which reeve works, by a
+// person and a device code; then again, and away with it.
+func TestAppSetup(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	e.withoutReeve(t)
+	file := filepath.Join(t.TempDir(), "reeve.yaml")
+	environ := e.cloud(t)
+
+	// What would be done is shown, and nothing is.
+	r := start(t, environ, "app", "setup", "--config", file, "--feeds", "audit,users", "--dry-run")
+	e.signsIn(t, r, "admin")
+	o := r.wait(t)
+	o.want(t, ok, "Nothing was changed")
+	for _, s := range []string{
+		`to do  application .* it is what signs in`, `to do  permission +manage/ActivityFeed.Read +to read the audit log`,
+		`PATCH https://\S+/v1.0/applications\(uniqueName='reeve-[0-9a-f]{16}'\)\n +Prefer: create-if-missing\n +\{"displayName":"reeve"`,
+		`POST https://\S+/servicePrincipals/PRINCIPAL-ID/appRoleAssignments\n +\{"principalId":"PRINCIPAL-ID","resourceId":"[0-9a-f-]{36}","appRoleId":"594c1fb6`,
+	} {
+		if !regexp.MustCompile(s).MatchString(o.out) {
+			t.Errorf("nothing says %q:\n%s", s, o.out)
+		}
+	}
+	if _, err := os.Stat(file); err == nil || len(e.Directory.View(0).Applications()) != 0 {
+		t.Errorf("something was made: %v", err)
+	}
+
+	r = startLong(t, environ, "app", "setup", "--config", file, "--feeds", "audit,users", "--yes", "--json")
+	e.signsIn(t, r, "admin")
+	o = r.wait(t)
+	o.want(t, ok, "create the application reeve", "waiting until all of Entra ID knows it", file+": auth.certificate is own")
+	var done struct {
+		Registration struct {
+			ClientID string `json:"client_id"`
+		}
+		Proofs []struct {
+			Resource string
+			Roles    []string
+		}
+	}
+	if err := json.Unmarshal([]byte(o.out), &done); err != nil || len(done.Proofs) != 2 ||
+		!slices.Equal(done.Proofs[0].Roles, []string{"ActivityFeed.Read"}) || !slices.Equal(done.Proofs[1].Roles, []string{"User.Read.All"}) {
+		t.Fatalf("%v: %s", err, o.out)
+	}
+	mustHide(t, "setup", o.out+o.err, nil)
+
+	// The configuration is all that is needed from then on.
+	alone := []string{"REEVE_CONFIG=" + file}
+	reeve(t, alone, "config", "validate").want(t, ok, "the one that reeve looks after itself")
+	claims := reeve(t, alone, "token", "--claims", "--resource", "graph")
+	claims.want(t, ok)
+	if !strings.Contains(claims.out, "User.Read.All") || strings.Contains(claims.out, "ReadWrite") {
+		t.Errorf("the token says\n%s", claims.out)
+	}
+
+	// Again, by the file and with answers: nothing is left to do.
+	answers := filepath.Join(t.TempDir(), "answers.yaml")
+	if err := os.WriteFile(answers, []byte("feeds: [audit, users]\nyes: true\nconfig: "+file+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, nil, "app", "setup", "--answers", answers)
+	e.signsIn(t, r, "admin")
+	o = r.wait(t)
+	o.want(t, ok, "there  application")
+	if strings.Contains(o.err, "create the") || !strings.Contains(o.out, "client ID "+done.Registration.ClientID) {
+		t.Errorf("again:\n%s%s", o.out, o.err)
+	}
+	if n := len(e.Directory.View(0).Applications()); n != 1 {
+		t.Errorf("there are %d applications", n)
+	}
+
+	// A person without a role, and the owner that the tool made: nobody but an
+	// administrator takes it away.
+	r = start(t, alone, "app", "remove", "--yes")
+	e.signsIn(t, r, "admin")
+	o = r.wait(t)
+	o.want(t, ok)
+	if !strings.Contains(o.out, "goes:   the application reeve") {
+		t.Errorf("removal says\n%s", o.out)
+	}
+	if n := len(e.Directory.View(0).Applications()); n != 0 {
+		t.Errorf("there are %d applications after the removal", n)
+	}
+	reeve(t, alone, "cert", "show").want(t, ok)
+}
+
+// What cannot be done is refused with its exit code, the reason and what helps.
+func TestAppSetupRefused(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	environ := e.cloud(t)
+	file := filepath.Join(t.TempDir(), "reeve.yaml")
+	setup := func(code int, login string, says []string, more ...string) {
+		t.Helper()
+		r := start(t, environ, append([]string{"app", "setup", "--config", file, "--yes", "--feeds", "audit"}, more...)...)
+		e.signsIn(t, r, login)
+		r.wait(t).want(t, code, says...)
+	}
+	setup(failure, "admin", []string{"there is an application reeve already", "remedy: take it (--client-id " + e.Client().ClientID + ")"})
+	reeve(t, environ, "app", "setup", "--tenant-id", "11111111-1111-1111-1111-111111111111").want(t, signIn, "AADSTS90002", "Copy the tenant ID")
+	reeve(t, environ, "app", "setup", "--feeds", "everything").want(t, usage, "there is no feed")
+	reeve(t, environ, "app", "setup", "--name", "{nobody}", "--sign-in", "certificate").want(t, usage, "--sign-in-client-id")
+	answers := filepath.Join(t.TempDir(), "answers.yaml")
+	if err := os.WriteFile(answers, []byte("colour: red\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reeve(t, environ, "app", "setup", "--answers", answers).want(t, usage, `"colour", which is no flag`)
+
+	// A code that somebody declines.
+	r := start(t, environ, "app", "setup", "--config", file, "--yes", "--tenant-id", e.ID)
+	m := deviceCode.FindStringSubmatch(r.says(t, deviceCode))
+	if err := e.decline(m[1]); err != nil {
+		t.Fatal(err)
+	}
+	r.wait(t).want(t, signIn)
+	// Nobody answers.
+	offline := append(slices.Clone(environ), "REEVE_AUTHORITY_HOST=https://127.0.0.1:9", "REEVE_TENANT_ID="+e.ID)
+	reeve(t, offline, "app", "setup").want(t, source, "127.0.0.1:9")
+	if _, err := os.Stat(file); err == nil {
+		t.Error("a configuration was written")
+	}
+}
+
+// What somebody else has made is found, checked and saved, by the client ID alone, and what
+// is missing is named.
+func TestAppDiscover(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	file := filepath.Join(t.TempDir(), "reeve.yaml")
+	environ := e.cloud(t, "REEVE_TENANT_ID="+e.ID)
+	args := func(more ...string) []string {
+		return append([]string{"app", "discover", e.Client().ClientID, "--config", file, "--certificate", e.variables["CERT_PEM"], "--json"}, more...)
+	}
+	o := reeve(t, environ, args("--feeds", "audit,calls")...)
+	o.want(t, check, "nothing was saved")
+	if !strings.Contains(o.out, "CallRecords.Read.All") {
+		t.Errorf("what is missing is not named:\n%s", o.out)
+	}
+	o = reeve(t, environ, args("--feeds", "audit")...)
+	o.want(t, ok, "reeve cert adopt")
+	if !strings.Contains(o.out, `"saved": true`) {
+		t.Errorf("it says\n%s", o.out)
+	}
+	text := string(mustRead(t, file))
+	for _, s := range []string{"client-id: " + e.Client().ClientID, "tenant-id: " + e.ID, "certificate: " + e.variables["CERT_PEM"]} {
+		if !strings.Contains(text, s) {
+			t.Errorf("the configuration lacks %q:\n%s", s, text)
+		}
+	}
+	reeve(t, []string{"REEVE_CONFIG=" + file}, "token", "--claims").want(t, ok)
+	reeve(t, environ, "app", "discover", "reeve", "--certificate", e.variables["CERT_PEM"]).want(t, usage, "--device-code")
+}
+
+// decide answers the page of a device code.
+func (e *emulated) decide(code string, answer url.Values) error {
+	answer.Set("user_code", code)
+	resp, err := e.service.HTTPClient().PostForm(e.service.Origins().Authority+"/common/oauth2/deviceauth", answer)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 400 {
+		return fmt.Errorf("the page answers %s", resp.Status)
+	}
+	return nil
+}
+
+func (e *emulated) approve(code, user string) error {
+	return e.decide(code, url.Values{"user": {user}, "decision": {"consent"}})
+}
+
+func (e *emulated) decline(code string) error {
+	return e.decide(code, url.Values{"decision": {"decline"}})
+}
+
+// startLong is start for a run that waits for Entra ID, which takes minutes.
+func startLong(t testing.TB, environ []string, args ...string) *running {
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	r := &running{args: args, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		r.code = app.Main(ctx, args, environ, app.Streams{In: strings.NewReader(""), Out: &r.out, Err: &r.err})
+	}()
+	t.Cleanup(func() { r.interrupt(t) })
+	return r
+}
+
+// wait waits until a run has ended by itself.
+func (r *running) wait(t testing.TB) outcome {
+	t.Helper()
+	<-r.done // its context has an end
+	return outcome{r.args, r.code, r.out.String(), r.err.String()}
+}

@@ -1,0 +1,145 @@
+package registration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/permission"
+)
+
+// Proof is what a token showed that was really obtained for an API.
+type Proof struct {
+	API      string   `json:"api"`
+	Resource string   `json:"resource"`
+	Roles    []string `json:"roles"`
+	// Missing are permissions that feeds need and the token does not carry.
+	Missing []permission.Use `json:"-"`
+}
+
+// Prover obtains tokens as the application that was set up.
+type Prover struct {
+	m365.Prover
+	Request m365.ProofRequest // without the resource
+	Uses    []permission.Use
+	// Patience is for how long it is waited that Entra ID knows the certificate and the
+	// consent; none when zero.
+	Patience time.Duration
+	Say      func(message string)
+	Sleep    func(context.Context, time.Duration) error
+}
+
+// UsualPatience is for how long consent may take to show in new tokens.
+const UsualPatience = 10 * time.Minute
+
+// Resource is the audience of an API's tokens in a cloud.
+func Resource(cloud m365.Cloud, api permission.API) string {
+	return map[string]string{permission.Graph.Key: cloud.GraphAudience, permission.Manage.Key: cloud.ManageAudience, permission.Logs.Key: cloud.LogsAudience}[api.Key]
+}
+
+// APIs are those whose permissions are used; Graph, where none are.
+func APIs(uses []permission.Use) []permission.API {
+	var all []permission.API
+	for _, u := range uses {
+		if !slices.Contains(all, u.API) {
+			all = append(all, u.API)
+		}
+	}
+	if len(all) == 0 {
+		all = []permission.API{permission.Graph}
+	}
+	return all
+}
+
+// Prove obtains a token for each API, until each carries what is needed of it.
+func (p *Prover) Prove(ctx context.Context) ([]Proof, error) {
+	end := p.now().Add(p.Patience)
+	var all []Proof
+	for _, api := range APIs(p.Uses) {
+		proof, err := p.proveUntil(ctx, api, end)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, proof)
+	}
+	return all, nil
+}
+
+func (p *Prover) now() time.Time {
+	if p.Now == nil {
+		return time.Now()
+	}
+	return p.Now()
+}
+
+// proveUntil obtains a token for one API until it carries what is needed, or the time is
+// over.
+func (p *Prover) proveUntil(ctx context.Context, api permission.API, end time.Time) (Proof, error) {
+	for told := false; ; told = true {
+		proof, err := p.prove(ctx, api)
+		if err == nil && len(proof.Missing) == 0 || err != nil && !mayPass(err) || !p.now().Before(end) {
+			return proof, err
+		}
+		if !told {
+			why := "a token does not carry " + names(proof.Missing) + " yet"
+			if err != nil {
+				why = "Entra ID does not give a token yet: " + err.Error()
+			}
+			p.Say(fmt.Sprintf("waiting, for %v at most, since consent takes its time: %s", end.Sub(p.now()).Round(time.Minute), why))
+		}
+		if err := p.Sleep(ctx, 3*pause); err != nil {
+			return Proof{}, err
+		}
+	}
+}
+
+// mayPass reports whether a refused token may be given later: what was set up just now is
+// not known everywhere.
+func mayPass(err error) bool {
+	var e *m365.SignInError
+	return errors.Is(err, m365.ErrTransient) || errors.As(err, &e) && (e.Has(700016) || e.Has(700027) || e.Has(7000229) || e.Has(650052) || e.Has(500011))
+}
+
+// prove obtains one token.
+func (p *Prover) prove(ctx context.Context, api permission.API) (Proof, error) {
+	r := p.Request
+	r.Resource = Resource(p.Cloud, api)
+	seen, err := p.Prover.Prove(ctx, r)
+	if err != nil {
+		return Proof{API: api.Key, Resource: r.Resource}, err
+	}
+	proof := Proof{API: api.Key, Resource: r.Resource, Roles: seen.Roles}
+	for _, u := range p.Uses {
+		enough := slices.ContainsFunc(append([]permission.Permission{u.Permission}, u.Enough...), func(e permission.Permission) bool {
+			return e.API != api || slices.Contains(seen.Roles, e.Name)
+		})
+		if u.API == api && !enough {
+			proof.Missing = append(proof.Missing, u)
+		}
+	}
+	return proof, nil
+}
+
+func names(uses []permission.Use) string {
+	var all []string
+	for _, u := range uses {
+		all = append(all, u.Permission.String())
+	}
+	return strings.Join(all, ", ")
+}
+
+// Check is a refusal for what proofs lack, or nil.
+func Check(proofs []Proof) error {
+	for _, p := range proofs {
+		if len(p.Missing) > 0 {
+			u := p.Missing[0]
+			return &Refusal{Kind: ErrRole, Cause: fmt.Sprintf("a token for %s does not carry %s. %s", p.Resource, names(p.Missing), u.Without), Who: Step{Kind: Granted, api: u.API.AppID}.needs().who,
+				Remedy: "see that an administrator has consented; after consent it can take minutes, and for tokens that programs hold already an hour"}
+		}
+	}
+	return nil
+}
