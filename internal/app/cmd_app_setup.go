@@ -483,6 +483,10 @@ func (r *setupRun) certify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.setup.Confirm(ctx); err != nil {
+		return err
+	}
+	record = r.setup.Record
 	proofs, err := r.prove(ctx, pair)
 	if err != nil {
 		return err
@@ -522,7 +526,7 @@ func (r *setupRun) adopt(ctx context.Context, record registration.Record) (crede
 			return app, err
 		}
 		return rotator.Adopt(ctx, rotate.Adoption{ObjectID: record.ObjectID, ClientID: record.ClientID, TenantID: r.tenant.TenantID, Name: record.Name,
-			Mode: credential.On, Policy: r.policy, By: actor(), Why: "reeve app setup"})
+			Made: record.MadeAt(), Mode: credential.On, Policy: r.policy, By: actor(), Why: "reeve app setup"})
 	}
 	if err != nil {
 		return app, err

@@ -202,6 +202,7 @@ type Application struct {
 	Generation int64     `json:"generation"`     // of the credential published last
 	Wrote      time.Time `json:"wrote,omitzero"` // when its key credentials were last changed by us
 	Adopted    time.Time `json:"adopted"`
+	Made       time.Time `json:"made,omitzero"` // when reeve made it; zero if it was there before
 
 	Observed Observation `json:"observed"`
 	Told     string      `json:"told,omitempty"` // a digest of the findings that were written last

@@ -112,6 +112,14 @@ func (r *Record) OwnApplication() bool {
 	return r.find(Application, "") != nil || r.find(Restored, "") != nil
 }
 
+// MadeAt is when reeve made the application; zero if it was there before.
+func (r *Record) MadeAt() time.Time {
+	if m := r.find(Application, ""); m != nil {
+		return m.At
+	}
+	return time.Time{}
+}
+
 // put records a step, in place of an earlier one of the same.
 func (r *Record) put(m Made) {
 	r.forget(m.Kind, m.Key)

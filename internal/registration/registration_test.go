@@ -170,6 +170,9 @@ func TestOtherFeeds(t *testing.T) {
 	if err := s.CarryOut(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Confirm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	st := w.state(s.Wanted)
 	want := append(s.Wanted.permissions(), directory.Graph+"/5b567255-7703-4780-807c-7be8301ae99b")
 	slices.Sort(want)

@@ -43,8 +43,8 @@ func (s *Setup) Plan(ctx context.Context) (Plan, error) {
 	return MakePlan(s.Wanted, seen, s.Record), nil
 }
 
-// CarryOut does what the plan says, and looks until all of it shows. When it fails it can
-// be planned and carried out again.
+// CarryOut does what the plan says. When it fails it can be planned and carried out again.
+// What was done may not show everywhere yet: see [Setup.Confirm].
 func (s *Setup) CarryOut(ctx context.Context, p Plan) error {
 	if len(p.Refusals) > 0 {
 		return p.Refusals[0]
@@ -56,6 +56,11 @@ func (s *Setup) CarryOut(ctx context.Context, p Plan) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// Confirm looks until all that is wanted shows, and keeps that it did.
+func (s *Setup) Confirm(ctx context.Context) error {
 	if err := s.settle(ctx); err != nil {
 		return err
 	}

@@ -201,7 +201,10 @@ func (s *Setup) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.CarryOut(ctx, p)
+	if err := s.CarryOut(ctx, p); err != nil {
+		return err
+	}
+	return s.Confirm(ctx)
 }
 
 // state is what the tenant has of the wanted application, without lag.

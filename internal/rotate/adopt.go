@@ -25,6 +25,7 @@ import (
 type Adoption struct {
 	ObjectID, ClientID, TenantID, Name string
 	Mode                               credential.Mode
+	Made                               time.Time // when reeve made the application; zero if it was there before
 	Policy                             credential.Policy // complete and checked
 
 	// Pair is the certificate in use, with its private key, if reeve is to go on with
@@ -49,7 +50,7 @@ func (r *Rotator) Adopt(ctx context.Context, o Adoption) (credential.Application
 	now := r.o.Now().UTC()
 	a := credential.Application{
 		TenantID: o.TenantID, ObjectID: o.ObjectID, ClientID: o.ClientID, Name: o.Name,
-		Mode: o.Mode, Policy: o.Policy, Adopted: now,
+		Mode: o.Mode, Policy: o.Policy, Adopted: now, Made: o.Made,
 	}
 	if _, err := r.o.DB.Application(ctx, r.o.Tenant, o.ObjectID); err == nil {
 		return credential.Application{}, fmt.Errorf("application %s: %w", o.Name, store.ErrExists)

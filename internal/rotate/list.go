@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/store"
 )
@@ -61,6 +62,8 @@ const (
 	listReads = 3
 	listSpan  = 36 * time.Second
 	listGap   = 12 * time.Second
+	freshFor  = 10 * time.Minute // an application that reeve made is known to nobody else
+	freshGap  = 3 * time.Second
 )
 
 // How often the application is read in a row, since each answer may come from a replica
@@ -78,6 +81,26 @@ const (
 	// restoreTries is how often what others have lost is put back.
 	restoreTries = 5
 )
+
+// justMade reports that reeve itself made the application, a moment ago.
+func (w *work) justMade() bool {
+	age := w.r.o.Now().Sub(w.a.Made)
+	return !w.a.Made.IsZero() && age >= 0 && age < freshFor
+}
+
+// untouched reports that nobody else can have a key in the list. What somebody added in
+// the moment since the application was made is found and put back all the same, as after
+// every list.
+func (w *work) untouched(keys []graph.KeyCredential) bool { return len(keys) == 0 && w.justMade() }
+
+// notYet is err, unless a replica does not know the application yet that was just made.
+func (w *work) notYet(ctx context.Context, c credential.Credential, err error) error {
+	if !w.justMade() || !errors.Is(err, m365.ErrNotFound) {
+		return err
+	}
+	c.RetryAt = w.r.o.Now().UTC().Add(freshGap)
+	return w.save(ctx, c)
+}
 
 // settled notes a read of the list before it is replaced, and reports whether reads have
 // agreed for long enough. If not, it says when to read again.

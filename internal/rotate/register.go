@@ -187,18 +187,18 @@ func (w *work) registerByList(ctx context.Context, c credential.Credential, cert
 	}
 	seen, err := w.read(ctx)
 	if err != nil {
-		return err
+		return w.notYet(ctx, c, err)
 	}
 	if len(shown(seen, c)) > 0 {
 		c.KeyID = shown(seen, c)[0].KeyID
 		return w.registered(ctx, c, "it was there already")
 	}
-	if !w.settled(&c, seen.Keys) {
+	if !w.untouched(seen.Keys) && !w.settled(&c, seen.Keys) {
 		return w.save(ctx, c)
 	}
 	list, err := w.gather(ctx, c, seen.Keys, looksBefore)
 	if err != nil {
-		return err
+		return w.notYet(ctx, c, err)
 	}
 	lost, err := w.owed(ctx, c, credential.Register)
 	if err != nil {
