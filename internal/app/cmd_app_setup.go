@@ -66,7 +66,7 @@ What is needed for later runs is written into the file that --config names (reev
 whose other contents stay.`,
 		Example: `  reeve app setup --dry-run
   reeve app setup --feeds audit,dlp --owner none
-  reeve app setup --cloud gcc-high --name "reeve {tenant-name}"
+  reeve app setup --cloud gcc-high --name reeve-{tenant-name}
   reeve app setup --answers answers.yaml --yes --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return refusal(p.appSetup(cmd, &o)) },
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/app"
 	"github.com/reeve365/reeve/internal/emulator/directory"
+	"github.com/reeve365/reeve/internal/emulator/emulatortest"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 )
 
@@ -114,8 +115,7 @@ func TestAppSetup(t *testing.T) {
 		t.Errorf("there are %d applications", n)
 	}
 
-	// A person without a role, and the owner that the tool made: nobody but an
-	// administrator takes it away.
+	// And away with it.
 	r = start(t, alone, "app", "remove", "--yes")
 	e.signsIn(t, r, "admin")
 	o = r.wait(t)
@@ -194,6 +194,36 @@ func TestAppDiscover(t *testing.T) {
 	}
 	reeve(t, []string{"REEVE_CONFIG=" + file}, "token", "--claims").want(t, ok)
 	reeve(t, environ, "app", "discover", "reeve", "--certificate", e.variables["CERT_PEM"]).want(t, usage, "--device-code")
+}
+
+// The tenant's policy shortens certificates where it can be read, and that is said.
+func TestAppSetupPolicy(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	w := &emulatortest.World{Emulator: e.service, Tenant: e.Tenant}
+	if err := e.Directory.GrantRole(e.Client().ClientID, directory.Graph, "Policy.ReadWrite.ApplicationConfiguration"); err != nil {
+		t.Fatal(err)
+	}
+	a := w.Do(t, "PATCH", w.Origins().Graph+"/v1.0/policies/defaultAppManagementPolicy",
+		`{"isEnabled":true,"applicationRestrictions":{"keyCredentials":[{"restrictionType":"asymmetricKeyLifetime","maxLifetime":"P90D","restrictForAppsCreatedAfterDateTime":"2014-10-19T10:37:00Z"}]}}`,
+		"Authorization", "Bearer "+w.Token(t, "https://graph.microsoft.com"), "Content-Type", "application/json")
+	if a.Status != 204 {
+		t.Fatalf("%d %s", a.Status, a.Text)
+	}
+	person(t, w, "Policy.Read.All") // whose consent stays
+	var dry struct {
+		Policy struct{ Lifetime string }
+		Steps  []struct{ Step, Why string }
+	}
+	r := start(t, e.cloud(t), "app", "setup", "--name", "another", "--dry-run", "--json", "--config", filepath.Join(t.TempDir(), "reeve.yaml"))
+	e.signsIn(t, r, "admin")
+	r.wait(t).decode(t, &dry)
+	said := slices.ContainsFunc(dry.Steps, func(s struct{ Step, Why string }) bool {
+		return s.Step == "certificate" && strings.Contains(s.Why, "the tenant's policy allows no more")
+	})
+	if dry.Policy.Lifetime != "90d" || !said {
+		t.Errorf("%+v", dry)
+	}
 }
 
 // decide answers the page of a device code.

@@ -63,7 +63,7 @@ func setupTime(t *testing.T, seed uint64, key crypto.Signer) time.Duration {
 	}
 	cloud.AuthorityHost, cloud.Graph, cloud.Manage = w.Origins().Authority, w.Origins().Graph, w.Origins().Manage
 	sleep := func(ctx context.Context, d time.Duration) error { clock.Add(d); return ctx.Err() }
-	who := someToken(person(t, w))
+	who := someToken(person(t, w, registration.Permissions(false)...))
 	directory, err := graph.New(graph.Options{Cloud: cloud, Credential: who, HTTP: w.HTTPClient()})
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func setupTime(t *testing.T, seed uint64, key crypto.Signer) time.Duration {
 }
 
 // person signs an administrator in by device code, and returns the token.
-func person(t *testing.T, w *emulatortest.World) string {
+func person(t *testing.T, w *emulatortest.World, permissions ...string) string {
 	t.Helper()
 	authority := w.Origins().Authority
 	post := func(address string, form url.Values) emulatortest.Answer {
@@ -178,7 +178,7 @@ func person(t *testing.T, w *emulatortest.World) string {
 		return emulatortest.Answer{}
 	}
 	var scopes []string
-	for _, name := range registration.Permissions(false) {
+	for _, name := range permissions {
 		scopes = append(scopes, "https://graph.microsoft.com/"+name)
 	}
 	code := post(authority+"/"+w.Tenant.ID+"/oauth2/v2.0/devicecode", url.Values{"client_id": {directory.GraphCommandLine}, "scope": {strings.Join(scopes, " ")}})

@@ -25,7 +25,7 @@ import (
 type Adoption struct {
 	ObjectID, ClientID, TenantID, Name string
 	Mode                               credential.Mode
-	Made                               time.Time // when reeve made the application; zero if it was there before
+	Made                               time.Time         // when reeve made the application; zero if it was there before
 	Policy                             credential.Policy // complete and checked
 
 	// Pair is the certificate in use, with its private key, if reeve is to go on with
