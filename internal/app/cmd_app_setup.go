@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -391,16 +392,11 @@ func (r *setupRun) steps(plan registration.Plan) []plannedStep {
 		why += "; the tenant's policy allows no more"
 	}
 	all = append(all, plannedStep{isToDo, "certificate", "make, register and prove one, unless one is in use", why, false})
-	_, changes, err := configChanges(r.file, r.assignments())
-	what := "nothing changes"
-	if err == nil && len(changes) > 0 {
-		var keys []string
-		for _, c := range changes {
-			keys = append(keys, changed(c))
-		}
-		what = strings.Join(keys, "; ")
+	state := isToDo
+	if _, changes, err := configChanges(r.file, r.assignments()); err == nil && len(changes) == 0 {
+		state = isThere
 	}
-	return append(all, plannedStep{isToDo, "configuration", r.file + ": " + what, "so that 'reeve serve --config " + r.file + "' works", false})
+	return append(all, plannedStep{state, "configuration", r.file, "so that 'reeve serve --config " + r.file + "' works", false})
 }
 
 // assignments are what the configuration is to say.
@@ -421,6 +417,11 @@ func (r *setupRun) printPlan(w io.Writer, plan registration.Plan) {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.State, s.Step, plain(s.What), plain(s.Why))
 		}
 	})
+	if _, changes, err := configChanges(r.file, r.assignments()); err == nil {
+		for _, c := range changes {
+			fmt.Fprintf(w, "       %s: %s\n", r.file, changed(c))
+		}
+	}
 	fmt.Fprintln(w)
 	for _, n := range plan.Notes {
 		fmt.Fprintln(w, "note:", plain(n))
@@ -444,7 +445,11 @@ func (r *setupRun) printDry(plan registration.Plan) error {
 		for _, f := range plan.Refusals {
 			refusals = append(refusals, f.Error())
 		}
-		return printJSON(r.Out, map[string]any{"tenant": r.tenant, "signed_in": r.setup.Caller.Name, "steps": r.steps(plan),
+		_, changes, err := configChanges(r.file, r.assignments())
+		if err != nil {
+			return err
+		}
+		return printJSON(r.Out, map[string]any{"tenant": r.tenant, "signed_in": r.setup.Caller.Name, "steps": r.steps(plan), "config": r.file, "changes": changes,
 			"notes": plan.Notes, "refusals": refusals, "requests": requests, "policy": r.policy})
 	}
 	r.printPlan(r.Out, plan)
@@ -539,17 +544,35 @@ func (r *setupRun) adopt(ctx context.Context, record registration.Record) (crede
 			after.Policy.Resources = append(after.Policy.Resources, x)
 		}
 	}
-	if after.Mode == app.Mode && len(after.Policy.Resources) == len(app.Policy.Resources) {
+	if err := r.apply(r.cmd, a.Cloud, &after.Policy); err != nil { // what the flags say now
+		return app, err
+	}
+	if r.limit > 0 && time.Duration(after.Policy.Lifetime) > r.limit {
+		after.Policy.Lifetime = r.policy.Lifetime
+	}
+	if errs := checkPolicy(a.Config, after.Policy); len(errs) > 0 {
+		return app, failWith(exitUsage, "the policy of %s would not work: %w", plain(app.Name), errors.Join(errs...))
+	}
+	if after.Mode == app.Mode && reflect.DeepEqual(after.Policy, app.Policy) {
 		return app, nil
 	}
-	data, err := json.Marshal(map[string]any{"mode": after.Mode, "resources": after.Policy.Resources})
+	data, err := json.Marshal(map[string]any{"mode": after.Mode, "policy": after.Policy})
 	if err != nil {
 		return app, err
 	}
-	text := "set-up: mode " + string(after.Mode) + ", proved by " + strings.Join(after.Policy.Resources, ", ")
+	text := fmt.Sprintf("set-up: mode %s, lifetime %v, proved by %s", after.Mode, after.Policy.Lifetime, strings.Join(after.Policy.Resources, ", "))
 	fmt.Fprintln(r.Err, plain(text))
 	if err := a.DB.ChangeApplication(ctx, a.Tenant, after, store.JournalEntry{At: r.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: text, Data: data}); err != nil {
 		return app, err
+	}
+	// One that was made under the policy before, and is refused, is given up.
+	for _, c := range app.Credentials {
+		if c.Stuck && c.State == credential.Staged {
+			w := credential.Wish{Kind: credential.Revoke, Credential: c.ID, By: actor(), Why: "reeve app setup: it is refused, and the policy has changed"}
+			if err := a.DB.AddWish(ctx, a.Tenant, app.ObjectID, w); err != nil {
+				return app, err
+			}
+		}
 	}
 	return a.DB.Application(ctx, a.Tenant, record.ObjectID)
 }
@@ -573,16 +596,40 @@ func (r *setupRun) firstCertificate(ctx context.Context, app credential.Applicat
 		}
 		i = slices.IndexFunc(app.Wishes, func(w credential.Wish) bool { return w.Kind == credential.Renew })
 	}
-	bounded, cancel := context.WithTimeout(ctx, certificatePatience)
-	defer cancel()
-	if err := r.pursue(bounded, a, app.ObjectID, app.Wishes[i]); err != nil {
-		if bounded.Err() != nil && ctx.Err() == nil {
-			err = &registration.Refusal{Kind: registration.ErrNotThere, Err: err, Cause: "there is no proved certificate after " + certificatePatience.String(),
-				Remedy: "see 'reeve cert show' for what it waits for; then run the same command again, which goes on"}
+	bounded, stop := context.WithTimeoutCause(ctx, certificatePatience, &registration.Refusal{Kind: registration.ErrNotThere,
+		Cause:  "there is no proved certificate after " + certificatePatience.String(),
+		Remedy: "see 'reeve cert show' for what it waits for; then run the same command again, which goes on"})
+	defer stop()
+	watched, cancel := context.WithCancelCause(bounded)
+	defer cancel(nil)
+	go r.watch(watched, app.ObjectID, cancel)
+	if err := r.pursue(watched, a, app.ObjectID, app.Wishes[i]); err != nil {
+		var why *registration.Refusal
+		if errors.As(context.Cause(watched), &why) {
+			err = why
 		}
 		return app, err
 	}
 	return a.DB.Application(ctx, a.Tenant, app.ObjectID)
+}
+
+// watch ends the work on a certificate when that needs a person: Entra ID has refused it
+// several times, as by a policy of the tenant.
+func (r *setupRun) watch(ctx context.Context, objectID string, cancel context.CancelCauseFunc) {
+	for sleep(ctx, 2*time.Second) == nil {
+		app, err := r.app.DB.Application(ctx, r.app.Tenant, objectID)
+		if err != nil {
+			continue
+		}
+		for _, c := range app.Credentials {
+			wished := slices.ContainsFunc(app.Wishes, func(w credential.Wish) bool { return w.Credential == c.ID })
+			if c.Stuck && !wished && c.State != credential.Abandoned {
+				cancel(&registration.Refusal{Kind: registration.ErrNotThere, Cause: "the certificate cannot be put to use: " + c.Error,
+					Remedy: strings.TrimPrefix(c.Remedy+"; then run the same command again, which goes on", "; ")})
+				return
+			}
+		}
+	}
 }
 
 // prove obtains tokens with the certificate until they carry what was consented to.

@@ -196,10 +196,9 @@ func TestAppDiscover(t *testing.T) {
 	reeve(t, environ, "app", "discover", "reeve", "--certificate", e.variables["CERT_PEM"]).want(t, usage, "--device-code")
 }
 
-// The tenant's policy shortens certificates where it can be read, and that is said.
-func TestAppSetupPolicy(t *testing.T) {
-	t.Parallel()
-	e := emulate(t, tenant.Options{})
+// restrict has the tenant's policy allow certificates of 90 days at most.
+func (e *emulated) restrict(t *testing.T) *emulatortest.World {
+	t.Helper()
 	w := &emulatortest.World{Emulator: e.service, Tenant: e.Tenant}
 	if err := e.Directory.GrantRole(e.Client().ClientID, directory.Graph, "Policy.ReadWrite.ApplicationConfiguration"); err != nil {
 		t.Fatal(err)
@@ -210,6 +209,14 @@ func TestAppSetupPolicy(t *testing.T) {
 	if a.Status != 204 {
 		t.Fatalf("%d %s", a.Status, a.Text)
 	}
+	return w
+}
+
+// The tenant's policy shortens certificates where it can be read, and that is said.
+func TestAppSetupPolicy(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	w := e.restrict(t)
 	person(t, w, "Policy.Read.All") // whose consent stays
 	var dry struct {
 		Policy struct{ Lifetime string }
@@ -224,6 +231,22 @@ func TestAppSetupPolicy(t *testing.T) {
 	if dry.Policy.Lifetime != "90d" || !said {
 		t.Errorf("%+v", dry)
 	}
+}
+
+// Where the policy cannot be read, Entra ID's refusal is told, with what helps, and the
+// same command with a shorter lifetime goes on.
+func TestAppSetupPolicyUnread(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	e.restrict(t)
+	environ := e.cloud(t)
+	args := []string{"app", "setup", "--name", "another", "--yes", "--feeds", "audit", "--config", filepath.Join(t.TempDir(), "reeve.yaml")}
+	r := startLong(t, environ, args...)
+	e.signsIn(t, r, "admin")
+	r.wait(t).want(t, failure, "the certificate cannot be put to use", "shorten the lifetime")
+	r = startLong(t, environ, append(args, "--lifetime", "60d")...)
+	e.signsIn(t, r, "admin")
+	r.wait(t).want(t, ok)
 }
 
 // decide answers the page of a device code.
