@@ -71,10 +71,16 @@ func TestAppSetup(t *testing.T) {
 		t.Errorf("something was made: %v", err)
 	}
 
-	r = startLong(t, environ, "app", "setup", "--config", file, "--feeds", "audit,users", "--yes", "--json")
+	// It is interrupted in the middle, and goes on when it is run again.
+	setup := []string{"app", "setup", "--config", file, "--feeds", "audit,users", "--yes", "--json"}
+	r = startLong(t, environ, setup...)
+	e.signsIn(t, r, "admin")
+	r.says(t, regexp.MustCompile(`confirm +done|register +done`))
+	r.interrupt(t).want(t, failure, "create the application reeve")
+	r = startLong(t, environ, setup...)
 	e.signsIn(t, r, "admin")
 	o = r.wait(t)
-	o.want(t, ok, "create the application reeve", "waiting until all of Entra ID knows it", file+": auth.certificate is own")
+	o.want(t, ok, "there  application", "waiting until all of Entra ID knows it", file+": auth.certificate is own")
 	var done struct {
 		Registration struct {
 			ClientID string `json:"client_id"`
@@ -127,6 +133,40 @@ func TestAppSetup(t *testing.T) {
 		t.Errorf("there are %d applications after the removal", n)
 	}
 	reeve(t, alone, "cert", "show").want(t, ok)
+}
+
+// An application that was there is taken by its client ID, and is left as it was.
+func TestAppSetupOfAnother(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	other := e.Directory.NewApplication("worker")
+	now := func() *directory.Application {
+		a, _ := e.Directory.View(0).ApplicationByAppID(other.AppID)
+		return a
+	}
+	file := filepath.Join(t.TempDir(), "reeve.yaml")
+	environ := e.cloud(t)
+	r := startLong(t, environ, "app", "setup", "--config", file, "--client-id", other.AppID, "--feeds", "audit", "--yes")
+	e.signsIn(t, r, "admin")
+	r.wait(t).want(t, ok)
+	if a := now(); len(a.KeyCredentials) == 0 || len(a.RequiredResourceAccess) != 1 || len(a.Owners) != 1 {
+		t.Errorf("it is %+v", a)
+	}
+	alone := []string{"REEVE_CONFIG=" + file}
+	r = start(t, alone, "app", "remove", "--dry-run", "--json")
+	e.signsIn(t, r, "admin")
+	var dry struct{ Goes, Stays []string }
+	r.wait(t).decode(t, &dry)
+	if len(dry.Goes) != 4 || len(dry.Stays) != 1 { // certificates, permission, declaration, owner
+		t.Errorf("it would take away %q, and leave %q", dry.Goes, dry.Stays)
+	}
+	r = start(t, alone, "app", "remove", "--yes")
+	e.signsIn(t, r, "admin")
+	r.wait(t).want(t, ok)
+	p, _ := e.Directory.View(0).ServicePrincipalByAppID(other.AppID)
+	if a := now(); len(a.KeyCredentials)+len(a.RequiredResourceAccess)+len(a.Owners)+len(e.Directory.View(0).AppRoleAssignmentsOf(p.ID)) != 0 {
+		t.Errorf("afterwards it is %+v", a)
+	}
 }
 
 // What cannot be done is refused with its exit code, the reason and what helps.
