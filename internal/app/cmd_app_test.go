@@ -289,6 +289,34 @@ func TestAppSetupPolicyUnread(t *testing.T) {
 	r.wait(t).want(t, ok)
 }
 
+// Another application can do it without a person, if it may; what it lacks is named.
+func TestAppSetupUnattended(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	grant := func(role string) {
+		t.Helper()
+		if err := e.Directory.GrantRole(e.Client().ClientID, directory.Graph, role); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grant("Application.ReadWrite.All")
+	answers := filepath.Join(t.TempDir(), "answers.yaml")
+	if err := os.WriteFile(answers, []byte("tenant-id: "+e.ID+"\nfeeds: [audit]\nname: reeve of {tenant-name}\nsign-in: certificate\nsign-in-client-id: "+
+		e.Client().ClientID+"\nsign-in-certificate: "+e.variables["CERT_PEM"]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"app", "setup", "--answers", answers, "--dry-run", "--config", filepath.Join(t.TempDir(), "reeve.yaml")}
+	reeve(t, e.cloud(t), args...).want(t, signIn, "without the permission AppRoleAssignment.ReadWrite.All", "remedy: ")
+	grant("AppRoleAssignment.ReadWrite.All")
+	o := reeve(t, e.cloud(t), args...)
+	o.want(t, ok)
+	if !strings.Contains(o.out, `"displayName":"reeve of Contoso"`) || strings.Contains(o.out, "owner") {
+		t.Errorf("it says\n%s", o.out)
+	}
+	o = reeve(t, e.cloud(t), slices.Delete(slices.Clone(args), 4, 5)...)
+	o.want(t, usage, "Say --yes")
+}
+
 // decide answers the page of a device code.
 func (e *emulated) decide(code string, answer url.Values) error {
 	answer.Set("user_code", code)

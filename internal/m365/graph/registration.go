@@ -2,7 +2,6 @@ package graph
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -352,9 +351,6 @@ func request(cloud m365.Cloud, op, method, path string, body any) Request {
 	}
 	return r
 }
-
-// Text is the body as it is sent; nothing in it is secret.
-func (r Request) Text() json.RawMessage { return json.RawMessage(r.Body) }
 
 func byUniqueName(name string) string {
 	return "applications(uniqueName='" + url.PathEscape(strings.ReplaceAll(name, "'", "''")) + "')"
