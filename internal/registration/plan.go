@@ -386,9 +386,12 @@ func (b *planning) excess(needed []string) {
 		if m.Kind != Granted || slices.Contains(needed, m.Key) {
 			continue
 		}
-		ours[m.ID] = true
-		if slices.ContainsFunc(b.seen.Grants, func(g graph.RoleGrant) bool { return g.ID == m.ID }) {
-			b.add(Step{Kind: TakenBack, Key: m.Key, id: m.ID, What: m.Key, Why: "reeve granted it, and none of the chosen feeds needs it"})
+		_, name, _ := strings.Cut(m.Key, "/")
+		i := slices.IndexFunc(b.seen.Grants, func(g graph.RoleGrant) bool { return g.ID == m.ID || !m.Done && b.nameOf(g) == name })
+		if i >= 0 {
+			id := b.seen.Grants[i].ID
+			ours[id] = true
+			b.add(Step{Kind: TakenBack, Key: m.Key, id: id, What: m.Key, Why: "reeve granted it, and none of the chosen feeds needs it"})
 		}
 	}
 	var wanted []string

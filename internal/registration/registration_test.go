@@ -126,7 +126,6 @@ func TestKilledWhenKeeping(t *testing.T) {
 // removeAll takes away what was made, and looks that all of it is gone.
 func removeAll(t *testing.T, w *world, tok string, wanted Wanted) {
 	t.Helper()
-	w.clock.Add(time.Minute)
 	s := w.setup(tok, wanted)
 	if !s.Record.OwnApplication() {
 		t.Fatalf("the record does not know that the application is reeve's: %+v", s.Record)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
@@ -31,6 +32,9 @@ type RemovalStep struct {
 // autopilot's to take away.
 func (s *Setup) PlanRemoval(ctx context.Context) (Removal, error) {
 	r := s.Record
+	if err := s.letSettle(ctx); err != nil {
+		return Removal{}, err
+	}
 	app, ok, err := s.recorded(ctx)
 	if err != nil {
 		return Removal{}, err
@@ -51,6 +55,23 @@ func (s *Setup) PlanRemoval(ctx context.Context) (Removal, error) {
 		}
 	}
 	return p, nil
+}
+
+// letSettle waits until what was made last shows on every replica, since what does not
+// show would be left behind.
+func (s *Setup) letSettle(ctx context.Context) error {
+	var last time.Time
+	for _, m := range s.Record.Made {
+		if m.At.After(last) {
+			last = m.At
+		}
+	}
+	left := time.Minute - s.Now().Sub(last)
+	if left <= 0 || left > time.Minute {
+		return nil
+	}
+	s.Say("waiting a minute at most, until all of Entra ID shows what was made a moment ago")
+	return s.Sleep(ctx, left)
 }
 
 // recorded finds the application of the record.
