@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -160,6 +161,7 @@ type setupRun struct {
 	key    string
 	limit  time.Duration // of certificates, by the tenant's policy; 0 for none that is known
 	policy credential.Policy
+	inUse  *credential.Credential // the certificate, if there is one
 }
 
 func (p *program) appSetup(cmd *cobra.Command, o *setupOptions) error {
@@ -243,6 +245,11 @@ func (r *setupRun) begin(ctx context.Context) error {
 	if err := r.people(ctx, &w, caller); err != nil {
 		r.app.Close()
 		return err
+	}
+	if known, err := r.app.DB.Application(ctx, r.app.Tenant, record.ObjectID); err == nil {
+		if c, ok := known.Active(); ok {
+			r.inUse = &c
+		}
 	}
 	r.key = w.Key()
 	r.setup = r.setting(r.app, w, caller, record, r.key)
@@ -387,11 +394,7 @@ func (r *setupRun) steps(plan registration.Plan) []plannedStep {
 		}
 		all = append(all, plannedStep{state, s.Kind, s.What, s.Why, s.Ours})
 	}
-	why := fmt.Sprintf("valid for %v, kept in %s, renewed by reeve itself", r.policy.Lifetime, r.policy.Store)
-	if r.limit > 0 {
-		why += "; the tenant's policy allows no more"
-	}
-	all = append(all, plannedStep{isToDo, "certificate", "make, register and prove one, unless one is in use", why, false})
+	all = append(all, r.certificateStep())
 	state := isToDo
 	if _, changes, err := configChanges(r.file, r.assignments()); err == nil && len(changes) == 0 {
 		state = isThere
@@ -399,10 +402,22 @@ func (r *setupRun) steps(plan registration.Plan) []plannedStep {
 	return append(all, plannedStep{state, "configuration", r.file, "so that 'reeve serve --config " + r.file + "' works", false})
 }
 
+// certificateStep is the first certificate, as it is planned.
+func (r *setupRun) certificateStep() plannedStep {
+	if r.inUse != nil {
+		return plannedStep{isThere, "certificate", short(r.inUse.SHA1) + ", until " + utc(r.inUse.NotAfter), "reeve renews it; it is proved again", true}
+	}
+	why := fmt.Sprintf("valid for %v, kept in %s, renewed by reeve itself", r.policy.Lifetime, r.policy.Store)
+	if r.limit > 0 {
+		why += "; the tenant's policy allows no more"
+	}
+	return plannedStep{isToDo, "certificate", "make one, register it, prove it with tokens", why, false}
+}
+
 // assignments are what the configuration is to say.
 func (r *setupRun) assignments() []config.Assignment {
 	c := *r.app.Config
-	c.ClientID = r.setup.Record.ClientID
+	c.ClientID = cmp.Or(r.setup.Record.ClientID, r.setup.Wanted.ClientID)
 	set := assignments(&c, "own", r.feeds)
 	if c.ClientID == "" { // Entra ID has yet to choose it
 		set = slices.DeleteFunc(set, func(a config.Assignment) bool { return a.Key == "client-id" })
@@ -422,6 +437,9 @@ func (r *setupRun) printPlan(w io.Writer, plan registration.Plan) {
 			fmt.Fprintf(w, "       %s: %s\n", r.file, changed(c))
 		}
 	}
+	if r.setup.Record.ClientID == "" && r.setup.Wanted.ClientID == "" {
+		fmt.Fprintf(w, "       %s: client-id is the one that Entra ID chooses\n", r.file)
+	}
 	fmt.Fprintln(w)
 	for _, n := range plan.Notes {
 		fmt.Fprintln(w, "note:", plain(n))
@@ -439,7 +457,9 @@ func (r *setupRun) printDry(plan registration.Plan) error {
 	for _, q := range plan.Requests(r.app.Cloud, r.setup.Wanted) {
 		requests = append(requests, rotate.Request{Method: q.Method, URL: q.URL, Header: q.Header, Body: string(q.Body)})
 	}
-	requests = append(requests, r.certificateRequests()...)
+	if r.inUse == nil {
+		requests = append(requests, r.certificateRequests()...)
+	}
 	if r.asJSON {
 		var refusals []string
 		for _, f := range plan.Refusals {
@@ -466,7 +486,7 @@ func (r *setupRun) certificateRequests() []rotate.Request {
 	}
 	return []rotate.Request{{Method: http.MethodPatch, URL: strings.TrimSuffix(r.app.Cloud.Graph, "/") + "/v1.0/applications/" + object,
 		Body: `{"keyCredentials":[<those that are there>,{"type":"AsymmetricX509Cert","usage":"Verify","key":"<the certificate>"}]}`,
-		Note: "the first certificate, unless one is in use; tokens are obtained with it after that"}}
+		Note: "the first certificate; tokens are obtained with it after that"}}
 }
 
 // certify makes the first certificate by way of the autopilot, proves the whole, and
