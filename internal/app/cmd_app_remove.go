@@ -177,8 +177,10 @@ func (a *App) stopLooking(ctx context.Context, r registration.Record) error {
 	if err != nil {
 		return err
 	}
-	app.Mode = credential.Off
-	return a.DB.ChangeApplication(ctx, a.Tenant, app, store.JournalEntry{At: a.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: "mode off, since it is removed: reeve app remove"})
+	return a.DB.ChangeApplication(ctx, a.Tenant, r.ObjectID, func(app *credential.Application) (*store.JournalEntry, error) {
+		app.Mode = credential.Off
+		return &store.JournalEntry{At: a.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: "mode off, since it is removed: reeve app remove"}, nil
+	})
 }
 
 func (p *program) printRemoval(plan registration.Removal, certificates goingKeys, asJSON bool) error {

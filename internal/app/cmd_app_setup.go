@@ -364,7 +364,7 @@ func (r *setupRun) choosePolicy(ctx context.Context, uses []permission.Use) erro
 		// Graph counts from the start of a certificate, which is a little before it is made.
 		r.limit, r.policy.Lifetime = limit, credential.Span(limit.Truncate(24*time.Hour))
 	}
-	if errs := checkPolicy(r.app.Config, r.policy); len(errs) > 0 {
+	if errs := r.app.checkPolicy(r.policy); len(errs) > 0 {
 		return failWith(exitUsage, "the policy of the certificates would not work: %w", errors.Join(errs...))
 	}
 	return nil
@@ -556,45 +556,58 @@ func (r *setupRun) adopt(ctx context.Context, record registration.Record) (crede
 	if err != nil {
 		return app, err
 	}
-	after := app
-	after.Mode = credential.On
-	after.Policy.Resources = slices.Clone(app.Policy.Resources)
-	for _, x := range r.policy.Resources {
-		if !slices.Contains(after.Policy.Resources, x) {
-			after.Policy.Resources = append(after.Policy.Resources, x)
+	changed := false
+	err = a.DB.ChangeApplication(ctx, a.Tenant, record.ObjectID, func(now *credential.Application) (*store.JournalEntry, error) {
+		before := *now
+		if err := r.updatePolicy(now); err != nil {
+			return nil, err
 		}
-	}
-	if err := r.apply(r.cmd, a.Cloud, &after.Policy); err != nil { // what the flags say now
-		return app, err
-	}
-	if r.limit > 0 && time.Duration(after.Policy.Lifetime) > r.limit {
-		after.Policy.Lifetime = r.policy.Lifetime
-	}
-	if errs := checkPolicy(a.Config, after.Policy); len(errs) > 0 {
-		return app, failWith(exitUsage, "the policy of %s would not work: %w", plain(app.Name), errors.Join(errs...))
-	}
-	if after.Mode == app.Mode && reflect.DeepEqual(after.Policy, app.Policy) {
-		return app, nil
-	}
-	data, err := json.Marshal(map[string]any{"mode": after.Mode, "policy": after.Policy})
-	if err != nil {
-		return app, err
-	}
-	text := fmt.Sprintf("set-up: mode %s, lifetime %v, proved by %s", after.Mode, after.Policy.Lifetime, strings.Join(after.Policy.Resources, ", "))
-	fmt.Fprintln(r.Err, plain(text))
-	if err := a.DB.ChangeApplication(ctx, a.Tenant, after, store.JournalEntry{At: r.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: text, Data: data}); err != nil {
+		if changed = before.Mode != now.Mode || !reflect.DeepEqual(before.Policy, now.Policy); !changed {
+			return nil, nil
+		}
+		data, err := json.Marshal(map[string]any{"mode": now.Mode, "policy": now.Policy})
+		if err != nil {
+			return nil, err
+		}
+		text := fmt.Sprintf("set-up: mode %s, lifetime %v, proved by %s", now.Mode, now.Policy.Lifetime, strings.Join(now.Policy.Resources, ", "))
+		fmt.Fprintln(r.Err, plain(text))
+		return &store.JournalEntry{At: r.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: text, Data: data}, nil
+	})
+	if err != nil || !changed {
 		return app, err
 	}
 	// One that was made under the policy before, and is refused, is given up.
 	for _, c := range app.Credentials {
 		if c.Stuck && c.State == credential.Staged {
 			w := credential.Wish{Kind: credential.Revoke, Credential: c.ID, By: actor(), Why: "reeve app setup: it is refused, and the policy has changed"}
-			if err := a.DB.AddWish(ctx, a.Tenant, app.ObjectID, w); err != nil {
+			if _, err := a.DB.AddWish(ctx, a.Tenant, app.ObjectID, w); err != nil {
 				return app, err
 			}
 		}
 	}
 	return a.DB.Application(ctx, a.Tenant, record.ObjectID)
+}
+
+// updatePolicy changes an application that was set up before to what is wanted now.
+func (r *setupRun) updatePolicy(app *credential.Application) error {
+	app.Mode = credential.On
+	resources := slices.Clone(app.Policy.Resources)
+	for _, x := range r.policy.Resources {
+		if !slices.Contains(resources, x) {
+			resources = append(resources, x)
+		}
+	}
+	app.Policy.Resources = resources
+	if err := r.apply(r.cmd, r.app.Cloud, &app.Policy); err != nil { // what the flags say now
+		return err
+	}
+	if r.limit > 0 && time.Duration(app.Policy.Lifetime) > r.limit {
+		app.Policy.Lifetime = r.policy.Lifetime
+	}
+	if errs := r.app.checkPolicy(app.Policy); len(errs) > 0 {
+		return failWith(exitUsage, "the policy of %s would not work: %w", plain(app.Name), errors.Join(errs...))
+	}
+	return nil
 }
 
 // certificatePatience is for how long the first certificate is worked on: it takes two
@@ -607,7 +620,7 @@ func (r *setupRun) firstCertificate(ctx context.Context, app credential.Applicat
 	fmt.Fprintln(r.Err, "the first certificate: it takes two to three minutes, nearly all of it waiting until all of Entra ID knows it")
 	i := slices.IndexFunc(app.Wishes, func(w credential.Wish) bool { return w.Kind == credential.Renew })
 	if i < 0 {
-		if err := a.DB.AddWish(ctx, a.Tenant, app.ObjectID, credential.Wish{Kind: credential.Renew, By: actor(), Why: "reeve app setup"}); err != nil {
+		if _, err := a.DB.AddWish(ctx, a.Tenant, app.ObjectID, credential.Wish{Kind: credential.Renew, By: actor(), Why: "reeve app setup"}); err != nil {
 			return app, err
 		}
 		var err error

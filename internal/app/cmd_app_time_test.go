@@ -113,7 +113,7 @@ func setupTime(t *testing.T, seed uint64, key crypto.Signer) time.Duration {
 	app, err := rotator.Adopt(t.Context(), rotate.Adoption{ObjectID: s.Record.ObjectID, ClientID: s.Record.ClientID, TenantID: w.Tenant.ID, Name: "importer",
 		Made: s.Record.MadeAt(), Mode: credential.On, By: "test", Policy: credential.Policy{Resources: []string{cloud.ManageAudience, cloud.GraphAudience}}.Complete(cloud.GraphAudience)})
 	if err == nil {
-		err = db.AddWish(t.Context(), tenant, app.ObjectID, credential.Wish{Kind: credential.Renew, By: "test"})
+		_, err = db.AddWish(t.Context(), tenant, app.ObjectID, credential.Wish{Kind: credential.Renew, By: "test"})
 	}
 	if err != nil {
 		t.Fatal(err)
