@@ -130,6 +130,19 @@ func (p *Prover) Request(r ProofRequest) TokenRequest {
 	return p.request(r, shownAssertion, shownCorrelation)
 }
 
+// SignedRequest is [Prover.Request] with an assertion of its own in it, by PS256. Until
+// that ends, some minutes later, who has the request is the application.
+func (p *Prover) SignedRequest(r ProofRequest) (TokenRequest, error) {
+	if err := r.check(p.Cloud); err != nil {
+		return TokenRequest{}, fmt.Errorf("preparing the request for a token: %w", err)
+	}
+	assertion, err := p.assertion(r, pki.PS256)
+	if err != nil {
+		return TokenRequest{}, fmt.Errorf("preparing the request for a token %v: %w", r.signIn(), err)
+	}
+	return p.request(r, assertion, uuid.NewString()), nil
+}
+
 func (p *Prover) request(r ProofRequest, assertion, correlationID string) TokenRequest {
 	return TokenRequest{
 		Method: http.MethodPost,
