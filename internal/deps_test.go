@@ -46,6 +46,7 @@ var mayImport = map[string][]string{
 	"permission":            {},
 	"handout":               {"permission", "pki"},
 	"registration":          {"permission", "m365", "m365/graph"},
+	"sample":                {"m365", "pki"},
 	"store":                 {"credential"},
 	"notify":                {"store"},
 	"consumer":              {"credential", "pki", "store"},
@@ -56,7 +57,7 @@ var mayImport = map[string][]string{
 	"config":                {},
 	"app": {
 		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "m365/graph", "certstore",
-		"consumer", "credential", "permission", "registration", "handout", "rotate", "notify", "store", "ingest", "feed", "web", "config",
+		"consumer", "credential", "permission", "registration", "handout", "rotate", "notify", "store", "ingest", "feed", "web", "config", "sample",
 	},
 }
 
