@@ -31,7 +31,7 @@ func appCommand(p *program) *cobra.Command {
 takes away what it made. Each command says first what it would do.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(appSetupCommand(p), appScriptCommand(p), appDiscoverCommand(p), appConsentCommand(p), appRemoveCommand(p))
+	cmd.AddCommand(appSetupCommand(p), appScriptCommand(p), appDiscoverCommand(p), appConsentCommand(p), appSampleCommand(p), appRemoveCommand(p))
 	return cmd
 }
 

@@ -3,12 +3,14 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/sample"
 )
 
 // signInNow says who signs in, and with what: the certificate that reeve looks after
@@ -35,6 +37,7 @@ func (p *program) signInNow(ctx context.Context, a *App) (m365.SignIn, error) {
 func tokenCommand(p *program) *cobra.Command {
 	var resource string
 	var claims, asJSON bool
+	var explain explainFlags
 	cmd := &cobra.Command{
 		Use: "token", GroupID: "main",
 		Short: "Obtain an access token: the proof that signing in works",
@@ -44,6 +47,9 @@ the token says instead: who it is for, which permissions (roles) it carries.`,
 		Example: `  reeve token --claims
   curl -H "Authorization: Bearer $(reeve token --resource graph)" https://graph.microsoft.com/v1.0/organization`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := explain.check(cmd, claims, asJSON); err != nil {
+				return err
+			}
 			c, err := p.load(true)
 			if err != nil {
 				return err
@@ -68,14 +74,17 @@ the token says instead: who it is for, which permissions (roles) it carries.`,
 					return failWith(exitSignIn, "the certificate of auth.certificate cannot sign in: %w", err)
 				}
 			}
-			credential, err := m365.NewCredential(cloud, s, client)
-			if err != nil {
-				return coded{exitConfig, err}
-			}
 			audience := map[string]string{"manage": cloud.ManageAudience, "graph": cloud.GraphAudience,
 				"vault": cloud.VaultAudience, "logs": cloud.LogsAudience}[resource]
 			if audience == "" {
 				audience = resource
+			}
+			if explain.explain {
+				return p.explainToken(cmd.Context(), a, s, audience, asJSON, explain)
+			}
+			credential, err := m365.NewCredential(cloud, s, client)
+			if err != nil {
+				return coded{exitConfig, err}
 			}
 			token, err := m365.Token(cmd.Context(), credential, audience)
 			if err != nil {
@@ -99,6 +108,10 @@ the token says instead: who it is for, which permissions (roles) it carries.`,
 	cmd.Flags().StringVar(&resource, "resource", "manage", "manage, graph, vault, logs, or the URI of another resource")
 	cmd.Flags().BoolVar(&claims, "claims", false, "print the decoded claims instead of the token")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print token, expiry and claims as JSON")
+	cmd.Flags().BoolVar(&explain.explain, "explain", false, "explain the request for the token, and the answer")
+	cmd.Flags().StringVar(&explain.as, "as", "", "with --explain: print the request to be run, as "+strings.Join(sample.Forms(), ", "))
+	complete(cmd, "as", sample.Forms())
+	cmd.Flags().BoolVar(&explain.reveal, "reveal", false, "with --explain: with the assertion and the token in it, which are secrets")
 	cmd.RegisterFlagCompletionFunc("resource", cobra.FixedCompletions([]string{"manage", "graph", "vault", "logs"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -98,7 +98,7 @@ func (e *Exchange) Answered(token string, proof m365.Proof, refused error, revea
 		e.correlate(signIn.CorrelationID)
 		r := &Refusal{Status: signIn.Status, Codes: signIn.Codes, Message: signIn.Message, CorrelationID: signIn.CorrelationID, TraceID: signIn.TraceID}
 		if x, ok := signIn.Explanation(); ok {
-			r.Title, r.Cause, r.Remedy, r.Waiting = fmt.Sprintf("AADSTS%d, %s", x.Code, x.Title), x.Cause, x.Remedy, x.Waiting
+			r.Title, r.Cause, r.Remedy, r.Waiting = fmt.Sprintf("%s, %s", x.Code, x.Title), x.Cause, x.Remedy, x.Waiting
 		}
 		e.Refusal = r
 	case refused == nil:
