@@ -130,6 +130,7 @@ const (
 	importCertificate  = "certificates/import"
 	updateCertificate  = "certificates/update"
 	recoverCertificate = "certificates/recover"
+	listCertificates   = "certificates/list"
 
 	listSecrets   = "secrets/list"
 	setSecret     = "secrets/set"

@@ -75,6 +75,9 @@ type Call struct {
 	// Otherwise the body is in memory when Do returns, and at most MaxBody bytes.
 	Stream  bool
 	MaxBody int64 // default 1 MiB
+
+	// Redirected makes a redirect the answer that is wanted. It is not followed.
+	Redirected bool
 }
 
 // String names the call without its query and body.
@@ -153,7 +156,8 @@ func (p *Pipeline) Do(ctx context.Context, c Call) (*http.Response, error) {
 	if err != nil {
 		return nil, p.unanswered(ctx, c, req, err)
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	wanted := c.Redirected && resp.StatusCode/100 == 3 && resp.Header.Get("Location") != ""
+	if (resp.StatusCode < 200 || resp.StatusCode > 299) && !wanted {
 		defer resp.Body.Close()
 		e := ReadError(c.Op, resp)
 		p.classify(e)
