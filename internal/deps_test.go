@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"pki/interop":           {"pki", "pki/pkcs12"},
 	"certstore":             {"pki", "m365"},
 	"m365/graph":            {"m365", "pki"},
+	"check":                 {"certstore", "m365", "m365/activity", "m365/graph", "permission", "pki"},
 	"credential":            {"pki"},
 	"permission":            {},
 	"handout":               {"permission", "pki"},
