@@ -409,12 +409,14 @@ func (c *permissionCheck) judge(n permission.Need) PermissionAnswer {
 	}
 	f := c.found[n.String()]
 	q, _ := byPermission(n.Permission)
-	row.tell(f)
+	if in || !q.shared {
+		row.tell(f)
+	}
 	broader := Finding{Cause: fmt.Sprintf("%s stands in for %s, and allows more than is needed", row.By, n.Name), Remedy: fmt.Sprintf("grant %s, and take %s away if nothing else needs it", n.Name, row.By), Who: whoConsents(n.Permission)}
 	switch {
 	case !in && row.Granted == Yes:
 		return add(Wrong, Finding{Cause: fmt.Sprintf("%s is consented to, and not in tokens yet", n.Name), Remedy: "wait, and check again: nothing else is to be done", Waiting: inTokensLate})
-	case !in && row.Works == Yes && !q.shared:
+	case !in && row.Works == Yes:
 		return add(Note, append(f.notes, Finding{
 			Cause:  fmt.Sprintf("%s is not in the token, and its call works: by another permission there (%s), which allows more", n.Name, names(t.roles)),
 			Remedy: fmt.Sprintf("grant %s, and take the other away if nothing else needs it", n.Name), Who: whoConsents(n.Permission)})...)
