@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"config":                {},
 	"app": {
 		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "m365/graph", "certstore",
-		"consumer", "credential", "permission", "registration", "handout", "rotate", "notify", "store", "ingest", "feed", "web", "config", "sample",
+		"consumer", "credential", "permission", "registration", "handout", "rotate", "notify", "store", "ingest", "feed", "web", "config", "sample", "check",
 	},
 }
 

@@ -223,6 +223,7 @@ var commands = []func(*program) *cobra.Command{
 	auditCommand,
 	appCommand,
 	tokenCommand,
+	checkCommand,
 	explainCommand,
 	emulateCommand,
 	certCommand,

@@ -32,7 +32,7 @@ func ungranted(n permission.Need, granted Answer) Finding {
 		Cause: fmt.Sprintf("%s of %s is not granted. %s", n.Name, n.API.Name, n.Without),
 		Remedy: fmt.Sprintf("Entra ID > App registrations > the application > API permissions > Add a permission > %s > Application permissions > %s, "+
 			"then Grant admin consent; a delegated permission of the same name does not do", n.API.Name, n.Name),
-		Who: whoConsents(n.Permission), Waiting: inTokensLate + ", after the consent",
+		Who: whoConsents(n.Permission), Waiting: inTokensLate,
 	}
 	if granted == Unknown {
 		f.Cause = fmt.Sprintf("%s of %s is not in the token: it is not granted, or was within the last hour. %s", n.Name, n.API.Name, n.Without)

@@ -88,7 +88,7 @@ var questions = map[string]question{
 }
 
 var noAudit = Finding{
-	Cause: "the subscriptions run, and no content has come within 24 hours: the audit log is off, a subscription is younger than 12 hours, nobody has done anything, or the cloud is another than the tenant's",
+	Cause: "the subscriptions run, and no content has come within 6 days: the audit log is off, a subscription is younger than 12 hours, nobody has done anything, or the cloud is another than the tenant's",
 	Remedy: "see that audit logging is on (Microsoft Purview > Audit, or Get-AdminAuditLogConfig: UnifiedAuditLogIngestionEnabled); compare the setting cloud with the tenant " +
 		"(GCC has manage-gcc.office.com)",
 	Who:     "an Exchange administrator with the role Audit Logs, or a Global Administrator",
@@ -376,7 +376,23 @@ const dlp = "DLP.All"
 // usualTypes are the content types of the audit feed when none are configured.
 var usualTypes = []string{"Audit.AzureActiveDirectory", "Audit.Exchange", "Audit.SharePoint", "Audit.General"}
 
-// audit looks for content of the last 24 hours of the types, the newest page of each.
+// lookBack is for how many days content is looked for: weekends may be quiet, and after
+// seven days it is forgotten.
+const lookBack = 6
+
+// hasContent looks for content of a type, the newest day first.
+func (a *asker) hasContent(ctx context.Context, contentType string) (bool, error) {
+	end := a.now()
+	for day := range lookBack {
+		end := end.AddDate(0, 0, -day)
+		for _, err := range a.activity.Content(ctx, contentType, end.Add(-24*time.Hour), end) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// audit looks for content of the types.
 // That none is subscribed yet is usual before the first import.
 func audit(types func(*asker) []string) func(context.Context, *asker) found {
 	return func(ctx context.Context, a *asker) found {
@@ -393,28 +409,23 @@ func audit(types func(*asker) []string) func(context.Context, *asker) found {
 		if len(on) == 0 {
 			return found{usual: true, seen: "no subscription yet: the first import starts it, and the first content comes up to 12 hours later"}
 		}
-		end := a.now()
 		for _, t := range on {
-			some := false
-			for _, err := range a.activity.Content(ctx, t, end.Add(-24*time.Hour), end) {
-				if err != nil {
-					return found{err: err}
-				}
-				some = true
-				break
-			}
-			if some {
+			some, err := a.hasContent(ctx, t)
+			switch {
+			case err != nil:
+				return found{err: err}
+			case some:
 				full = append(full, t)
-			} else {
+			default:
 				bare = append(bare, t)
 			}
 		}
-		f := found{rows: len(full), seen: "content of the last 24 hours in " + strings.Join(full, ", ")}
+		f := found{rows: len(full), seen: "content of the last days in " + strings.Join(full, ", ")}
 		if len(bare) > 0 && len(full) > 0 {
 			f.seen += "; none in " + strings.Join(bare, ", ")
 		}
 		if len(full) == 0 && slices.Equal(on, []string{dlp}) {
-			return found{usual: true, seen: "no event within 24 hours"}
+			return found{usual: true, seen: "no event within 6 days"}
 		}
 		return f
 	}
