@@ -19,6 +19,7 @@ type Cloud struct {
 	Graph         string
 	Manage        string
 	Logs          string
+	Resources     string // Azure Resource Manager; empty in a custom cloud
 
 	GraphAudience  string
 	ManageAudience string
@@ -49,6 +50,7 @@ var clouds = []Cloud{
 		Graph:          "https://microsoftgraph.chinacloudapi.cn",
 		Manage:         "https://manage.office365.cn",
 		Logs:           "https://api.loganalytics.azure.cn",
+		Resources:      "https://management.chinacloudapi.cn",
 		GraphAudience:  "https://microsoftgraph.chinacloudapi.cn",
 		ManageAudience: "https://manage.office365.cn",
 		LogsAudience:   "https://api.loganalytics.azure.cn",
@@ -64,6 +66,7 @@ func publicCloud(name, manage string) Cloud {
 		Graph:          "https://graph.microsoft.com",
 		Manage:         manage,
 		Logs:           "https://api.loganalytics.azure.com",
+		Resources:      "https://management.azure.com",
 		GraphAudience:  "https://graph.microsoft.com",
 		ManageAudience: manage,
 		LogsAudience:   "https://api.loganalytics.io",
@@ -79,6 +82,7 @@ func governmentCloud(name, graph, manage string) Cloud {
 		Graph:          graph,
 		Manage:         manage,
 		Logs:           "https://api.loganalytics.us",
+		Resources:      "https://management.usgovcloudapi.net",
 		GraphAudience:  graph,
 		ManageAudience: manage,
 		LogsAudience:   "https://api.loganalytics.us",
