@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"handout":               {"permission", "pki"},
 	"registration":          {"permission", "m365", "m365/graph"},
 	"sample":                {"m365", "pki"},
+	"doctor":                {"m365", "permission"},
 	"store":                 {"credential"},
 	"notify":                {"store"},
 	"consumer":              {"credential", "pki", "store"},
@@ -58,7 +59,7 @@ var mayImport = map[string][]string{
 	"config":                {},
 	"app": {
 		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "m365/graph", "certstore",
-		"consumer", "credential", "permission", "registration", "handout", "rotate", "notify", "store", "ingest", "feed", "web", "config", "sample", "check",
+		"consumer", "credential", "permission", "registration", "handout", "rotate", "notify", "store", "ingest", "feed", "web", "config", "sample", "check", "doctor",
 	},
 }
 
