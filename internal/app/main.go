@@ -225,6 +225,7 @@ var commands = []func(*program) *cobra.Command{
 	tokenCommand,
 	checkCommand,
 	explainCommand,
+	doctorCommand,
 	emulateCommand,
 	certCommand,
 	pkiCommand,

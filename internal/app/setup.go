@@ -206,17 +206,27 @@ func signInTo(c *config.Config, cloud *m365.Cloud) (*http.Client, error) {
 			*e.to = e.by
 		}
 	}
-	var ca []byte
-	if c.CAFile != "" {
-		if ca, err = os.ReadFile(c.CAFile); err != nil {
-			return nil, failWith(exitConfig, "reading ca-file: %w", err)
-		}
+	ca, err := caOf(c)
+	if err != nil {
+		return nil, err
 	}
 	client, err := m365.NewHTTPClient(m365.NetworkOptions{CA: ca})
 	if err != nil {
 		return nil, failWith(exitConfig, "ca-file %s: %w", c.CAFile, err)
 	}
 	return client, nil
+}
+
+// caOf reads the authorities that are trusted besides the system's, if there are any.
+func caOf(c *config.Config) ([]byte, error) {
+	if c.CAFile == "" {
+		return nil, nil
+	}
+	ca, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, failWith(exitConfig, "reading ca-file: %w", err)
+	}
+	return ca, nil
 }
 
 // signInAs is what the configuration says about signing in, without a certificate.
