@@ -184,15 +184,11 @@ func (a *App) registrations(ctx context.Context) ([]kept, error) {
 	return all, nil
 }
 
-// chosenFeeds are the feeds of the names, with what they use.
-func chosenFeeds(names []string, optional bool) ([]permission.Use, error) {
-	var feeds []permission.Feed
-	for _, name := range names {
-		f, err := permission.Lookup(strings.TrimSpace(name))
-		if err != nil {
-			return nil, wrongFlag("feeds", err)
-		}
-		feeds = append(feeds, f)
+// usesOf are the permissions that the feeds of the names use.
+func usesOf(names []string, optional bool) ([]permission.Use, error) {
+	feeds, err := permission.Choose(names)
+	if err != nil {
+		return nil, wrongFlag("feeds", err)
 	}
 	return permission.Uses(feeds, optional), nil
 }

@@ -93,7 +93,7 @@ type discovery struct {
 
 func (p *program) appDiscover(cmd *cobra.Command, args []string, o *discoverOptions) error {
 	ctx := cmd.Context()
-	uses, err := chosenFeeds(o.feeds, false)
+	uses, err := usesOf(o.feeds, false)
 	if err != nil {
 		return err
 	}

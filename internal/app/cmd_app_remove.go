@@ -67,7 +67,7 @@ func (p *program) appRemove(cmd *cobra.Command, args []string, o *removeOptions)
 	if err != nil {
 		return err
 	}
-	uses, err := chosenFeeds(k.Feeds, true)
+	uses, err := usesOf(k.Feeds, true)
 	if err != nil {
 		return err
 	}

@@ -37,15 +37,9 @@ func (f *feedFlags) flags(cmd *cobra.Command) {
 }
 
 func (f *feedFlags) feeds() ([]permission.Feed, error) {
-	var feeds []permission.Feed
-	for _, name := range f.names {
-		feed, err := permission.Lookup(strings.TrimSpace(name))
-		if err != nil {
-			return nil, wrongFlag("feeds", err)
-		}
-		if !slices.ContainsFunc(feeds, func(x permission.Feed) bool { return x.Name == feed.Name }) {
-			feeds = append(feeds, feed)
-		}
+	feeds, err := permission.Choose(f.names)
+	if err != nil {
+		return nil, wrongFlag("feeds", err)
 	}
 	return feeds, nil
 }

@@ -210,7 +210,7 @@ func firstRefusal(p registration.Plan) error {
 
 // begin reads the settings, signs somebody in, opens the database and says what is wanted.
 func (r *setupRun) begin(ctx context.Context) error {
-	uses, err := chosenFeeds(r.feeds, r.optional)
+	uses, err := usesOf(r.feeds, r.optional)
 	if err != nil {
 		return err
 	}

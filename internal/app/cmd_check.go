@@ -68,21 +68,12 @@ does not import yet are checked all the same.`,
 // chosen gives the feeds by their names.
 func (o *permissionsOptions) chosen() ([]permission.Feed, error) {
 	names := o.feeds
-	switch {
-	case slices.Equal(names, []string{"all"}):
-		return permission.Feeds(), nil
-	case len(names) == 0:
+	if len(names) == 0 {
 		names = []string{"audit"} // the one feed that is imported by now
 	}
-	var feeds []permission.Feed
-	for _, name := range names {
-		f, err := permission.Lookup(strings.TrimSpace(name))
-		if err != nil {
-			return nil, wrongFlag("feeds", err)
-		}
-		if !slices.ContainsFunc(feeds, func(has permission.Feed) bool { return has.Name == f.Name }) {
-			feeds = append(feeds, f)
-		}
+	feeds, err := permission.Choose(names)
+	if err != nil {
+		return nil, wrongFlag("feeds", err)
 	}
 	return feeds, nil
 }

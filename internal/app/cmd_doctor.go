@@ -135,15 +135,7 @@ func chosenFeeds(c *config.Config, names []string) ([]permission.Feed, error) {
 			names = append(names, "credentials")
 		}
 	}
-	var all []permission.Feed
-	for _, name := range names {
-		f, err := permission.Lookup(name)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, f)
-	}
-	return all, nil
+	return permission.Choose(names)
 }
 
 // vaultsOf are the key vaults that the settings name, each once.

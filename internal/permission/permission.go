@@ -77,6 +77,28 @@ func Lookup(name string) (Feed, error) {
 	return Feed{}, fmt.Errorf("there is no feed %q: there are %s", name, strings.Join(Names(), ", "))
 }
 
+// All is the name that stands for all feeds.
+const All = "all"
+
+// Choose returns the feeds of the names, each once.
+func Choose(names []string) ([]Feed, error) {
+	var chosen []Feed
+	for _, name := range names {
+		name = strings.TrimSpace(name)
+		if name == All {
+			return Feeds(), nil
+		}
+		f, err := Lookup(name)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(chosen, func(c Feed) bool { return c.Name == f.Name }) {
+			chosen = append(chosen, f)
+		}
+	}
+	return chosen, nil
+}
+
 // Feeds lists all feeds.
 func Feeds() []Feed { return slices.Clone(feeds) }
 
