@@ -202,6 +202,6 @@ func (p *program) printRemoval(plan registration.Removal, certificates goingKeys
 	for _, s := range plan.Stays {
 		fmt.Fprintln(p.Out, "stays: ", plain(s))
 	}
-	printRequests(p.Out, requests)
+	requestPrinter{}.print(p.Out, requests)
 	return nil
 }

@@ -473,7 +473,7 @@ func (r *setupRun) printDry(plan registration.Plan) error {
 			"notes": plan.Notes, "refusals": refusals, "requests": requests, "policy": r.policy})
 	}
 	r.printPlan(r.Out, plan)
-	printRequests(r.Out, requests)
+	requestPrinter{}.print(r.Out, requests)
 	fmt.Fprintln(r.Err, "Nothing was changed. OBJECT-ID, CLIENT-ID and PRINCIPAL-ID are chosen by Entra ID. Requests that only read are not listed.")
 	return nil
 }

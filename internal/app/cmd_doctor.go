@@ -434,7 +434,7 @@ type named struct {
 	Count int64  `json:"count"`
 }
 
-func counted[N int | int64](counts map[string]N) []named {
+func tallied[N int | int64](counts map[string]N) []named {
 	all := []named{}
 	for name, n := range counts {
 		all = append(all, named{name, int64(n)})
@@ -462,9 +462,9 @@ func importPart(ctx context.Context, db *store.DB, tenant int) (any, []string, e
 		return nil, nil, err
 	}
 	for _, x := range s.Feeds["audit"] {
-		says.Parts = append(says.Parts, part{x.Part, x.Subscription, x.Error, counted(x.Windows), counted(x.Blobs), x.Records, x.Stored, x.Troubles})
+		says.Parts = append(says.Parts, part{x.Part, x.Subscription, x.Error, tallied(x.Windows), tallied(x.Blobs), x.Records, x.Stored, x.Troubles})
 	}
-	says.Workloads, says.Quarantined, says.OutOfScope = counted(s.Workloads), counted(s.Quarantined), s.Ignored
+	says.Workloads, says.Quarantined, says.OutOfScope = tallied(s.Workloads), tallied(s.Quarantined), s.Ignored
 	if says.Runs, err = db.Ledger(tenant, "audit").Runs(ctx, 20); err != nil {
 		return nil, nil, err
 	}
@@ -513,7 +513,7 @@ func journalPart(ctx context.Context, db *store.DB, tenant int) (_ any, names []
 		for _, k := range a.Credentials {
 			states[string(k.State)]++
 		}
-		x := application{a.ClientID, string(a.Mode), end, counted(states), nil}
+		x := application{a.ClientID, string(a.Mode), end, tallied(states), nil}
 		for _, e := range entries {
 			names = append(names, e.Actor)
 			x.Journal = append(x.Journal, entry{e.At, e.Credential, e.Actor, e.Step, e.Outcome, e.Text})
