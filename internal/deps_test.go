@@ -42,11 +42,12 @@ var mayImport = map[string][]string{
 	"pki/interop":           {"pki", "pki/pkcs12"},
 	"certstore":             {"pki", "m365"},
 	"m365/graph":            {"m365", "pki"},
+	"m365/resources":        {"m365"},
 	"check":                 {"certstore", "m365", "m365/activity", "m365/graph", "permission", "pki"},
 	"credential":            {"pki"},
 	"permission":            {},
 	"handout":               {"permission", "pki"},
-	"registration":          {"permission", "m365", "m365/graph"},
+	"registration":          {"permission", "m365", "m365/graph", "m365/resources"},
 	"sample":                {"m365", "pki"},
 	"doctor":                {"m365", "permission"},
 	"store":                 {"credential"},
@@ -58,8 +59,7 @@ var mayImport = map[string][]string{
 	"web":                   {"credential", "ingest", "notify", "store"},
 	"config":                {},
 	"app": {
-		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "m365/graph", "certstore",
-		"consumer", "credential", "permission", "registration", "handout", "rotate", "notify", "store", "ingest", "feed", "web", "config", "sample", "check", "doctor",
+		"pki", "pki/pkcs12", "emulator", "emulator/origin", "emulator/tenant", "m365", "m365/activity", "m365/graph", "certstore", "consumer", "credential", "permission", "registration", "handout", "rotate", "notify", "store", "ingest", "feed", "web", "config", "sample", "check", "doctor", "m365/resources",
 	},
 }
 

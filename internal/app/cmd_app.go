@@ -233,7 +233,7 @@ func (p *program) loadFor() (c *config.Config, file string, err error) {
 
 // keptSettings are the settings that the file has to say besides who signs in, for a
 // later run without the flags and variables of this one.
-var keptSettings = []string{"cloud", "authority-host", "graph-endpoint", "manage-endpoint", "logs-endpoint", "vault-url", "ca-file",
+var keptSettings = []string{"cloud", "authority-host", "graph-endpoint", "manage-endpoint", "logs-endpoint", "resources-endpoint", "vault-url", "ca-file",
 	"database.url", "credentials.dir", "credentials.keyset"}
 
 // allDLP is the content type of the feed dlp, which needs a permission of its own.

@@ -201,6 +201,7 @@ func signInTo(c *config.Config, cloud *m365.Cloud) (*http.Client, error) {
 	}{
 		{&cloud.AuthorityHost, c.AuthorityHost}, {&cloud.Graph, c.GraphEndpoint},
 		{&cloud.Manage, c.ManageEndpoint}, {&cloud.Logs, c.LogsEndpoint},
+		{&cloud.Resources, c.ResourcesEndpoint},
 	} {
 		if e.by != "" {
 			*e.to = e.by

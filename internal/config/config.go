@@ -21,7 +21,7 @@ type Config struct {
 	ClientID string `key:"client-id" form:"guid" example:"00000000-0000-0000-0000-000000000000"`
 
 	// The Microsoft cloud that the tenant is in. It decides every host name.
-	// With "custom" the hosts are those of the four keys below.
+	// With "custom" the hosts are those of the five keys below.
 	Cloud string `key:"cloud" default:"public" oneof:"public gcc gcc-high dod china custom"`
 
 	// Where to sign in, instead of the cloud's own host.
@@ -36,6 +36,10 @@ type Config struct {
 	// Application Insights and Log Analytics queries, instead of the cloud's own
 	// host.
 	LogsEndpoint string `key:"logs-endpoint" form:"origin" example:"https://api.applicationinsights.io"`
+
+	// Azure Resource Manager, instead of the cloud's own host: "reeve app setup
+	// --vault" asks it for access to a Key Vault.
+	ResourcesEndpoint string `key:"resources-endpoint" form:"origin" example:"https://management.azure.com"`
 
 	// The Key Vault that holds the certificate, needed when auth.certificate is
 	// "keyvault:NAME"; also the one in which policies keep private keys, and to

@@ -19,12 +19,13 @@ type Cloud struct {
 	Graph         string
 	Manage        string
 	Logs          string
-	Resources     string // Azure Resource Manager; empty in a custom cloud
+	Resources     string // Azure Resource Manager
 
-	GraphAudience  string
-	ManageAudience string
-	LogsAudience   string
-	VaultAudience  string
+	GraphAudience     string
+	ManageAudience    string
+	LogsAudience      string
+	VaultAudience     string
+	ResourcesAudience string
 
 	// VaultSuffix is the domain below which the cloud's key vaults answer, such
 	// as vault.azure.net. It is empty in a custom cloud, where a vault is known
@@ -45,49 +46,52 @@ var clouds = []Cloud{
 	governmentCloud("gcc-high", "https://graph.microsoft.us", "https://manage.office365.us"),
 	governmentCloud("dod", "https://dod-graph.microsoft.us", "https://manage.protection.apps.mil"),
 	{
-		Name:           "china",
-		AuthorityHost:  "https://login.partner.microsoftonline.cn",
-		Graph:          "https://microsoftgraph.chinacloudapi.cn",
-		Manage:         "https://manage.office365.cn",
-		Logs:           "https://api.loganalytics.azure.cn",
-		Resources:      "https://management.chinacloudapi.cn",
-		GraphAudience:  "https://microsoftgraph.chinacloudapi.cn",
-		ManageAudience: "https://manage.office365.cn",
-		LogsAudience:   "https://api.loganalytics.azure.cn",
-		VaultAudience:  "https://vault.azure.cn",
-		VaultSuffix:    "vault.azure.cn",
+		Name:              "china",
+		AuthorityHost:     "https://login.partner.microsoftonline.cn",
+		Graph:             "https://microsoftgraph.chinacloudapi.cn",
+		Manage:            "https://manage.office365.cn",
+		Logs:              "https://api.loganalytics.azure.cn",
+		Resources:         "https://management.chinacloudapi.cn",
+		GraphAudience:     "https://microsoftgraph.chinacloudapi.cn",
+		ManageAudience:    "https://manage.office365.cn",
+		LogsAudience:      "https://api.loganalytics.azure.cn",
+		VaultAudience:     "https://vault.azure.cn",
+		ResourcesAudience: "https://management.core.chinacloudapi.cn",
+		VaultSuffix:       "vault.azure.cn",
 	},
 }
 
 func publicCloud(name, manage string) Cloud {
 	return Cloud{
-		Name:           name,
-		AuthorityHost:  "https://login.microsoftonline.com",
-		Graph:          "https://graph.microsoft.com",
-		Manage:         manage,
-		Logs:           "https://api.loganalytics.azure.com",
-		Resources:      "https://management.azure.com",
-		GraphAudience:  "https://graph.microsoft.com",
-		ManageAudience: manage,
-		LogsAudience:   "https://api.loganalytics.io",
-		VaultAudience:  "https://vault.azure.net",
-		VaultSuffix:    "vault.azure.net",
+		Name:              name,
+		AuthorityHost:     "https://login.microsoftonline.com",
+		Graph:             "https://graph.microsoft.com",
+		Manage:            manage,
+		Logs:              "https://api.loganalytics.azure.com",
+		Resources:         "https://management.azure.com",
+		GraphAudience:     "https://graph.microsoft.com",
+		ManageAudience:    manage,
+		LogsAudience:      "https://api.loganalytics.io",
+		VaultAudience:     "https://vault.azure.net",
+		ResourcesAudience: "https://management.core.windows.net",
+		VaultSuffix:       "vault.azure.net",
 	}
 }
 
 func governmentCloud(name, graph, manage string) Cloud {
 	return Cloud{
-		Name:           name,
-		AuthorityHost:  "https://login.microsoftonline.us",
-		Graph:          graph,
-		Manage:         manage,
-		Logs:           "https://api.loganalytics.us",
-		Resources:      "https://management.usgovcloudapi.net",
-		GraphAudience:  graph,
-		ManageAudience: manage,
-		LogsAudience:   "https://api.loganalytics.us",
-		VaultAudience:  "https://vault.usgovcloudapi.net",
-		VaultSuffix:    "vault.usgovcloudapi.net",
+		Name:              name,
+		AuthorityHost:     "https://login.microsoftonline.us",
+		Graph:             graph,
+		Manage:            manage,
+		Logs:              "https://api.loganalytics.us",
+		Resources:         "https://management.usgovcloudapi.net",
+		GraphAudience:     graph,
+		ManageAudience:    manage,
+		LogsAudience:      "https://api.loganalytics.us",
+		VaultAudience:     "https://vault.usgovcloudapi.net",
+		ResourcesAudience: "https://management.core.usgovcloudapi.net",
+		VaultSuffix:       "vault.usgovcloudapi.net",
 	}
 }
 
@@ -110,11 +114,12 @@ func LookupCloud(name string) (Cloud, error) {
 	if name == Custom {
 		c := clouds[0]
 		return Cloud{
-			Name:           Custom,
-			GraphAudience:  c.GraphAudience,
-			ManageAudience: c.ManageAudience,
-			LogsAudience:   c.LogsAudience,
-			VaultAudience:  c.VaultAudience,
+			Name:              Custom,
+			GraphAudience:     c.GraphAudience,
+			ManageAudience:    c.ManageAudience,
+			LogsAudience:      c.LogsAudience,
+			VaultAudience:     c.VaultAudience,
+			ResourcesAudience: c.ResourcesAudience,
 		}, nil
 	}
 	for _, c := range clouds {
@@ -131,6 +136,7 @@ func (c Cloud) Check() error {
 	for _, e := range []struct{ name, url string }{
 		{"authority host", c.AuthorityHost}, {"Graph endpoint", c.Graph},
 		{"Management Activity endpoint", c.Manage}, {"logs endpoint", c.Logs},
+		{"Resource Manager endpoint", c.Resources},
 	} {
 		if e.url == "" {
 			continue

@@ -25,9 +25,9 @@ func TestLookupCloud(t *testing.T) {
 		if err := c.Check(); err != nil || !c.Listed() {
 			t.Errorf("%q: Check says %v, Listed says %t", name, err, c.Listed())
 		}
-		for _, s := range []string{c.GraphAudience, c.ManageAudience, c.LogsAudience, c.VaultAudience, c.VaultSuffix, c.Resources} {
+		for _, s := range []string{c.GraphAudience, c.ManageAudience, c.LogsAudience, c.VaultAudience, c.VaultSuffix, c.Resources, c.ResourcesAudience} {
 			if s == "" {
-				t.Errorf("%q has an empty audience, vault suffix or Resource Manager: %+v", name, c)
+				t.Errorf("%q has an empty audience or vault suffix: %+v", name, c)
 			}
 		}
 	}

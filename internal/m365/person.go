@@ -17,11 +17,25 @@ import (
 // (learn.microsoft.com/powershell/microsoftgraph/authentication-commands).
 const graphCommandLine = "14d82eec-204b-4c2f-b7e8-296a70dab67e"
 
+// azureCommandLine is that of the Azure CLI, which every tenant lets ask Azure Resource
+// Manager without anybody's consent; Graph Command Line Tools it does not
+// (learn.microsoft.com/troubleshoot/entra/entra-id/governance/verify-first-party-apps-sign-in).
+const azureCommandLine = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
+
 // NewPerson prepares the signing in of a person by a device code: say tells them the
 // address to open and the code to enter there. Their tokens are for the delegated
 // permissions of Graph that are named, such as Application.ReadWrite.All, and for nothing
 // else; nothing is kept when the program ends.
 func NewPerson(c Cloud, tenantID string, client *http.Client, say func(message string), permissions ...string) (azcore.TokenCredential, error) {
+	return newPerson(graphCommandLine, c, tenantID, client, say, permissions)
+}
+
+// NewAzurePerson is [NewPerson] for Azure Resource Manager, with a code of its own.
+func NewAzurePerson(c Cloud, tenantID string, client *http.Client, say func(message string)) (azcore.TokenCredential, error) {
+	return newPerson(azureCommandLine, c, tenantID, client, say, []string{"user_impersonation"})
+}
+
+func newPerson(clientID string, c Cloud, tenantID string, client *http.Client, say func(message string), permissions []string) (azcore.TokenCredential, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -32,7 +46,7 @@ func NewPerson(c Cloud, tenantID string, client *http.Client, say func(message s
 			Telemetry: policy.TelemetryOptions{ApplicationID: userAgent()},
 		},
 		TenantID:                 tenantID,
-		ClientID:                 graphCommandLine,
+		ClientID:                 clientID,
 		DisableInstanceDiscovery: !c.Listed(),
 		UserPrompt: func(_ context.Context, m azidentity.DeviceCodeMessage) error {
 			say(m.Message)
