@@ -7,6 +7,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/m365/resources"
 )
 
 // Seen is what there is at Entra ID of what is wanted.
@@ -19,6 +20,8 @@ type Seen struct {
 	Grants      []graph.RoleGrant
 	Owners      []graph.Somebody
 	Roles       []graph.DirectoryRoleGrant
+	VaultRoles  []resources.Assignment
+	Vault       resources.Vault // where access policies count
 	Caller      Caller
 }
 
@@ -152,9 +155,14 @@ func (s *Setup) lookAround(ctx context.Context, seen *Seen) error {
 		return err
 	}
 	if s.Wanted.Role.ID != "" {
-		seen.Roles, _, err = there(s.Graph.DirectoryRoleGrants(ctx, p.ObjectID))
+		if seen.Roles, _, err = there(s.Graph.DirectoryRoleGrants(ctx, p.ObjectID)); err != nil {
+			return err
+		}
 	}
-	return err
+	if s.Wanted.Vault != nil {
+		return s.lookAtVault(ctx, seen)
+	}
+	return nil
 }
 
 // there tells what is not there apart from what could not be read.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/m365/resources"
 	"github.com/reeve365/reeve/internal/permission"
 )
 
@@ -41,6 +42,9 @@ type Step struct {
 	roleID   string
 	required []graph.ResourceAccess // the whole list
 	added    []string               // what reeve adds to it
+	vault    resources.Vault
+	role     resources.Role
+	missing  []string // permissions in its access policies
 }
 
 // do is what a step does, after "to".
@@ -62,6 +66,10 @@ func (s Step) do() string {
 		return "take " + s.Key + " back"
 	case Owner:
 		return "make " + s.What + " an owner"
+	case VaultRole:
+		return "give the application the role " + s.What
+	case VaultPolicy:
+		return "give the application " + strings.Join(s.missing, ", ") + " at the key vault " + s.vault.Name
 	}
 	return "give the directory role " + s.What
 }
@@ -117,6 +125,8 @@ func (s Step) request(cloud m365.Cloud, uniqueName string, k ids) graph.Request 
 		return graph.RevokeRole(cloud, k.principal, s.id)
 	case Owner:
 		return graph.AddOwner(cloud, k.object, s.Key)
+	case VaultRole, VaultPolicy:
+		return s.vaultRequest(cloud, k.principal)
 	}
 	return graph.GrantDirectoryRole(cloud, k.principal, s.Key)
 }
@@ -141,6 +151,7 @@ func MakePlan(w Wanted, seen Seen, record Record) Plan {
 	b.principal()
 	b.permissions()
 	b.people()
+	b.vault()
 	b.rights()
 	return b.Plan
 }
@@ -448,7 +459,7 @@ func (b *planning) rights() {
 	}
 	told := map[string]bool{}
 	for _, s := range b.Steps {
-		if s.There {
+		if s.There || s.Kind.ofVault() { // what Azure allows the token for Graph does not tell
 			continue
 		}
 		r := s.needs()

@@ -119,7 +119,15 @@ const (
 	busy            // Graph failed, or was busy, or the answer was lost
 )
 
-// judge tells what an error means, and why it is waited for.
+// judgeOf tells what an error of Azure's or of Graph's means, and why it is waited for.
+func judgeOf(vault bool, err error) (verdict, string) {
+	if vault {
+		return judgeVault(err)
+	}
+	return judge(err)
+}
+
+// judge tells what an error of Graph's means.
 func judge(err error) (verdict, string) {
 	var e *m365.Error
 	switch {

@@ -1,10 +1,11 @@
 // Package registration knows what an application's registration at Entra ID has to be
 // for the feeds that were chosen: the application, its service principal, the permissions
-// and the consent to them, an owner. It looks at what is there, plans what is missing,
-// and carries that out, one change at a time.
+// and the consent to them, an owner; and its access to a Key Vault, if it is to have any.
+// It looks at what is there, plans what is missing, and carries that out, one change at a
+// time.
 //
 // Each change is recorded before it is sent and after it was answered, and can be sent
-// again: Graph refuses to make any of them twice. So a set-up may be killed anywhere, and
+// again: Graph and Azure refuse to make any of them twice. So a set-up may be killed anywhere, and
 // the next one goes on; and what it has made, and nothing else, can be taken away.
 package registration
 
@@ -39,6 +40,8 @@ type Wanted struct {
 	// AnyRole goes on although nobody knows whether who has signed in may do it: a role
 	// of the tenant's own may allow it.
 	AnyRole bool
+	// Vault is access to a Key Vault; none when nil.
+	Vault *VaultAccess
 }
 
 // UniqueName is what an application that reeve makes is known by in the tenant. It follows
@@ -70,6 +73,8 @@ const (
 	TakenBack   Kind = "excess"            // a permission that reeve granted and needs no longer
 	Owner       Kind = "owner"
 	Role        Kind = "directory role"
+	VaultRole   Kind = "vault role"   // at a Key Vault in which roles count
+	VaultPolicy Kind = "vault policy" // at one in which access policies count
 )
 
 // Record is what reeve has made for one application.
@@ -89,8 +94,9 @@ type Record struct {
 type Made struct {
 	Kind Kind   `json:"kind"`
 	Key  string `json:"key,omitempty"` // which of its kind: manage/ActivityFeed.Read
-	ID   string `json:"id,omitempty"`  // Graph's
-	// Required are the permissions that a declaration added, each as API/role.
+	ID   string `json:"id,omitempty"`  // Graph's, or Azure's
+	// Required are the permissions that a declaration added, each as API/role, or an
+	// access policy.
 	Required []string  `json:"required,omitempty"`
 	By       string    `json:"by"`
 	At       time.Time `json:"at"`

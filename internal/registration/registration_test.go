@@ -124,9 +124,12 @@ func TestKilledWhenKeeping(t *testing.T) {
 }
 
 // removeAll takes away what was made, and looks that all of it is gone.
-func removeAll(t *testing.T, w *world, tok string, wanted Wanted) {
+func removeAll(t *testing.T, w *world, tok string, wanted Wanted, azure ...string) {
 	t.Helper()
 	s := w.setup(tok, wanted)
+	if len(azure) > 0 {
+		s = w.mustInVault(s, azure[0], wanted.Vault.Use)
+	}
 	if !s.Record.OwnApplication() {
 		t.Fatalf("the record does not know that the application is reeve's: %+v", s.Record)
 	}

@@ -24,7 +24,8 @@ type RemovalStep struct {
 	What    string
 	Request graph.Request
 
-	made []Made
+	made  []Made
+	vault bool // it is not Graph's
 }
 
 // PlanRemoval plans to take away what the record says that reeve has made, as far as it is
@@ -39,16 +40,21 @@ func (s *Setup) PlanRemoval(ctx context.Context) (Removal, error) {
 	if err != nil {
 		return Removal{}, err
 	}
+	var p Removal
+	if err := s.planVaultRemoval(ctx, &p); err != nil { // while there is somebody who has it
+		return Removal{}, err
+	}
 	if !ok {
-		return Removal{Stays: []string{"The application is not there any more, and all that it had went with it."}}, nil
+		return Removal{Steps: p.Steps, Stays: append(p.Stays, "The application is not there any more, and all that it had at Entra ID went with it.")}, nil
 	}
 	if r.OwnApplication() {
-		return Removal{Steps: []RemovalStep{{
+		p.Steps = append(p.Steps, RemovalStep{
 			What:    fmt.Sprintf("the application %s (client ID %s), with its service principal, permissions, certificates and roles; it goes to the recycle bin, from which it can be restored for 30 days", app.Name, app.ClientID),
 			Request: graph.DeleteApplication(s.Cloud, app.ObjectID), made: slices.Clone(r.Made),
-		}}}, nil
+		})
+		return p, nil
 	}
-	p := Removal{Stays: []string{fmt.Sprintf("The application %s (client ID %s) was there before, and stays.", app.Name, app.ClientID)}}
+	p.Stays = append(p.Stays, fmt.Sprintf("The application %s (client ID %s) was there before, and stays.", app.Name, app.ClientID))
 	for _, m := range slices.Backward(r.Made) {
 		if err := s.planUndo(ctx, &p, app, m); err != nil {
 			return Removal{}, err
@@ -85,7 +91,7 @@ func (s *Setup) recorded(ctx context.Context) (graph.Registration, bool, error) 
 // planUndo adds what takes one thing away, if it is there.
 func (s *Setup) planUndo(ctx context.Context, p *Removal, app graph.Registration, m Made) error {
 	add := func(what string, r graph.Request) {
-		p.Steps = append(p.Steps, RemovalStep{what, r, []Made{m}})
+		p.Steps = append(p.Steps, RemovalStep{What: what, Request: r, made: []Made{m}})
 	}
 	switch principal := s.Record.PrincipalID; m.Kind {
 	case Granted:
@@ -171,14 +177,16 @@ func (s *Setup) remove(ctx context.Context, step RemovalStep) error {
 	end := s.Now().Add(patience)
 	s.Say("taking away " + step.What)
 	for {
-		err := s.Graph.Change(ctx, step.Request, nil)
+		err := s.change(ctx, step.vault, step.Request, nil)
 		if err == nil || errors.Is(err, m365.ErrNotFound) {
 			return nil
 		}
-		v, why := judge(err)
+		v, why := judgeOf(step.vault, err)
 		switch {
 		case ctx.Err() != nil:
 			return err
+		case errors.Is(err, m365.ErrForbidden) && step.vault:
+			return VaultForbidden("take away "+step.What, step.made[0].Kind == VaultRole, err)
 		case errors.Is(err, m365.ErrForbidden):
 			return &Refusal{Kind: ErrRole, Cause: "Entra ID does not let who has signed in take this away", Who: mayConsentToGraph.who, Err: err,
 				Remedy: "let somebody with the role sign in, and run the same command again"}

@@ -10,15 +10,18 @@ import (
 
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/m365/resources"
 )
 
 // Setup carries out what is planned.
 type Setup struct {
-	Graph  *graph.Client
-	Cloud  m365.Cloud
-	Wanted Wanted
-	Caller Caller
-	Record Record
+	Graph *graph.Client
+	// Resources is needed for access to a Key Vault alone.
+	Resources *resources.Client
+	Cloud     m365.Cloud
+	Wanted    Wanted
+	Caller    Caller
+	Record    Record
 	// Save keeps the record; what it returns without an error is on the disk.
 	Save func(context.Context, Record) error
 	Say  func(message string) // what is being done and waited for
@@ -89,13 +92,20 @@ func (s *Setup) carryOut(ctx context.Context, step Step, k *ids) error {
 	made := s.Record.find(step.Kind, step.Key)
 	if step.There {
 		if made != nil && !made.Done { // it was interrupted before its outcome was kept
-			made.Done, made.ID = true, step.id
+			if made.Done = true; step.Kind == VaultRole && !strings.EqualFold(made.ID, step.id) {
+				s.Record.forget(step.Kind, step.Key) // somebody else has given it
+				return s.Save(ctx, s.Record)
+			}
+			made.ID = step.id
 			return s.Save(ctx, s.Record)
 		}
 		return nil
 	}
 	m := Made{Kind: step.Kind, Key: step.Key, Required: step.added, By: s.Caller.Name, At: s.Now().UTC()}
-	if step.Kind == TakenBack {
+	switch step.Kind {
+	case VaultRole:
+		m.ID = resources.AssignmentID(step.vault.ID, k.principal, step.role)
+	case TakenBack:
 		// What was granted stays recorded until it is gone.
 		m = *s.Record.find(Granted, step.Key)
 	}
@@ -108,9 +118,12 @@ func (s *Setup) carryOut(ctx context.Context, step Step, k *ids) error {
 	if err != nil {
 		return err
 	}
-	if step.Kind == TakenBack {
+	switch {
+	case step.Kind == TakenBack:
 		s.Record.forget(Granted, step.Key)
-	} else {
+	case step.Kind == VaultRole && !strings.EqualFold(id, m.ID):
+		s.Record.forget(step.Kind, step.Key) // somebody else has given it meanwhile
+	default:
 		m.ID, m.Done = id, true
 		s.Record.put(m)
 	}
@@ -135,10 +148,12 @@ func (s *Setup) try(ctx context.Context, step Step, k *ids) (string, error) {
 		if err == nil {
 			return id, nil
 		}
-		v, why := judge(err)
+		v, why := judgeOf(step.Kind.ofVault(), err)
 		switch {
 		case ctx.Err() != nil:
 			return "", err
+		case v == refused && step.Kind.ofVault() && errors.Is(err, m365.ErrForbidden):
+			return "", VaultForbidden(step.do(), step.Kind == VaultRole, err)
 		case v == refused && errors.Is(err, m365.ErrForbidden):
 			return "", forbidden(step, err)
 		case v == refused:
@@ -176,11 +191,13 @@ func (s *Setup) send(ctx context.Context, step Step, k *ids) (string, error) {
 		ID       string `json:"id"`
 		ClientID string `json:"appId"`
 	}
-	if err := s.Graph.Change(ctx, r, &answer); err != nil {
+	if err := s.change(ctx, step.Kind.ofVault(), r, &answer); err != nil {
 		return "", err
 	}
 	switch {
-	case step.Kind == Required, step.Kind == Owner, step.Kind == TakenBack:
+	case step.Kind == VaultRole:
+		return resources.AssignmentID(step.vault.ID, k.principal, step.role), nil
+	case step.Kind == VaultPolicy, step.Kind == Required, step.Kind == Owner, step.Kind == TakenBack:
 		return "", nil
 	case answer.ID == "", step.Kind == Application && answer.ClientID == "", step.Kind == Restored: // it was there, or the answer is of a kind that varies
 		return s.find(ctx, step, k, s.Now().Add(patience))
@@ -209,7 +226,7 @@ func (s *Setup) find(ctx context.Context, step Step, k *ids, end time.Time) (str
 			return id, nil
 		}
 		if err != nil {
-			if v, _ := judge(err); v == refused || ctx.Err() != nil {
+			if v, _ := judgeOf(step.Kind.ofVault(), err); v == refused || ctx.Err() != nil {
 				return "", err
 			}
 		}
@@ -257,6 +274,8 @@ func (s *Setup) look(ctx context.Context, step Step, k *ids) (string, bool, erro
 			return "", false, err
 		}
 		return all[i].ID, true, nil
+	case VaultRole, VaultPolicy:
+		return s.lookForAccess(ctx, step, k)
 	}
 	return "", true, nil // of the others Graph's word is enough
 }

@@ -32,6 +32,7 @@ type world struct {
 	cloud m365.Cloud
 	file  string // of the record
 	said  []string
+	http  *http.Client // of the last setup
 	// see is told of each request to Graph; it may change what becomes of it.
 	see func(*http.Request, func() (*http.Response, error)) (*http.Response, error)
 }
@@ -51,7 +52,7 @@ func newWorld(t testing.TB, change ...func(*emulator.Options)) *world {
 	if w.cloud, err = m365.LookupCloud(m365.Custom); err != nil {
 		t.Fatal(err)
 	}
-	w.cloud.AuthorityHost, w.cloud.Graph = w.Origins().Authority, w.Origins().Graph
+	w.cloud.AuthorityHost, w.cloud.Graph, w.cloud.Resources = w.Origins().Authority, w.Origins().Graph, w.Origins().Resources
 	client := w.Tenant.Client().ClientID
 	if err := w.Tenant.Directory.Update(func(u *directory.Update) error {
 		app, _ := u.ApplicationByAppID(client)
@@ -87,7 +88,18 @@ func (w *world) person(login string, permissions ...string) string {
 	for _, p := range permissions {
 		scopes = append(scopes, "https://graph.microsoft.com/"+p)
 	}
-	form := url.Values{"client_id": {directory.GraphCommandLine}, "scope": {strings.Join(scopes, " ")}}
+	return w.signIn(login, directory.GraphCommandLine, strings.Join(scopes, " "))
+}
+
+// azure signs a person in to Azure, and returns the token.
+func (w *world) azure(login string) string {
+	w.t.Helper()
+	return w.signIn(login, directory.AzureCLI, w.cloud.ResourcesAudience+"/user_impersonation")
+}
+
+func (w *world) signIn(login, client, scope string) string {
+	w.t.Helper()
+	form := url.Values{"client_id": {client}, "scope": {scope}}
 	post := func(path string, form url.Values) emulatortest.Answer {
 		for range 20 {
 			if a := w.PostForm(w.t, "/"+w.Tenant.ID+path, form); a.Status < 500 {
@@ -102,7 +114,7 @@ func (w *world) person(login string, permissions ...string) string {
 	device, _ := code.Body["device_code"].(string)
 	w.approve(user, w.address(login))
 	a := post("/oauth2/v2.0/token", url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"},
-		"client_id": {directory.GraphCommandLine}, "device_code": {device}})
+		"client_id": {client}, "device_code": {device}})
 	token, ok := a.Body["access_token"].(string)
 	if !ok {
 		w.t.Fatalf("%d %s", a.Status, a.Text)
@@ -153,6 +165,7 @@ func (w *world) setup(token_ string, wanted Wanted) *Setup {
 	}
 	w.t.Cleanup(client.CloseIdleConnections)
 	client.Transport = seen{w, client.Transport}
+	w.http = client
 	g, err := graph.New(graph.Options{Cloud: w.cloud, Credential: token(token_), HTTP: client,
 		Retry: m365.Retry{Max: 5, Delay: time.Microsecond, MaxDelay: 2 * time.Second}})
 	if err != nil {
