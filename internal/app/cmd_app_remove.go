@@ -19,6 +19,7 @@ import (
 // removeOptions are the flags of reeve app remove.
 type removeOptions struct {
 	administrator
+	vaultScript         bool
 	dryRun, yes, asJSON bool
 }
 
@@ -30,7 +31,9 @@ func appRemoveCommand(p *program) *cobra.Command {
 		Long: `remove takes away what set-up has made in the tenant, and nothing else. An application
 that reeve made goes to the recycle bin, where it can be restored for 30 days, with its
 service principal, permissions and certificates. Of one that was there before, the
-permissions, certificates and owners go that reeve added.
+permissions, certificates and owners go that reeve added. Access to Key Vaults that reeve
+gave is taken away with a second sign-in, to Azure; who has no rights there says
+--vault-script, and hands on what that prints.
 
 The database, the private keys and the configuration file stay as they are; reeve stops
 looking after the application.`,
@@ -41,6 +44,7 @@ looking after the application.`,
 	}
 	o.administrator.flags(cmd)
 	f := cmd.Flags()
+	f.BoolVar(&o.vaultScript, "vault-script", false, "change nothing in Azure, and print what the owner of the key vault runs")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would go and the exact requests, and change nothing")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
@@ -72,6 +76,16 @@ func (p *program) appRemove(cmd *cobra.Command, args []string, o *removeOptions)
 		return err
 	}
 	s := p.setting(a, registration.Wanted{TenantID: tenant.TenantID, Name: k.Name, Feeds: k.Feeds, Uses: uses}, caller, k.Record, k.key)
+	script := ""
+	switch {
+	case !k.InVaults():
+	case o.vaultScript:
+		script = registration.VaultRemovalScript(k.Record, tenant.TenantID)
+	default:
+		if s.Resources, err = p.signInAzure(ctx, a, &o.administrator, tenant.TenantID); err != nil {
+			return err
+		}
+	}
 	plan, err := s.PlanRemoval(ctx)
 	if err != nil {
 		return err
@@ -81,10 +95,10 @@ func (p *program) appRemove(cmd *cobra.Command, args []string, o *removeOptions)
 		return err
 	}
 	if o.dryRun {
-		return p.printRemoval(plan, certificates, o.asJSON)
+		return p.printRemoval(plan, certificates, script, o.asJSON)
 	}
 	if !o.asJSON {
-		if err := p.printRemoval(plan, certificates, false); err != nil {
+		if err := p.printRemoval(plan, certificates, script, false); err != nil {
 			return err
 		}
 	}
@@ -108,7 +122,7 @@ func (p *program) appRemove(cmd *cobra.Command, args []string, o *removeOptions)
 		return err
 	}
 	if o.asJSON {
-		return p.printRemoval(plan, certificates, true)
+		return p.printRemoval(plan, certificates, script, true)
 	}
 	fmt.Fprintln(p.Out, "It is taken away.")
 	return nil
@@ -183,7 +197,7 @@ func (a *App) stopLooking(ctx context.Context, r registration.Record) error {
 	})
 }
 
-func (p *program) printRemoval(plan registration.Removal, certificates goingKeys, asJSON bool) error {
+func (p *program) printRemoval(plan registration.Removal, certificates goingKeys, script string, asJSON bool) error {
 	what := []string{}
 	requests := []rotate.Request{}
 	if len(certificates.ids) > 0 {
@@ -194,7 +208,7 @@ func (p *program) printRemoval(plan registration.Removal, certificates goingKeys
 		requests = append(requests, rotate.Request{Method: s.Request.Method, URL: s.Request.URL, Header: s.Request.Header, Body: string(s.Request.Body)})
 	}
 	if asJSON {
-		return printJSON(p.Out, map[string]any{"goes": what, "stays": plan.Stays, "requests": requests})
+		return printJSON(p.Out, map[string]any{"goes": what, "stays": plan.Stays, "requests": requests, "vault_script": script})
 	}
 	for _, w := range what {
 		fmt.Fprintln(p.Out, "goes:  ", plain(w))
@@ -203,5 +217,6 @@ func (p *program) printRemoval(plan registration.Removal, certificates goingKeys
 		fmt.Fprintln(p.Out, "stays: ", plain(s))
 	}
 	requestPrinter{}.print(p.Out, requests)
+	fmt.Fprint(p.Out, script)
 	return nil
 }

@@ -34,6 +34,7 @@ import (
 type setupOptions struct {
 	policyFlags
 	administrator
+	vaultOptions
 	feeds                      []string
 	name, owner, role, answers string
 	optional, restore, anyRole bool
@@ -61,6 +62,10 @@ An application that is there already is taken when --client-id names it; what it
 stays. Without, one is made under --name, and an application of the same name that reeve
 did not make is never taken.
 
+--vault gives the application access to a Key Vault: the narrowest of Azure's roles, or
+an access policy where the vault goes by those. Azure is asked for that with a second
+sign-in; who has no rights there says --vault-script, and hands on what that prints.
+
 --answers names a YAML file whose keys are the flags of this command, without the
 dashes, and settings.
 
@@ -69,11 +74,13 @@ whose other contents stay.`,
 		Example: `  reeve app setup --dry-run
   reeve app setup --feeds audit,dlp --owner none
   reeve app setup --cloud gcc-high --name reeve-{tenant-name}
+  reeve app setup --vault https://contoso.vault.azure.net --vault-certificate reeve
   reeve app setup --answers answers.yaml --yes --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return refusal(p.appSetup(cmd, &o)) },
 	}
 	o.policyFlags.flags(cmd)
 	o.administrator.flags(cmd)
+	o.vaultOptions.flags(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&o.feeds, "feeds", []string{"audit", "dlp"}, "the feeds that are wanted: "+strings.Join(permission.Names(), ", "))
 	f.BoolVar(&o.optional, "optional", false, "ask for the permissions as well that the feeds can do without")
@@ -162,6 +169,8 @@ type setupRun struct {
 	limit  time.Duration // of certificates, by the tenant's policy; 0 for none that is known
 	policy credential.Policy
 	inUse  *credential.Credential // the certificate, if there is one
+	// newVaultURL is whether vault-url was not set, and is now --vault.
+	newVaultURL bool
 }
 
 func (p *program) appSetup(cmd *cobra.Command, o *setupOptions) error {
@@ -180,6 +189,7 @@ func (p *program) appSetup(cmd *cobra.Command, o *setupOptions) error {
 	if err != nil {
 		return err
 	}
+	plan.Notes = append(plan.Notes, r.vaultNotes()...)
 	if o.dryRun {
 		if err := r.printDry(plan); err != nil {
 			return err
@@ -226,6 +236,13 @@ func (r *setupRun) begin(ctx context.Context) error {
 	if r.app.http, err = signInTo(c, &r.app.Cloud); err != nil {
 		return err
 	}
+	if err := r.checkVault(r.app.Cloud); err != nil {
+		return err
+	}
+	if c.VaultURL == "" && r.needsVault() {
+		c.VaultURL = r.address
+		r.newVaultURL = r.address != ""
+	}
 	caller, tenant, err := r.signInAdministrator(ctx, r.app, &r.setupOptions.administrator, registration.Permissions(r.role != ""))
 	if err != nil {
 		return err
@@ -254,6 +271,10 @@ func (r *setupRun) begin(ctx context.Context) error {
 	r.key = w.Key()
 	r.setup = r.setting(r.app, w, caller, record, r.key)
 	if err := r.choosePolicy(ctx, uses); err != nil {
+		r.app.Close()
+		return err
+	}
+	if err := r.chooseVault(ctx); err != nil {
 		r.app.Close()
 		return err
 	}
@@ -419,6 +440,9 @@ func (r *setupRun) assignments() []config.Assignment {
 	c := *r.app.Config
 	c.ClientID = cmp.Or(r.setup.Record.ClientID, r.setup.Wanted.ClientID)
 	set := assignments(&c, "own", r.feeds)
+	if r.newVaultURL {
+		set = append(set, config.Assignment{Key: "vault-url", Value: r.address})
+	}
 	if c.ClientID == "" { // Entra ID has yet to choose it
 		set = slices.DeleteFunc(set, func(a config.Assignment) bool { return a.Key == "client-id" })
 	}
@@ -460,6 +484,10 @@ func (r *setupRun) printDry(plan registration.Plan) error {
 	if r.inUse == nil {
 		requests = append(requests, r.certificateRequests()...)
 	}
+	script, err := r.script()
+	if err != nil {
+		return err
+	}
 	if r.asJSON {
 		var refusals []string
 		for _, f := range plan.Refusals {
@@ -470,11 +498,12 @@ func (r *setupRun) printDry(plan registration.Plan) error {
 			return err
 		}
 		return printJSON(r.Out, map[string]any{"tenant": r.tenant, "signed_in": r.setup.Caller.Name, "steps": r.steps(plan), "config": r.file, "changes": changes,
-			"notes": plan.Notes, "refusals": refusals, "requests": requests, "policy": r.policy})
+			"notes": plan.Notes, "refusals": refusals, "requests": requests, "policy": r.policy, "vault_script": script})
 	}
 	r.printPlan(r.Out, plan)
 	requestPrinter{}.print(r.Out, requests)
-	fmt.Fprintln(r.Err, "Nothing was changed. OBJECT-ID, CLIENT-ID and PRINCIPAL-ID are chosen by Entra ID. Requests that only read are not listed.")
+	fmt.Fprint(r.Out, script)
+	fmt.Fprintln(r.Err, "Nothing was changed. OBJECT-ID, CLIENT-ID and PRINCIPAL-ID are chosen by Entra ID, and ASSIGNMENT-ID follows from them. Requests that only read are not listed.")
 	return nil
 }
 
@@ -520,13 +549,26 @@ func (r *setupRun) certify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	vaultProofs, err := r.proveVault(ctx, pair)
+	if err != nil {
+		return err
+	}
+	script, err := r.script()
+	if err != nil {
+		return err
+	}
 	if r.asJSON {
-		return printJSON(r.Out, map[string]any{"tenant": r.tenant, "registration": record, "proofs": proofs,
+		return printJSON(r.Out, map[string]any{"vault": vaultProofs, "vault_script": script, "tenant": r.tenant, "registration": record, "proofs": proofs,
 			"certificate": pki.Describe(pair.Certificate, r.now()), "config": r.file, "changes": changes})
 	}
 	fmt.Fprintf(r.Out, "%s is set up in tenant %s: client ID %s\n", plain(record.Name), plain(r.tenant.Name), record.ClientID)
 	printProofs(r.Out, proofs)
 	fmt.Fprintf(r.Out, "certificate %s, until %s\n", active.SHA1, utc(active.NotAfter))
+	r.printVaultProofs(vaultProofs)
+	if script != "" {
+		fmt.Fprintln(r.Err, "What follows is for the owner of the key vault to run, and nothing was changed there:")
+		fmt.Fprint(r.Out, script)
+	}
 	fmt.Fprintf(r.Err, "Next: reeve serve --config %s\n", r.file)
 	return nil
 }
