@@ -166,7 +166,7 @@ func TestWhatIsWrongWithACertificate(t *testing.T) {
 	}{
 		"no certificate get, by policy": {outcome: check.Missing, lines: map[string]check.State{"certificate get": check.Wrong, "secret get": check.OK}, of: "certificate get", says: "goes by access policies", who: "Key Vault Contributor",
 			change: func(_ *testing.T, w world, _ *check.CertificateOptions) { w.deny("certificates/get") }},
-		"no secret get, by policy": {outcome: check.Missing, lines: map[string]check.State{"certificate get": check.OK, "secret get": check.Wrong, "private key": check.Skip}, of: "secret get", says: "lacks secrets/get",
+		"no secret get, by policy": {outcome: check.Missing, lines: map[string]check.State{"certificate get": check.OK, "secret get": check.Wrong, "private key": check.Skip}, of: "secret get", says: "What is missing is secrets/get",
 			change: func(_ *testing.T, w world, _ *check.CertificateOptions) { w.deny("secrets/get") }},
 		"no role": {outcome: check.Missing, lines: map[string]check.State{"certificate get": check.Wrong, "secret get": check.Wrong}, of: "secret get", says: "goes by roles", who: "User Access Administrator",
 			change: func(_ *testing.T, w world, _ *check.CertificateOptions) { w.Tenant.Vault.UseRBAC() }},
@@ -192,7 +192,7 @@ func TestWhatIsWrongWithACertificate(t *testing.T) {
 			change: func(_ *testing.T, w world, _ *check.CertificateOptions) {
 				w.Tenant.Vault.SetNetwork(keyvault.ByConnection)
 			}},
-		"no such name": {outcome: check.Missing, lines: map[string]check.State{"certificate get": check.Wrong, "validity": check.Skip}, of: "certificate get", says: "no certificate of this name",
+		"no such name": {outcome: check.Missing, lines: map[string]check.State{"certificate get": check.Wrong, "validity": check.Skip}, of: "certificate get", says: "no such certificate",
 			change: func(_ *testing.T, _ world, o *check.CertificateOptions) { o.Name = "nobody" }},
 		"no vault there": {outcome: check.Unseen, lines: map[string]check.State{"vault reachable": check.Dark, "certificate get": check.Dark}, of: "vault reachable", says: "resolved from here",
 			change: func(t *testing.T, w world, o *check.CertificateOptions) {

@@ -48,7 +48,7 @@ type Finding struct {
 	Cause   string `json:"cause"`
 	Remedy  string `json:"remedy,omitempty"`
 	Who     string `json:"who,omitempty"`     // who can do that, by the role's name
-	Waiting string `json:"waiting,omitempty"` // how long to wait, where that helps
+	Waiting string `json:"waiting,omitempty"` // whether waiting helps, and how long
 }
 
 // Outcome is how all checks together ended.
@@ -105,23 +105,9 @@ func passing(err error) Finding {
 
 // signInFinding is the finding about a token that was not given.
 func signInFinding(err error) Finding {
-	f := Finding{Cause: err.Error(), Remedy: "see 'reeve token', which tells more of it"}
-	var e *m365.SignInError
-	if !errors.As(err, &e) {
-		return f
-	}
-	if x, ok := e.Explanation(); ok {
-		f.Remedy, f.Waiting = x.Remedy, x.Waiting
-	}
-	switch {
-	case e.Has(500011), e.Has(650052), e.Has(650057):
-		f.Cause = fmt.Sprintf("the tenant does not know the API %s: its service principal is missing, or the cloud is the wrong one (%v)", e.Resource, err)
-		f.Remedy = "compare the setting cloud with the tenant (GCC, GCC High, DoD and China have hosts of their own); if it is right, make the API's service principal in the tenant"
-		f.Who = consents
-	case e.Has(7000215), e.Has(7000222), e.Has(700027), e.Has(700026):
-		f.Who = "an owner of the application, or a Cloud Application Administrator"
-	case e.Has(53003):
-		f.Who = "a Conditional Access Administrator"
+	f := explained(err)
+	if f.Remedy == "" {
+		f.Remedy = "see 'reeve token', which tells more of it"
 	}
 	return f
 }

@@ -285,7 +285,7 @@ func TestWhatIsFound(t *testing.T) {
 				w.SetServices(emulator.Services{Empty: true})
 				o.AllowEmpty = true
 			}},
-		"no licence for Teams": {feed: "teams", outcome: check.Missing, state: check.Wrong, of: "graph/Team.ReadBasic.All", says: "licence is missing", who: "License Administrator",
+		"no licence for Teams": {feed: "teams", outcome: check.Missing, state: check.Wrong, of: "graph/Team.ReadBasic.All", says: "is not licensed for the service", who: "License Administrator",
 			change: func(_ *testing.T, w world, _ string, _ *check.PermissionOptions) {
 				w.SetServices(emulator.Services{Unlicensed: true})
 			}},
@@ -297,7 +297,7 @@ func TestWhatIsFound(t *testing.T) {
 			change: func(_ *testing.T, w world, _ string, _ *check.PermissionOptions) {
 				w.SetServices(emulator.Services{Empty: true})
 			}},
-		"the audit log is off": {feed: "audit", outcome: check.Missing, state: check.Wrong, of: "manage/ActivityFeed.Read", says: "the audit log is off", who: "Audit Logs",
+		"the audit log is off": {feed: "audit", outcome: check.Missing, state: check.Wrong, of: "manage/ActivityFeed.Read", says: "Audit logging is switched off", who: "Audit Logs",
 			change: func(_ *testing.T, w world, _ string, _ *check.PermissionOptions) { w.Tenant.Audit.Record(false) }},
 		"a broader permission": {feed: "users", outcome: check.Green, state: check.Note, of: "graph/User.Read.All", says: "Directory.Read.All stands in for User.Read.All",
 			granted: []permission.Permission{{API: permission.Graph, Name: "Directory.Read.All"}}},

@@ -174,53 +174,25 @@ func isBlocked(e *m365.Error) bool {
 	return strings.Contains(e.Code, "ForbiddenByFirewall") || strings.Contains(e.Code, "ForbiddenByConnection") || strings.Contains(e.Message, "Client address is not authorized")
 }
 
-// Who can open a vault.
-const (
-	whoAssigns  = "an Owner, User Access Administrator or Key Vault Data Access Administrator of the vault"
-	whoPolicies = "an Owner, Contributor or Key Vault Contributor of the vault"
-)
-
-// vaultFinding says why a vault refused a permission such as certificates/get. A vault
-// goes by roles or by access policies, never by both, and its answers tell by which.
+// vaultFinding says why a vault refused a permission such as certificates/get.
 func vaultFinding(err error, lacks string) Finding {
+	f := explained(err)
 	var signIn *m365.SignInError
 	if errors.As(err, &signIn) {
-		f := signInFinding(err)
-		f.Cause = "the identity that opens the vault cannot sign in: " + f.Cause
+		f.Cause = "The identity that opens the vault cannot sign in. " + f.Cause
 		return f
 	}
-	f := Finding{Cause: err.Error(), Who: whoImports}
-	var e *m365.Error
-	if !errors.As(err, &e) {
-		if problem, ok := problemIn(err); ok {
-			f.Remedy = problem.Remedy
-		}
-		return f
+	if problem, ok := problemIn(err); ok {
+		f.Remedy = problem.Remedy
 	}
-	f.Remedy = e.Remedy
-	half := "the public part is a certificate (certificates/get), the private key a secret of the same name (secrets/get): they are two permissions"
-	switch {
-	case strings.Contains(e.Code, "ForbiddenByConnection"):
-		f.Cause, f.Who = "the vault does not answer the public network: "+err.Error(), whoPolicies
-		f.Remedy = "come from the network of its private endpoint, whose name has to resolve to a private address here, or allow public access (the vault > Networking)"
-	case isBlocked(e):
-		f.Cause, f.Who = "the vault's firewall refuses this machine's address: "+err.Error(), whoPolicies
-		f.Remedy = "allow the address, or the virtual network, at the vault > Networking > Firewalls and virtual networks"
-	case strings.HasSuffix(e.Code, "Disabled"):
-		f.Cause, f.Remedy = "the version is disabled: "+err.Error(), "enable it, or make a new version"
-	case strings.Contains(e.Code, "ForbiddenByRbac"):
-		f.Cause, f.Who, f.Waiting = fmt.Sprintf("the vault goes by roles, and the identity has none with %s: %v", lacks, err), whoAssigns, "up to 10 minutes after the role was given"
-		f.Remedy = "give it the role Key Vault Certificate User on the vault (Access control (IAM)), which has both; " + half + ". An access policy has no effect on this vault, and Key Vault Certificates Officer alone reads no private key"
-	case e.Status == http.StatusForbidden: // ForbiddenByPolicy, AccessDenied
-		f.Cause, f.Who, f.Waiting = fmt.Sprintf("the vault goes by access policies, and that of the identity lacks %s: %v", lacks, err), whoPolicies, "some minutes after the change"
-		f.Remedy = "add Get of certificates and Get of secrets to its access policy (the vault > Access policies); " + half + ". A role has no effect on this vault"
-	case e.Status == http.StatusUnauthorized && strings.Contains(e.Message, "AKV10032"):
-		f.Cause, f.Who = "the vault is in another tenant than the identity that opens it: "+err.Error(), "whoever configures the application"
-	case e.Status == http.StatusUnauthorized:
-		f.Cause, f.Who = "the vault does not take the token: "+err.Error(), "whoever configures the application"
-	case e.Status == http.StatusNotFound:
-		f.Cause = "the vault has no certificate of this name: " + err.Error()
-		f.Remedy = "give the name as it is in the vault, or import the certificate under it; one that was deleted can be recovered"
+	x, _ := m365.ExplanationOf(err)
+	switch x.Code {
+	case "ForbiddenByRbac", "AccessDenied":
+		f.Cause = "What is missing is " + lacks + ". " + f.Cause
+		f.Remedy += " The public part is a certificate (certificates/get), the private key a secret of the same name (secrets/get): they are two permissions, and Key Vault Certificates Officer alone reads no private key."
+	}
+	if f.Who == "" {
+		f.Who = whoImports
 	}
 	return f
 }

@@ -39,7 +39,7 @@ var activityExplanations = []Explanation{
 		Code:    "AF20011",
 		Title:   "the API does not know the tenant",
 		Cause:   "Audit logging is switched off in the tenant, or its ID is wrong, or it is a tenant of another cloud.",
-		Remedy:  "See that the tenant ID and the cloud are right, and switch audit logging on (Microsoft Purview > Audit, or Set-AdminAuditLogConfig -UnifiedAuditLogIngestionEnabled $true).",
+		Remedy:  "See that the tenant ID and the cloud are right (GCC has a host of its own), and switch audit logging on (Microsoft Purview > Audit, or Set-AdminAuditLogConfig -UnifiedAuditLogIngestionEnabled $true).",
 		Who:     []string{auditAdmin, globalAdmin},
 		Waiting: "Yes, up to a day, if audit logging was switched on just now. Otherwise no.",
 		Source:  docAudit,

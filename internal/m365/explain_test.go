@@ -9,8 +9,8 @@ import (
 
 // people are all who can mend something.
 var people = []string{
-	globalAdmin, rolesAdmin, applicationAdmin, conditionalAdmin, userAdmin, auditAdmin, billingAdmin, applicationOwner, vaultOwner,
-	workspaceOwner, networkPeople, issuerPeople, authorityPeople, operator, whoSignsIn, developers, microsoft, nobody,
+	globalAdmin, rolesAdmin, applicationAdmin, conditionalAdmin, userAdmin, auditAdmin, billingAdmin, licenseAdmin, applicationOwner, vaultOwner,
+	vaultAssigner, vaultManager, workspaceOwner, networkPeople, issuerPeople, authorityPeople, operator, whoSignsIn, developers, microsoft, nobody,
 }
 
 func TestExplanationsAreComplete(t *testing.T) {

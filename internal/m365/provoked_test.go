@@ -70,6 +70,7 @@ var notProvoked = map[string]string{
 	"AADSTS530032": "as AADSTS50020",
 
 	"Authorization_IdentityNotFound": "the emulator takes what a token says, and does not look up who has it",
+	"app-only-secret":                "SharePoint and OneDrive are not emulated",
 	"accessDenied":                   "SharePoint and OneDrive are not emulated",
 	"activityLimitReached":           "SharePoint and OneDrive are not emulated",
 	"PaymentRequired":                "exports of Teams are not emulated",

@@ -50,15 +50,12 @@ type Token struct {
 
 // Refusal is why there is no token.
 type Refusal struct {
-	Status        int    `json:"status"`
-	Codes         []int  `json:"codes"`
-	Message       string `json:"message"`
-	Title         string `json:"title,omitempty"`
-	Cause         string `json:"cause,omitempty"`
-	Remedy        string `json:"remedy,omitempty"`
-	Waiting       string `json:"waiting,omitempty"`
-	CorrelationID string `json:"correlation_id,omitempty"`
-	TraceID       string `json:"trace_id,omitempty"`
+	Status        int               `json:"status"`
+	Codes         []int             `json:"codes"`
+	Message       string            `json:"message"`
+	Explanation   *m365.Explanation `json:"explanation,omitempty"`
+	CorrelationID string            `json:"correlation_id,omitempty"`
+	TraceID       string            `json:"trace_id,omitempty"`
 }
 
 const hidden = "<assertion>"
@@ -98,7 +95,7 @@ func (e *Exchange) Answered(token string, proof m365.Proof, refused error, revea
 		e.correlate(signIn.CorrelationID)
 		r := &Refusal{Status: signIn.Status, Codes: signIn.Codes, Message: signIn.Message, CorrelationID: signIn.CorrelationID, TraceID: signIn.TraceID}
 		if x, ok := signIn.Explanation(); ok {
-			r.Title, r.Cause, r.Remedy, r.Waiting = fmt.Sprintf("%s, %s", x.Code, x.Title), x.Cause, x.Remedy, x.Waiting
+			r.Explanation = &x
 		}
 		e.Refusal = r
 	case refused == nil:
@@ -186,13 +183,13 @@ func (e *Exchange) Text() string {
 	case e.Refusal != nil:
 		r := e.Refusal
 		if r.Status == 0 {
-			line("\nTHERE WAS NO ANSWER\n\n  %s", plain(r.Message))
-			break
+			line("\nTHERE WAS NO ANSWER\n")
+		} else {
+			line("\nTHE ANSWER: %d, refused\n", r.Status)
 		}
-		line("\nTHE ANSWER: %d, refused\n", r.Status)
 		line("  %s", plain(r.Message))
-		for _, row := range [][2]string{{"code", r.Title}, {"cause", r.Cause}, {"remedy", r.Remedy}, {"waiting", r.Waiting}} {
-			if row[1] != "" {
+		if x := r.Explanation; x != nil {
+			for _, row := range [][2]string{{"code", x.Code + ", " + x.Title}, {"cause", x.Cause}, {"remedy", x.Remedy}, {"who", strings.Join(x.Who, ", or ")}, {"waiting", x.Waiting}} {
 				line("  %-8s %s", row[0]+":", row[1])
 			}
 		}
