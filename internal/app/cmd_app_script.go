@@ -19,6 +19,7 @@ import (
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/permission"
 	"github.com/reeve365/reeve/internal/pki"
+	"github.com/reeve365/reeve/internal/registration"
 )
 
 // defaultName is what reeve's application is called.
@@ -125,7 +126,7 @@ func (p *program) appScript(ctx context.Context, o *scriptFlags) error {
 	}
 	order.Cloud, order.TenantID = cloud.Name, c.TenantID
 	order.Authority, order.Graph = strings.TrimSuffix(cloud.AuthorityHost, "/"), strings.TrimSuffix(cloud.Graph, "/")
-	order.UniqueName = handout.UniqueName(c.TenantID, o.name)
+	order.UniqueName = registration.Wanted{TenantID: c.TenantID, Name: o.name}.UniqueName() // by which app setup finds it, too
 	if order.Role, err = o.directoryRole(); err != nil {
 		return err
 	}

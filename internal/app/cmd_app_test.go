@@ -71,6 +71,13 @@ func TestAppSetup(t *testing.T) {
 		t.Errorf("something was made: %v", err)
 	}
 
+	// Somebody else's administrator makes the same application with a script.
+	unique := regexp.MustCompile(`uniqueName='(reeve-[0-9a-f]{16})'`).FindStringSubmatch(o.out)
+	script := reeve(t, e.cloud(t, "REEVE_CLOUD=public", "REEVE_AUTHORITY_HOST=", "REEVE_GRAPH_ENDPOINT=", "REEVE_MANAGE_ENDPOINT=", "REEVE_LOGS_ENDPOINT=", "REEVE_TENANT_ID="+e.ID), "app", "script", "--format", "http", "--feeds", "audit,users", "--json")
+	if script.want(t, ok); len(unique) != 2 || !strings.Contains(script.out, `"unique_name": "`+unique[1]+`"`) {
+		t.Errorf("set up as %q, and the script says:\n%s", unique, script.out)
+	}
+
 	// It is interrupted in the middle, and goes on when it is run again.
 	setup := []string{"app", "setup", "--config", file, "--feeds", "audit,users", "--yes", "--json"}
 	r = startLong(t, environ, setup...)

@@ -178,7 +178,6 @@ func TestGolden(t *testing.T) {
 	}
 	o := order(t)
 	o.Name, o.Feeds, o.Optional, o.Certificate, o.Role = "reeve", feeds(t, "audit", "users"), false, nil, nil
-	o.UniqueName = UniqueName(o.TenantID, o.Name)
 	for name, text := range map[string]string{"consent": string(markdown), "portal": mustScript(t, o, Portal)} {
 		file := filepath.Join("testdata", name+".golden.md")
 		if *update {

@@ -7,10 +7,8 @@ package handout
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"crypto/x509"
 	"embed"
-	"encoding/hex"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -91,13 +89,6 @@ type Vault struct {
 	URL         string
 	Certificate string // its name in the vault
 	Reader      string // the object ID of the identity under which reeve runs
-}
-
-// UniqueName is the name by which an application is found again: it belongs to a tenant
-// and a name. reeve app setup gives the same one.
-func UniqueName(tenantID, name string) string {
-	sum := sha256.Sum256([]byte(strings.ToLower(tenantID) + "/" + name))
-	return "reeve-" + hex.EncodeToString(sum[:8])
 }
 
 var (

@@ -57,7 +57,7 @@ func feeds(t testing.TB, names ...string) []permission.Feed {
 func order(t testing.TB) Order {
 	return Order{
 		Cloud: "public", Authority: "https://login.microsoftonline.com", Graph: "https://graph.microsoft.com", TenantID: aTenant,
-		Name: nasty, UniqueName: UniqueName(aTenant, nasty), Feeds: permission.Feeds(), Optional: true,
+		Name: nasty, UniqueName: "reeve-0123456789abcdef", Feeds: permission.Feeds(), Optional: true,
 		Certificate: newPair(t).Certificate, Role: &Roles()[0],
 		Vault: &Vault{Name: "contoso", URL: "https://contoso.vault.azure.net", Certificate: "reeve", Reader: aReader},
 	}
@@ -170,16 +170,6 @@ func TestRefusesOrders(t *testing.T) {
 	}
 	if _, err := Script(order(t), "cobol"); err == nil {
 		t.Error("an unknown format is taken")
-	}
-}
-
-func TestUniqueName(t *testing.T) {
-	a := UniqueName(aTenant, "reeve")
-	if b := UniqueName(strings.ToUpper(aTenant), "reeve"); a != b || !uniqueName.MatchString(a) {
-		t.Errorf("%s, %s", a, b)
-	}
-	if UniqueName(aTenant, "reeve 2") == a || UniqueName(aReader, "reeve") == a {
-		t.Error("two applications have one unique name")
 	}
 }
 

@@ -68,7 +68,7 @@ func newWorld(t *testing.T, change ...func(*emulator.Options)) *world {
 	}
 	w.order = handout.Order{
 		Cloud: "public", Authority: "https://login.microsoftonline.com", Graph: "https://graph.microsoft.com", TenantID: w.Tenant.ID,
-		Name: name, UniqueName: handout.UniqueName(w.Tenant.ID, name), Certificate: w.pair.Certificate,
+		Name: name, UniqueName: "reeve-0123456789abcdef", Certificate: w.pair.Certificate,
 	}
 	for _, name := range []string{"audit", "calls"} {
 		f, err := permission.Lookup(name)

@@ -354,3 +354,18 @@ func give(w *world, login, role string) {
 
 // consentForAll has the administrator consent to what setting up asks for.
 func consentForAll(w *world) { w.person(admin, Permissions(true)...) }
+
+// What an application is found by belongs to a tenant and a name.
+func TestUniqueName(t *testing.T) {
+	t.Parallel()
+	const a, b = "aaaaaaaa-0000-4000-8000-000000000000", "bbbbbbbb-0000-4000-8000-000000000000"
+	of := func(tenant, name string) string {
+		return Wanted{TenantID: tenant, Name: name}.UniqueName()
+	}
+	if of(a, "reeve") != of(strings.ToUpper(a), "reeve") {
+		t.Error("one application has two unique names")
+	}
+	if of(a, "reeve") == of(a, "reeve 2") || of(a, "reeve") == of(b, "reeve") {
+		t.Error("two applications have one unique name")
+	}
+}
