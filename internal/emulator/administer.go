@@ -101,6 +101,20 @@ func (e *Emulator) controlBlock(r *http.Request) (any, error) {
 	return nil, nil
 }
 
+func (e *Emulator) controlRevoke(r *http.Request) (any, error) {
+	var body struct {
+		Revoked *bool `json:"revoked"`
+	}
+	if err := readControl(r, &body); err != nil {
+		return nil, err
+	}
+	if body.Revoked == nil {
+		return nil, &controlError{http.StatusBadRequest, "The member revoked is missing."}
+	}
+	e.entra.Revoke(r.PathValue("thumbprint"), *body.Revoked)
+	return nil, nil
+}
+
 func (e *Emulator) controlIssuer(r *http.Request) (any, error) {
 	var body struct {
 		Issuer string          `json:"issuer"`

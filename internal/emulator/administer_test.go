@@ -83,7 +83,7 @@ func TestControlOfApplications(t *testing.T) {
 	}
 	control(t, w, "POST /issuers", `{"issuer":"https://127.0.0.1:1","jwks":3}`, http.StatusBadRequest)
 	control(t, w, "POST /issuers", `{"issuer":"https://127.0.0.1:1","jwks":{"keys":[]}}`, http.StatusNoContent)
-	for _, request := range []string{"POST /applications/x/grants", "PUT /applications/x/blocked", "PUT /audit", "POST /issuers"} {
+	for _, request := range []string{"POST /applications/x/grants", "PUT /applications/x/blocked", "PUT /certificates/x/revoked", "PUT /audit", "POST /issuers"} {
 		control(t, w, request, `{}`, http.StatusBadRequest)
 		control(t, w, request, `{"other":1}`, http.StatusBadRequest)
 	}

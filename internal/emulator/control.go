@@ -76,6 +76,7 @@ func controlRoutes() []controlRoute {
 		}},
 		{"POST /applications/{clientId}/grants", `give an application a permission: {"permission": "graph/Application.ReadWrite.All"}, or vault/certificates/all`, (*Emulator).controlGrant},
 		{"PUT /applications/{clientId}/blocked", `let Conditional Access refuse an application: {"blocked": true}`, (*Emulator).controlBlock},
+		{"PUT /certificates/{thumbprint}/revoked", `let a certificate, by its SHA-1, be revoked: {"revoked": true}`, (*Emulator).controlRevoke},
 		{"POST /issuers", `make the issuer of federated credentials known: {"issuer": "https://…", "jwks": {"keys": […]}}`, (*Emulator).controlIssuer},
 		{"PUT /audit", `turn the audit log off or on: {"recording": false}`, (*Emulator).controlRecording},
 		{"GET /services", "the state of licences, reports, Teams and calls", func(e *Emulator, _ *http.Request) (any, error) { return e.graph.Services.State(), nil }},

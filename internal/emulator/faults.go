@@ -28,6 +28,7 @@ const (
 	StaleRead      = origin.StaleRead
 	ClockStep      = origin.ClockStep
 	ExpiredToken   = origin.ExpiredToken
+	ForeignToken   = origin.ForeignToken
 
 	AF429       = activity.AF429
 	NotArray    = activity.NotArray

@@ -243,7 +243,7 @@ func TestStaleRead(t *testing.T) {
 	}
 }
 
-func TestExpiredToken(t *testing.T) {
+func TestRefusedToken(t *testing.T) {
 	w, bearer := writer(t, nil)
 	subscriptions := w.Origins().Manage + "/api/v1.0/" + w.Tenant.ID + "/activity/feed/subscriptions/list"
 	for _, api := range []struct{ name, url, bearer string }{
@@ -252,7 +252,8 @@ func TestExpiredToken(t *testing.T) {
 		{"vault", w.Origins().Vault + "/certificates?api-version=7.6", "Bearer " + w.Token(t, "https://vault.azure.net")},
 	} {
 		w.Inject(emulator.Fault{API: api.name, Kind: emulator.ExpiredToken, Times: 1})
-		for _, want := range []int{401, 200} {
+		w.Inject(emulator.Fault{API: api.name, Kind: emulator.ForeignToken, Times: 1})
+		for _, want := range []int{401, 401, 200} {
 			if a := w.Do(t, "GET", api.url, "", "Authorization", api.bearer); a.Status != want {
 				t.Errorf("%s: %d %s, want %d", api.name, a.Status, a.Text, want)
 			}

@@ -113,6 +113,10 @@ func until(t *testing.T, text string, ask func() string) string {
 var newKey = listed(func(t *testing.T, w *tenantWorld) string { return w.added("") })
 
 var provokedGraph = map[string]provocation{
+	"Forbidden: license": alone(func(t *testing.T, w *tenantWorld) string {
+		w.SetServices(emulator.Services{Unlicensed: true})
+		return w.graph(t, http.MethodGet, "/teams", "", "Team.ReadBasic.All")
+	}),
 	"InvalidAuthenticationToken: expired": func(t *testing.T, w *tenantWorld) string {
 		w.Inject(emulator.Fault{API: "graph", Kind: emulator.ExpiredToken, Times: 1})
 		return w.graph(t, http.MethodGet, "/organization", "")

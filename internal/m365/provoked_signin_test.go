@@ -223,6 +223,10 @@ var provokedSignIns = map[string]provocation{
 		w.changed(t, func(a *directory.Application) { a.KeyCredentials = nil })
 		return w.byAssertion(t, w.assertion())
 	},
+	"AADSTS7000277": alone(func(t *testing.T, w *tenantWorld) string {
+		w.control(t, "PUT", "/certificates/"+pki.SHA1(w.own.Certificate)+"/revoked", `{"revoked": true}`)
+		return w.byAssertion(t, w.assertion())
+	}),
 	"AADSTS700024":  spoilt(func(a *assertion) { a.claims["exp"] = 1 }),
 	"AADSTS700023":  spoilt(func(a *assertion) { a.claims["aud"] = "https://example.com" }),
 	"AADSTS700021":  spoilt(func(a *assertion) { a.claims["sub"] = "x" }),

@@ -48,8 +48,7 @@ func join(all ...map[string]provocation) map[string]provocation {
 
 // notProvoked says why, for every other one.
 var notProvoked = map[string]string{
-	"AADSTS7000277": "certificates that were uploaded are not looked up in revocation lists by the emulator",
-	"AADSTS7000214": "as AADSTS7000277",
+	"AADSTS7000214": "the emulator says 7000277",
 	"AADSTS1000502": "the emulator says 700027 of a certificate that has ended",
 	"AADSTS50196":   "which requests count as a loop is documented nowhere; the emulator throttles with 90055",
 	"AADSTS50013":   "no application acts on behalf of people in the emulator",
@@ -91,7 +90,6 @@ var notProvoked = map[string]string{
 	"tls-refused":         "it takes a machine between that breaks handshakes",
 	"no-answer":           "it takes a machine that drops packets, and 15 seconds",
 	"way-closed":          "it is what is left when none of the others is told",
-	"AKV10032":            "the emulator has one tenant, and refuses another's tokens by their signature",
 	"dns-failing":         "it takes a name server that is down",
 	"network-unreachable": "it takes a machine without routes",
 }

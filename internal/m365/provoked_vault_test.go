@@ -82,6 +82,11 @@ var provokedVault = map[string]provocation{
 		return w.as(t, w.app.AppID, atGraph, http.MethodGet, w.vaultURL("/secrets/x"), "")
 	},
 
+	"AKV10032": func(t *testing.T, w *tenantWorld) string {
+		w.Inject(emulator.Fault{API: "vault", Kind: emulator.ForeignToken, Times: 1})
+		return getNothing(t, w)
+	},
+
 	"ForbiddenByRbac":       refusedBy(func(v *keyvault.Vault) { v.UseRBAC() }),
 	"ForbiddenByFirewall":   refusedBy(func(v *keyvault.Vault) { v.SetNetwork(keyvault.ByFirewall) }),
 	"ForbiddenByConnection": refusedBy(func(v *keyvault.Vault) { v.SetNetwork(keyvault.ByConnection) }),

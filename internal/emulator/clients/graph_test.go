@@ -140,7 +140,8 @@ func azcoreKeepsApplications(t *testing.T, w *world) {
 func azcoreAsksServices(t *testing.T, w *world) {
 	for _, permission := range []string{
 		"LicenseAssignment.Read.All", "ReportSettings.Read.All", "Team.ReadBasic.All", "TeamMember.Read.All", "Channel.ReadBasic.All", "Group.Read.All",
-		"TeamsAppInstallation.ReadForUser.All", "CallRecords.Read.All", "Policy.ReadWrite.Authorization",
+		"TeamsAppInstallation.ReadForUser.All", "TeamsAppInstallation.ReadForTeam.All", "TeamsTab.Read.All", "AppCatalog.Read.All", "CallRecords.Read.All",
+		"Policy.ReadWrite.Authorization",
 	} {
 		if err := w.Grant(w.clientID(), "graph/"+permission); err != nil {
 			t.Fatal(err)
@@ -151,8 +152,13 @@ func azcoreAsksServices(t *testing.T, w *world) {
 	if len(teams) == 0 {
 		t.Fatal("there are no teams")
 	}
+	channels := s.ids("/teams/" + teams[0] + "/channels")
+	if len(channels) == 0 {
+		t.Fatal("the team has no channels")
+	}
 	for _, path := range []string{
-		"/subscribedSkus", "/groups?$filter=resourceProvisioningOptions/Any(x:x%20eq%20'Team')", "/teams/" + teams[0] + "/channels",
+		"/teams/" + teams[0] + "/installedApps", "/teams/" + teams[0] + "/channels/" + channels[0] + "/tabs", "/appCatalogs/teamsApps",
+		"/subscribedSkus", "/groups?$filter=resourceProvisioningOptions/Any(x:x%20eq%20'Team')",
 		"/teams/" + teams[0] + "/members", "/users/admin@" + w.Tenant.Domain + "/teamwork/installedApps", "/communications/callRecords",
 	} {
 		if len(s.ids(path)) == 0 {

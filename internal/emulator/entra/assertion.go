@@ -220,6 +220,9 @@ func (e *API) checkSigner(r request, t token.JWT, alg string, id []byte, chain [
 	case e.sticks(r.frontEnd, c, id, found == nil):
 		return badKey("The key was not found.", id, nil, c.sp.AppID)
 	}
+	if e.isRevoked(found.Key) {
+		return refuse(7000277, "Certificate was revoked.") // No page has the words. [K]
+	}
 	now := e.Cloud.Now()
 	// The texts know no key that is not valid yet; the start that they print
 	// tells. [K]

@@ -10,6 +10,7 @@ package entra
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"slices"
@@ -43,6 +44,7 @@ type API struct {
 	unknown  expiring[struct{}] // certificates that a front end did not know
 	issuers  map[string]keySet
 	blocked  map[string]bool // client IDs, in lower case
+	revoked  map[string]bool // thumbprints (SHA-1), in lower case
 	devices  expiring[*deviceSignIn]
 	codes    expiring[*authorization]
 	refresh  expiring[refreshToken]
@@ -57,6 +59,23 @@ func (e *API) Block(clientID string, blocked bool) {
 		e.blocked = map[string]bool{}
 	}
 	e.blocked[lower(clientID)] = blocked
+}
+
+// Revoke makes a certificate count as revoked by its authority, wherever it is
+// registered, or lets it be good again. The thumbprint is the SHA-1.
+func (e *API) Revoke(thumbprint string, revoked bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.revoked == nil {
+		e.revoked = map[string]bool{}
+	}
+	e.revoked[lower(thumbprint)] = revoked
+}
+
+func (e *API) isRevoked(der []byte) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.revoked[hex.EncodeToString(directory.Thumbprint(der))]
 }
 
 // route is an operation and what carries it out.

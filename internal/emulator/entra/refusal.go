@@ -78,6 +78,7 @@ var refusals = map[int]struct {
 	700213:  {"invalid_client", 401},
 	700229:  {"invalid_client", 401},
 	7000272: {"invalid_client", 401},
+	7000277: {"invalid_client", 401},
 	7002138: {"invalid_client", 401},
 
 	// The resource, and what may be had of it.

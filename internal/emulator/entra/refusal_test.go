@@ -2,6 +2,7 @@ package entra_test
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"net/url"
@@ -126,6 +127,10 @@ var provocations = map[int]func(*testing.T, *world) answer{
 	501051: func(t *testing.T, w *world) answer {
 		ok(t, w.Directory.ChangeServicePrincipal(directory.KeyVault, func(p *directory.ServicePrincipal) error { p.AppRoleAssignmentRequired = true; return nil }))
 		return w.post(t, w.v2("token"), with(w.bySecret(t), "scope", "https://vault.azure.net/.default"))
+	},
+	7000277: func(t *testing.T, w *world) answer {
+		w.Revoke(hex.EncodeToString(directory.Thumbprint(w.cert.Raw)), true)
+		return w.post(t, w.v2("token"), w.byAssertion(w.goodAssertion().mustSign(t)))
 	},
 	53003: func(t *testing.T, w *world) answer {
 		w.Block(w.app.AppID, true)

@@ -353,6 +353,24 @@ var installedAppType = newType("userScopeTeamsAppInstallation", `
 	id text!
 `)
 
+var teamAppType = newType("teamsAppInstallation", `
+	id text!
+`)
+
+var tabType = newType("teamsTab", `
+	id            text!
+	configuration any
+	displayName   text filter=eq
+	webUrl        text
+`)
+
+var teamsAppType = newType("teamsApp", `
+	id                 text! filter=eq,ne,not
+	displayName        text  filter=eq,ne,not
+	distributionMethod text  filter=eq,ne,not
+	externalId         text  filter=eq,ne,not
+`)
+
 var callRecordType = newType("callRecord", `
 	id                   text!
 	endDateTime          date

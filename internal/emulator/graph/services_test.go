@@ -43,6 +43,7 @@ func app(roles ...string) caller {
 func TestServicesAskForTheirPermission(t *testing.T) {
 	w, people := withPeople(t)
 	team := w.do(t, app("Team.ReadBasic.All"), "GET", "/teams?$filter=displayName eq 'Sales'", nil).value()[0]["id"].(string)
+	channels := w.do(t, app("Channel.ReadBasic.All"), "GET", "/teams/"+team+"/channels", nil).value()
 	for _, c := range []struct {
 		path, permission, other, code string
 		status, rows                  int // rows of a list, -1 for what is none
@@ -59,6 +60,11 @@ func TestServicesAskForTheirPermission(t *testing.T) {
 		{"/teams/" + team + "/channels", "Channel.ReadBasic.All", "TeamMember.Read.All", "Forbidden", 200, 2},
 		{"/teams/" + team + "/channels", "Group.Read.All", "Team.ReadBasic.All", "Forbidden", 200, 2},
 		{"/teams/" + team + "/members", "TeamMember.Read.All", "Group.Read.All", "Forbidden", 200, 2},
+		{"/teams/" + team + "/installedApps", "TeamsAppInstallation.ReadForTeam.All", "TeamsAppInstallation.ReadForUser.All", "Forbidden", 200, 1},
+		{"/teams/" + team + "/channels/" + channels[0]["id"].(string) + "/tabs", "TeamsTab.Read.All", "Channel.ReadBasic.All", "Forbidden", 200, 1},
+		{"/teams/" + team + "/channels/" + channels[1]["id"].(string) + "/tabs", "Group.Read.All", "Team.ReadBasic.All", "Forbidden", 200, 1},
+		{"/appCatalogs/teamsApps", "AppCatalog.Read.All", "TeamsAppInstallation.ReadForTeam.All", "Forbidden", 200, 2},
+		{"/appCatalogs/teamsApps?$filter=distributionMethod eq 'organization'", "AppCatalog.ReadWrite.All", "Directory.Read.All", "Forbidden", 200, 1},
 		{"/users/" + people[1].ID + "/teamwork/installedApps", "TeamsAppInstallation.ReadForUser.All", "TeamsAppInstallation.ReadForTeam.All", "Forbidden", 200, 1},
 		{"/communications/callRecords", "CallRecords.Read.All", "CallRecord-PstnCalls.Read.All", "Forbidden", 200, 6},
 	} {
@@ -75,6 +81,9 @@ func TestServicesAskForTheirPermission(t *testing.T) {
 	}
 	if a := w.do(t, app("Channel.ReadBasic.All"), "GET", "/teams/"+uuid.NewString()+"/channels", nil); a.status != 404 || a.code() != "NotFound" {
 		t.Errorf("a team that there is not: %d %s", a.status, a.text)
+	}
+	if a := w.do(t, app("TeamsTab.Read.All"), "GET", "/teams/"+team+"/channels/19:x@thread.tacv2/tabs", nil); a.status != 404 || a.code() != "NotFound" {
+		t.Errorf("a channel that there is not: %d %s", a.status, a.text)
 	}
 	if a := w.do(t, app("TeamsAppInstallation.ReadForUser.All"), "GET", "/users/"+uuid.NewString()+"/teamwork/installedApps", nil); a.status != 404 {
 		t.Errorf("a person that there is not: %d %s", a.status, a.text)
@@ -178,9 +187,9 @@ func TestReportConcealsNames(t *testing.T) {
 
 func TestServicesWithoutLicencesOrUse(t *testing.T) {
 	w, people := withPeople(t)
-	all := app("LicenseAssignment.Read.All", "Reports.Read.All", "Team.ReadBasic.All", "TeamsAppInstallation.ReadForUser.All", "CallRecords.Read.All", "Group.Read.All")
+	all := app("LicenseAssignment.Read.All", "Reports.Read.All", "Team.ReadBasic.All", "TeamsAppInstallation.ReadForUser.All", "AppCatalog.Read.All", "CallRecords.Read.All", "Group.Read.All")
 	lists := map[string]bool{ // whether it is of Teams
-		"/subscribedSkus": false, "/teams": true, "/users/" + people[0].ID + "/teamwork/installedApps": true, "/communications/callRecords": false, "/groups": false,
+		"/subscribedSkus": false, "/teams": true, "/appCatalogs/teamsApps": true, "/users/" + people[0].ID + "/teamwork/installedApps": true, "/communications/callRecords": false, "/groups": false,
 	}
 	report := func() int {
 		t.Helper()

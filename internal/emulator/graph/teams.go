@@ -3,6 +3,7 @@ package graph
 import (
 	"encoding/base64"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/reeve365/reeve/internal/emulator/directory"
@@ -22,7 +23,19 @@ var (
 		"TeamsAppInstallation.ReadWriteAndConsentForUser.All", "TeamsAppInstallation.ReadWriteAndConsentSelfForUser.All",
 		"TeamsAppInstallation.ReadForUser", "TeamsAppInstallation.ReadWriteForUser", "TeamsAppInstallation.ReadWriteSelfForUser",
 	}, refuse: teamsRefuse}
-	readGroups = access{permissions: []string{
+	readTeamApps = access{permissions: []string{
+		"TeamsAppInstallation.ReadForTeam.All", "TeamsAppInstallation.Read.All", "TeamsAppInstallation.ReadWriteSelfForTeam.All", "TeamsAppInstallation.ReadWriteForTeam.All",
+		"TeamsAppInstallation.ManageSelectedForTeam.All", "TeamsAppInstallation.ReadWriteAndConsentForTeam.All", "TeamsAppInstallation.ReadWriteAndConsentSelfForTeam.All",
+		"TeamsAppInstallation.ReadForTeam", "TeamsAppInstallation.ReadWriteSelfForTeam", "TeamsAppInstallation.ReadWriteForTeam",
+		"TeamsAppInstallation.ManageSelectedForTeam", "TeamsAppInstallation.ReadWriteAndConsentForTeam", "TeamsAppInstallation.ReadWriteAndConsentSelfForTeam",
+		"Directory.Read.All", "Directory.ReadWrite.All", "Group.Read.All", "Group.ReadWrite.All",
+	}, refuse: teamsRefuse}
+	readTabs = access{permissions: []string{
+		"TeamsTab.Read.All", "TeamsTab.ReadWrite.All", "TeamsTab.ReadWriteForTeam.All", "TeamsTab.ReadWriteSelfForTeam.All", "TeamsTab.ReadWriteForTeam", "TeamsTab.ReadWriteSelfForTeam",
+		"Directory.Read.All", "Directory.ReadWrite.All", "Group.Read.All", "Group.ReadWrite.All",
+	}, refuse: teamsRefuse}
+	readCatalog = access{permissions: []string{"AppCatalog.Read.All", "AppCatalog.ReadWrite.All"}, refuse: teamsRefuse}
+	readGroups  = access{permissions: []string{
 		"GroupMember.Read.All", "Group.Read.All", "Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All",
 	}}
 )
@@ -108,15 +121,22 @@ func (q *request) team() (team, *graphError) {
 	return team{}, refusal(http.StatusNotFound, "NotFound", "No team found with Group Id %s", q.keys[0].value)
 }
 
+// general is the channel that every team has.
+const general = "General"
+
+func (q *request) channelID(t team, name string) string {
+	return "19:" + strings.ReplaceAll(q.given("channel", t.name, name), "-", "") + "@thread.tacv2"
+}
+
 func (q *request) listChannels() (answer, *graphError) {
 	t, err := q.team()
 	if err != nil {
 		return answer{}, err
 	}
 	var all []entity
-	for _, name := range append([]string{"General"}, t.channels...) {
+	for _, name := range append([]string{general}, t.channels...) {
 		all = append(all, entity{
-			"id": "19:" + strings.ReplaceAll(q.given("channel", t.name, name), "-", "") + "@thread.tacv2", "displayName": name, "description": nil,
+			"id": q.channelID(t, name), "displayName": name, "description": nil,
 			"createdDateTime": nil, "membershipType": "standard", "isArchived": false,
 		})
 	}
@@ -146,6 +166,47 @@ func membership(of, what string) string {
 	return base64.StdEncoding.EncodeToString([]byte(of + "##" + what))
 }
 
+// oneNote is the id of an app of Microsoft's, which everybody and every team has.
+const oneNote = "0d820ecd-def2-4297-adad-78056cde7c78"
+
+func (q *request) listTeamApps() (answer, *graphError) {
+	t, err := q.team()
+	if err != nil {
+		return answer{}, err
+	}
+	return list(q, []entity{{"id": membership(t.id, oneNote)}}, entityID, itself)
+}
+
+// listTabs lists the one tab that each channel has.
+func (q *request) listTabs() (answer, *graphError) {
+	t, err := q.team()
+	if err != nil {
+		return answer{}, err
+	}
+	for _, name := range append([]string{general}, t.channels...) {
+		if q.channelID(t, name) == q.keys[1].value {
+			id := q.given("tab", t.name, name)
+			return list(q, []entity{{"id": id, "displayName": "Notes", "configuration": nil,
+				"webUrl": "https://teams.microsoft.com/l/channel/" + url.QueryEscape(q.keys[1].value) + "/tab%3A%3A" + id + "?label=Notes"}}, entityID, itself)
+		}
+	}
+	return answer{}, refusal(http.StatusNotFound, "NotFound", "The channel was not found.") // [K] the words
+}
+
+// listCatalog lists an app of the store, and one of the organisation's own.
+func (q *request) listCatalog() (answer, *graphError) {
+	if err := q.licensed(); err != nil {
+		return answer{}, err
+	}
+	var all []entity
+	if !q.Services.State().Empty {
+		all = append(all,
+			entity{"id": oneNote, "externalId": nil, "displayName": "OneNote", "distributionMethod": "store"},
+			entity{"id": q.given("app", "Travel"), "externalId": q.given("manifest", "Travel"), "displayName": "Travel", "distributionMethod": "organization"})
+	}
+	return list(q, all, entityID, itself)
+}
+
 // listInstalledApps lists an app that everybody has.
 func (q *request) listInstalledApps() (answer, *graphError) {
 	if err := q.licensed(); err != nil {
@@ -157,7 +218,7 @@ func (q *request) listInstalledApps() (answer, *graphError) {
 	}
 	var all []entity
 	if !q.Services.State().Empty {
-		all = append(all, entity{"id": membership(u.ID, "0d820ecd-def2-4297-adad-78056cde7c78")}) // OneNote
+		all = append(all, entity{"id": membership(u.ID, oneNote)})
 	}
 	return list(q, all, entityID, itself)
 }

@@ -56,6 +56,8 @@ func (f *Fault) carryOut(w http.ResponseWriter, r *http.Request, a API, c *Cloud
 		a.Handler.ServeHTTP(w, mark{stale: true, lag: f.Delay}.on(r))
 	case ExpiredToken:
 		a.Handler.ServeHTTP(w, mark{expired: true}.on(r))
+	case ForeignToken:
+		a.Handler.ServeHTTP(w, mark{foreign: true}.on(r))
 	case ClockStep:
 		c.StepClock(f.Delay)
 		w.Header().Set("Date", c.Now().UTC().Format(http.TimeFormat))

@@ -27,12 +27,13 @@ const (
 	StaleRead      FaultKind = "stale-read"      // a replica answers that lags by Delay, or when that is 0, the one that lags most
 	ClockStep      FaultKind = "clock-step"      // the tenant's clock is stepped by Delay, which may be negative, before the answer
 	ExpiredToken   FaultKind = "expired-token"   // the access token is treated as expired
+	ForeignToken   FaultKind = "foreign-token"   // the access token is treated as another tenant's
 )
 
 // Kinds are the kinds that can happen to any API.
 var Kinds = []FaultKind{
 	Throttle, ThrottleSilent, Unavailable, ServerError, BadGateway, GatewayTimeout, Burst, Reset,
-	LostResponse, ResetBody, Truncated, Slow, StaleRead, ClockStep, ExpiredToken,
+	LostResponse, ResetBody, Truncated, Slow, StaleRead, ClockStep, ExpiredToken, ForeignToken,
 }
 
 // Fault is something that goes wrong on purpose, on the calls that it matches.

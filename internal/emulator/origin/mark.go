@@ -11,6 +11,7 @@ type mark struct {
 	stale   bool
 	lag     time.Duration // with stale: how far the replica lags; 0 means the most
 	expired bool
+	foreign bool
 }
 
 type markKey struct{}
@@ -27,3 +28,7 @@ func (m mark) on(r *http.Request) *http.Request {
 // TokenExpired reports whether a fault wants the access token of a request to be
 // treated as expired, whatever it says.
 func TokenExpired(r *http.Request) bool { return markOf(r).expired }
+
+// TokenForeign reports whether a fault wants the access token of a request to be
+// treated as another tenant's.
+func TokenForeign(r *http.Request) bool { return markOf(r).foreign }

@@ -166,7 +166,7 @@ func (f Fault) Check(apis []API, own map[string][]FaultKind) error {
 	if f.Operation != "" && complete && !slices.Contains(operations, f.Operation) {
 		return fmt.Errorf("fault %q: there is no operation %q of %s; there are %s", f, f.Operation, f.API, strings.Join(operations, ", "))
 	}
-	if f.Kind == ExpiredToken && (f.API == Authority || f.API == Identity) {
+	if (f.Kind == ExpiredToken || f.Kind == ForeignToken) && (f.API == Authority || f.API == Identity) {
 		return fmt.Errorf("fault %q: %s takes no access token", f, f.API)
 	}
 	return nil

@@ -76,6 +76,9 @@ func (s *Reader) Read(r *http.Request) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
+	if origin.TokenForeign(r) {
+		return Caller{}, ErrIssuer
+	}
 	now := s.Now().Unix()
 	if now >= t.until || origin.TokenExpired(r) {
 		return Caller{}, ErrExpired
