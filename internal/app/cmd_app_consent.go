@@ -150,24 +150,9 @@ func (p *program) granted(ctx context.Context) ([]permission.Permission, error) 
 		roles, _ := claims["roles"].([]any)
 		for _, role := range roles {
 			if name, ok := role.(string); ok {
-				granted = append(granted, permissionNamed(api, name))
+				granted = append(granted, permission.Named(api, name))
 			}
 		}
 	}
 	return granted, nil
-}
-
-// permissionNamed finds a permission among those that feeds know; another one it gives
-// by its name alone.
-func permissionNamed(api permission.API, name string) permission.Permission {
-	for _, f := range permission.Feeds() {
-		for _, n := range f.Needs {
-			for _, x := range append([]permission.Permission{n.Permission}, n.Enough...) {
-				if x.API == api && x.Name == name {
-					return x
-				}
-			}
-		}
-	}
-	return permission.Permission{API: api, Name: name}
 }

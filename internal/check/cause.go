@@ -10,18 +10,8 @@ import (
 	"github.com/reeve365/reeve/internal/permission"
 )
 
-// Who may consent. Application permissions of Graph are for fewer roles to grant
-// (learn.microsoft.com/entra/identity/enterprise-apps/grant-admin-consent).
-const (
-	consents      = "a Cloud Application Administrator, Application Administrator, Privileged Role Administrator or Global Administrator"
-	consentsGraph = "a Privileged Role Administrator or Global Administrator"
-)
-
 func whoConsents(p permission.Permission) string {
-	if p.API == permission.Graph {
-		return consentsGraph
-	}
-	return consents
+	return "who holds one of the roles " + strings.Join(p.API.Consenters(), ", ")
 }
 
 const inTokensLate = "some minutes as a rule, up to an hour; the token of a managed identity is kept for up to 24 hours"

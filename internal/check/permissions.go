@@ -239,24 +239,10 @@ func (c *permissionCheck) token(ctx context.Context, a permission.API) token {
 	roles, _ := claims["roles"].([]any)
 	for _, r := range roles {
 		if name, ok := r.(string); ok {
-			t.roles = append(t.roles, known(a, name))
+			t.roles = append(t.roles, permission.Named(a, name))
 		}
 	}
 	return t
-}
-
-// known gives a permission as the feeds name it, or one that none of them knows.
-func known(a permission.API, name string) permission.Permission {
-	for _, f := range permission.Feeds() {
-		for _, n := range f.Needs {
-			for _, p := range append([]permission.Permission{n.Permission}, n.Enough...) {
-				if p.API == a && p.Name == name {
-					return p
-				}
-			}
-		}
-	}
-	return permission.Permission{API: a, Name: name}
 }
 
 // readGrants reads what was consented to, if that is allowed.
@@ -280,7 +266,7 @@ func (c *permissionCheck) readGrants(ctx context.Context) {
 			resources[g.ResourceID] = r
 		}
 		if name := r.Roles[strings.ToLower(g.RoleID)]; name != "" {
-			c.grants = append(c.grants, known(api(r), name))
+			c.grants = append(c.grants, permission.Named(api(r), name))
 		}
 	}
 	c.grantsSeen = Yes

@@ -132,19 +132,28 @@ func permissions(t testing.TB, o check.PermissionOptions) *check.PermissionRepor
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.MarshalIndent(r, "", " ")
+	keepsSecrets(t, r, "/data/download/")
+	return r
+}
+
+// keepsSecrets checks that neither tokens nor those texts are in a report, which is shown
+// when the test has failed.
+func keepsSecrets(t testing.TB, report any, secrets ...string) {
+	t.Helper()
+	text, err := json.MarshalIndent(report, "", " ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(text), "eyJ") || strings.Contains(string(text), "/data/download/") {
-		t.Errorf("something secret is in the report:\n%s", text)
+	for _, s := range append(secrets, "eyJ") {
+		if strings.Contains(string(text), s) {
+			t.Errorf("something secret is in the report:\n%s", text)
+		}
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("%s", text)
 		}
 	})
-	return r
 }
 
 // row finds what was found for a permission of the first feed that has it.

@@ -338,12 +338,10 @@ func byAPI(uses []permission.Use) []apiUses {
 	return all
 }
 
-// consenter is the least role that may consent. Only to permissions of Microsoft Graph
-// the lesser ones may not.
-// https://learn.microsoft.com/entra/identity/enterprise-apps/grant-admin-consent
+// consenter is the least role that may consent to all of them.
 func consenter(uses []permission.Use) string {
 	if slices.ContainsFunc(uses, func(u permission.Use) bool { return u.API == permission.Graph }) {
-		return "Privileged Role Administrator"
+		return permission.Graph.Consenters()[0]
 	}
-	return "Cloud Application Administrator"
+	return permission.Manage.Consenters()[0]
 }

@@ -6,9 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -341,7 +339,7 @@ func TestAzureCLI(t *testing.T) {
 func TestM365CLI(t *testing.T) {
 	t.Parallel()
 	needs(t, "node")
-	bin := filepath.Join(npm(t, filepath.Join("..", "emulator", "clients", "testdata", "m365")), "node_modules", ".bin")
+	bin := filepath.Join(emulatortest.NodePackages(t, filepath.Join("..", "emulator", "clients", "testdata", "m365")), "node_modules", ".bin")
 	w := newWorld(t)
 	w.env = append(w.env, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "NO_UPDATE_NOTIFIER=1")
 	for _, args := range [][]string{
@@ -375,7 +373,7 @@ func TestShells(t *testing.T) {
 func TestParsers(t *testing.T) {
 	t.Parallel()
 	needs(t, "node")
-	packages := npm(t, filepath.Join("testdata", "parsers"))
+	packages := emulatortest.NodePackages(t, filepath.Join("testdata", "parsers"))
 	program, err := filepath.Abs(filepath.Join("testdata", "parsers", "parse.mjs"))
 	if err != nil {
 		t.Fatal(err)
@@ -447,23 +445,4 @@ func (w *world) variable(t testing.TB, name string) string {
 	}
 	t.Fatalf("there is no variable %s", name)
 	return ""
-}
-
-// npm returns the folder in which ./test installed the npm packages that a folder names.
-func npm(t *testing.T, folder string) string {
-	t.Helper()
-	lock, err := os.ReadFile(filepath.Join(folder, "package-lock.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skip("there is no cache directory: ", err)
-	}
-	sum := sha256.Sum256(lock)
-	dir := filepath.Join(cache, "reeve-test", "clients-"+hex.EncodeToString(sum[:8]))
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
-		t.Skipf("the npm packages of %s are not installed; ./test installs them", folder)
-	}
-	return dir
 }

@@ -25,6 +25,16 @@ var (
 // APIs lists them.
 func APIs() []API { return []API{Manage, Graph, Logs} }
 
+// Consenters are the roles that may consent to the API's application permissions, the
+// least first. To those of Microsoft Graph fewer may
+// (learn.microsoft.com/entra/identity/enterprise-apps/grant-admin-consent).
+func (a API) Consenters() []string {
+	if a == Graph {
+		return []string{"Privileged Role Administrator", "Global Administrator"}
+	}
+	return []string{"Cloud Application Administrator", "Application Administrator", "Privileged Role Administrator", "Global Administrator"}
+}
+
 // Permission is an application permission: what a program may do that acts for itself,
 // once an administrator has consented. Entra ID calls it an app role.
 type Permission struct {
@@ -35,6 +45,21 @@ type Permission struct {
 
 // String names it with its API: manage/ActivityFeed.Read.
 func (p Permission) String() string { return p.API.Key + "/" + p.Name }
+
+// Named gives a permission as the feeds know it, or one that none of them knows, which
+// has no ID.
+func Named(api API, name string) Permission {
+	for _, f := range feeds {
+		for _, n := range f.Needs {
+			for _, p := range append([]Permission{n.Permission}, n.Enough...) {
+				if p.API == api && p.Name == name {
+					return p
+				}
+			}
+		}
+	}
+	return Permission{API: api, Name: name}
+}
 
 // Need is a permission that a feed uses.
 type Need struct {

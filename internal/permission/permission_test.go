@@ -88,3 +88,14 @@ func TestUses(t *testing.T) {
 		t.Errorf("excess: %v", got)
 	}
 }
+
+func TestNamed(t *testing.T) {
+	for _, p := range []Permission{activityRead, directoryRead} { // one is enough for another, and needed itself by none
+		if got := Named(p.API, p.Name); got != p {
+			t.Errorf("%v is %+v", p, got)
+		}
+	}
+	if got := Named(Logs, activityRead.Name); got.ID != "" || got.String() != "logs/ActivityFeed.Read" {
+		t.Errorf("a permission that nobody knows: %+v", got)
+	}
+}

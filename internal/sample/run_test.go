@@ -3,8 +3,6 @@ package sample_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -114,26 +112,6 @@ func needs(t *testing.T, program, debian string) {
 	}
 }
 
-// nodePackages is where ./test installed the packages of the emulator's clients.
-func nodePackages(t *testing.T) string {
-	t.Helper()
-	needs(t, "node", "Node.js")
-	lock, err := os.ReadFile(filepath.Join("..", "emulator", "clients", "testdata", "node", "package-lock.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skip("there is no cache directory: ", err)
-	}
-	sum := sha256.Sum256(lock)
-	dir := filepath.Join(cache, "reeve-test", "clients-"+hex.EncodeToString(sum[:8]), "node_modules")
-	if _, err := os.Stat(filepath.Join(dir, ".package-lock.json")); err != nil {
-		t.Skip("the npm packages of internal/emulator/clients are not installed; ./test installs them")
-	}
-	return dir
-}
-
 // runners prepare what the README has people install, and give the line that runs the
 // program as the test has it, from the README's.
 var runners = map[string]func(t *testing.T, dir, run string) (line string, env []string){
@@ -164,7 +142,7 @@ var runners = map[string]func(t *testing.T, dir, run string) (line string, env [
 		return strings.Replace(run, "go run .", "./sample", 1), env
 	},
 	"node": func(t *testing.T, dir, run string) (string, []string) {
-		if err := os.Symlink(nodePackages(t), filepath.Join(dir, "node_modules")); err != nil {
+		if err := os.Symlink(filepath.Join(emulatortest.NodePackages(t, filepath.Join("..", "emulator", "clients", "testdata", "node")), "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
 			t.Fatal(err)
 		}
 		return run, nil

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -214,26 +212,8 @@ func run(t *testing.T, c *exec.Cmd) map[string]step {
 	return steps
 }
 
-// npm returns the folder in which ./test installed the npm packages that a
-// folder of testdata names.
+// npm returns the folder with the npm packages that a folder of testdata names.
 func npm(t *testing.T, folder string) string {
 	t.Helper()
-	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not installed")
-	}
-	lock, err := os.ReadFile(filepath.Join("testdata", folder, "package-lock.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skip("there is no cache directory: ", err)
-	}
-	sum := sha256.Sum256(lock)
-	dir := filepath.Join(cache, "reeve-test", "clients-"+hex.EncodeToString(sum[:8]))
-	// npm writes this file when it has installed everything.
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
-		t.Skipf("the npm packages of testdata/%s are not installed; ./test installs them", folder)
-	}
-	return dir
+	return emulatortest.NodePackages(t, filepath.Join("testdata", folder))
 }
