@@ -11,7 +11,7 @@ import (
 )
 
 func whoConsents(p permission.Permission) string {
-	return "who holds one of the roles " + strings.Join(p.API.Consenters(), ", ")
+	return strings.Join(p.API.Consenters(), ", or ")
 }
 
 const inTokensLate = "some minutes as a rule, up to an hour; the token of a managed identity is kept for up to 24 hours"
