@@ -50,7 +50,12 @@ func published(t *testing.T, w *emulatortest.World) (all []tenant.Record) {
 func TestStateIsKept(t *testing.T) {
 	clock := emulatortest.NewClock(time.Now().Add(-90 * time.Minute))
 	file, files := filepath.Join(t.TempDir(), "tenant.json"), t.TempDir()
-	w := emulatortest.Start(t, clock.Now, func(o *emulator.Options) { o.StateFile = file })
+	// Enough people that somebody does something on a Saturday night, too.
+	tn, err := tenant.New(tenant.Options{Seed: 1, Users: 30, Days: 3, PerUser: 5, Now: clock.Now, Calm: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := emulatortest.StartTenant(t, tn, func(o *emulator.Options) { o.StateFile = file })
 	clock.Add(time.Hour)
 	w.StepClock(30 * time.Minute)
 	variables, err := w.WriteClient(files)
