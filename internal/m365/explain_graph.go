@@ -249,7 +249,7 @@ var graphExplanations = []Explanation{
 		Code:    "CredentialInvalidLifetimeAsPerAppPolicy",
 		Title:   "a policy of the tenant limits the lifetime",
 		Cause:   "The certificate or secret is valid for longer than the tenant's policy for applications allows.",
-		Remedy:  "Shorten the lifetime, or have the application excepted (Entra ID > Enterprise applications > Application policies).",
+		Remedy:  "Shorten the lifetime (of what reeve renews by `reeve cert policy set --lifetime`), or have the application excepted (Entra ID > Enterprise applications > Application policies).",
 		Who:     []string{operator, globalAdmin},
 		Waiting: noWait,
 		Source:  docManagement,

@@ -430,7 +430,7 @@ func TestForbiddenLifetime(t *testing.T) {
 	}
 	w.until(r, time.Hour, "the finding", func(a credential.Application) bool {
 		return slices.ContainsFunc(credential.Assess(w.clock.Now(), a), func(f credential.Finding) bool {
-			return f.Rule == "certificate-stuck" && strings.Contains(f.Message, "AsPerAppPolicy") && strings.Contains(f.Remedy, "shorten the lifetime")
+			return f.Rule == "certificate-stuck" && strings.Contains(f.Message, "AsPerAppPolicy") && strings.Contains(f.Remedy, "reeve cert policy set --lifetime")
 		})
 	})
 	end := w.clock.Now().Add(20 * 24 * time.Hour)
