@@ -39,19 +39,26 @@ func TestLife(t *testing.T) {
 	t.Log(w.describe())
 }
 
+// promoteOnly waits for a standby and promotes it, and stops before it is published.
+func (w *world) promoteOnly(r *Rotator) credential.Credential {
+	w.t.Helper()
+	w.until(r, time.Hour, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
+	standby, _ := w.app().Standby()
+	if err := r.under(w.t.Context(), w.object, func(k *work) error {
+		return k.promote(w.t.Context(), standby, credential.Step{Action: credential.Advance, Why: "a test"})
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	return standby
+}
+
 // TestPublishingAfterALongStop is ended between the proof of a standby and publishing it,
 // and begun again days later: what somebody has removed meanwhile must not come into use.
 func TestPublishingAfterALongStop(t *testing.T) {
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
-	w.until(r, time.Hour, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
-	standby, _ := w.app().Standby()
-	if err := r.under(t.Context(), w.object, func(k *work) error {
-		return k.promote(t.Context(), standby, credential.Step{Action: credential.Advance, Why: "a test"})
-	}); err != nil {
-		t.Fatal(err)
-	}
+	standby := w.promoteOnly(r)
 	if err := w.Tenant.Directory.RemoveKeyCredential(w.Tenant.Client().ClientID, standby.KeyID); err != nil {
 		t.Fatal(err)
 	}
@@ -71,13 +78,7 @@ func TestRevokingWhateverIsActive(t *testing.T) {
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
-	w.until(r, time.Hour, "a standby", func(a credential.Application) bool { _, ok := a.Standby(); return ok })
-	standby, _ := w.app().Standby()
-	if err := r.under(t.Context(), w.object, func(k *work) error {
-		return k.promote(t.Context(), standby, credential.Step{Action: credential.Advance, Why: "a test"})
-	}); err != nil {
-		t.Fatal(err)
-	}
+	standby := w.promoteOnly(r)
 	w.wish(r, credential.Revoke, "")
 	if _, err := r.Pass(t.Context()); err != nil {
 		t.Fatal(err)
