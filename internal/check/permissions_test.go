@@ -16,6 +16,7 @@ import (
 	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/emulator/emulatortest"
 	"github.com/reeve365/reeve/internal/emulator/origin"
+	"github.com/reeve365/reeve/internal/emulator/tenant"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/permission"
 	"github.com/reeve365/reeve/internal/pki"
@@ -28,7 +29,12 @@ type world struct {
 
 func newWorld(t testing.TB, change ...func(*emulator.Options)) world {
 	t.Helper()
-	w := world{emulatortest.Start(t, nil, change...)}
+	// Six days have a working day in them, whatever the day of the test.
+	tn, err := tenant.New(tenant.Options{Seed: 1, Users: 3, Days: 6, PerUser: 10, Calm: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := world{emulatortest.StartTenant(t, tn, change...)}
 	w.SetServices(emulator.Services{})
 	return w
 }

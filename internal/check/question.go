@@ -421,7 +421,10 @@ func audit(types func(*asker) []string) func(context.Context, *asker) found {
 			}
 		}
 		f := found{rows: len(full), seen: "content of the last days in " + strings.Join(full, ", ")}
-		if len(bare) > 0 && len(full) > 0 {
+		switch {
+		case len(full) == 0:
+			f.seen = "no content of the last days in " + strings.Join(bare, ", ")
+		case len(bare) > 0:
 			f.seen += "; none in " + strings.Join(bare, ", ")
 		}
 		if len(full) == 0 && slices.Equal(on, []string{dlp}) {
