@@ -33,6 +33,7 @@ func (v *vaultDown) Get(ctx context.Context, id string) (certstore.Entry, error)
 // it: after some failures one asks now and then, whether it is back, and then all go on.
 // What does not need the service goes on meanwhile.
 func TestServicesDown(t *testing.T) {
+	t.Parallel()
 	const many = 24
 	for _, service := range []string{serviceGraph, serviceToken, serviceVault} {
 		t.Run(service, func(t *testing.T) {

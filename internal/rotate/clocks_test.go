@@ -22,6 +22,7 @@ func seldom(o *Options) { o.Rhythm.Look = 3 * 24 * time.Hour }
 // TestAYearOff lets the clock of reeve's machine be a year wrong for some hours, ahead and
 // behind, and right again: what is in use goes on, and nothing is left waiting for a year.
 func TestAYearOff(t *testing.T) {
+	t.Parallel()
 	for name, off := range map[string]time.Duration{"ahead": year, "behind": -year} {
 		for _, hours := range []int{0, 24} { // 0: for one look
 			t.Run(fmt.Sprint(name, " for ", hours, " hours"), func(t *testing.T) {
@@ -86,6 +87,7 @@ func TestAYearOff(t *testing.T) {
 // nobody should: each takes the other's keys for somebody else's and leaves them alone, and
 // what each has in use goes on.
 func TestTwoOfTheSame(t *testing.T) {
+	t.Parallel()
 	w := newInside(t, 1, origin.UsualDelays)
 	s := w.applications(1, func(int) time.Duration { return month })[0]
 	policy := credential.Policy{Lifetime: credential.Span(month), Overlap: credential.Span(24 * time.Hour), DestroyAfter: credential.Span(24 * time.Hour)}.Complete(w.cloud.GraphAudience)
@@ -126,7 +128,8 @@ func TestTwoOfTheSame(t *testing.T) {
 		}
 	}
 	for i, n := range renewed {
-		if n < 4 || len(app(both[i]).In(credential.Standby)) != 1 {
+		// Two wait while a new one is to take the place of an old one.
+		if waiting := len(app(both[i]).In(credential.Standby)); n < 4 || waiting < 1 || waiting > 2 {
 			t.Errorf("number %d has had %d certificates in use\n%s", i, n, describe(both[i].db, both[i].o.Tenant, s.object, w.clock.Now()))
 		}
 	}
@@ -137,6 +140,7 @@ func TestTwoOfTheSame(t *testing.T) {
 // at once, and the certificate that waits for it is made within minutes; where no
 // certificate is there to ask with, at the next look.
 func TestAClockThatIsRightAgain(t *testing.T) {
+	t.Parallel()
 	for name, pair := range map[string]bool{"with a certificate": true, "with none": false} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

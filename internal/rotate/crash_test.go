@@ -587,6 +587,7 @@ func hasKey(app *directory.Application, id string) bool {
 // TestCrash ends the process, or loses an answer, at each point of a renewal in turn,
 // and then at several points of each.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	runs, seeds := 1000, 4
 	switch {
 	case os.Getenv("TEST_LONG") != "":

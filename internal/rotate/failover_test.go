@@ -11,6 +11,7 @@ import (
 // TestRemovedWhileActive lets somebody remove the certificate in use: from the look that
 // does not show it, the standby takes over within a minute, and it is told all the while.
 func TestRemovedWhileActive(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.change = func(o *Options) { o.Rhythm.Look = time.Minute }
 	r := w.rotator()

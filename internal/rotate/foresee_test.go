@@ -18,6 +18,7 @@ import (
 // What is foreseen for a wish is what then happens, in that order and about that long;
 // and looking ahead does nothing.
 func TestForesee(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
@@ -105,6 +106,7 @@ func TestForesee(t *testing.T) {
 // The requests that are shown are those that would be sent, with stand-ins for what is
 // secret and for what is not known yet.
 func TestRequestsAreShown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	a := w.adopt(r)
@@ -148,6 +150,7 @@ func TestRequestsAreShown(t *testing.T) {
 
 // A rehearsal leaves nothing behind, and says what does not work.
 func TestRehearse(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)

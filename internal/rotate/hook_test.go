@@ -33,6 +33,7 @@ var deployed = Deployment{
 }
 
 func TestParseHook(t *testing.T) {
+	t.Parallel()
 	for s, want := range map[string]string{
 		"command:/bin/true":                       "",
 		"command:/usr/bin/systemctl reload nginx": "",
@@ -117,6 +118,7 @@ func TestCommandIsToldTheFacts(t *testing.T) {
 }
 
 func TestCommandFails(t *testing.T) {
+	t.Parallel()
 	const line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQCanary0123456"
 	for _, test := range []struct{ name, script, want string }{
 		{"with its last lines", "seq 1 2000; echo it is >&2; echo broken; exit 3", "exit status 3; it said last: 1993 | 1994 | 1995 | 1996 | 1997 | 1998 | 1999 | 2000 | it is | broken"},
@@ -150,6 +152,7 @@ func TestCommandFails(t *testing.T) {
 // A command that hangs is killed with what it has started; one that leaves a program
 // running in the background is done all the same.
 func TestCommandEndsInTime(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "pid")
 	ctx, cancel := context.WithCancel(t.Context())
 	hang := script(t, `sleep 100 & echo $! >`+file+`.new; mv `+file+`.new `+file+`; wait`)
@@ -226,6 +229,7 @@ func webhookFile(t *testing.T, text string, mode os.FileMode) string {
 }
 
 func TestWebhook(t *testing.T) {
+	t.Parallel()
 	var header http.Header
 	var body []byte
 	s, client := webhookServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -266,6 +270,7 @@ func TestWebhook(t *testing.T) {
 }
 
 func TestWebhookFails(t *testing.T) {
+	t.Parallel()
 	for code, want := range map[int]bool{302: true, 307: true, 400: true, 401: true, 404: true, 410: true, 408: false, 429: false, 500: false, 503: false} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			calls := 0
@@ -308,6 +313,7 @@ func TestWebhookFails(t *testing.T) {
 
 // TestHookIsRunForANewCertificate renews under a policy with a command that fails once.
 func TestHookIsRunForANewCertificate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out")
 	hook := script(t, `test -e "$1.once" || { touch "$1.once"; echo not yet; exit 1; }; echo "$REEVE_GENERATION $REEVE_SHA256" >>"$1"`, out)
@@ -337,6 +343,7 @@ func TestHookIsRunForANewCertificate(t *testing.T) {
 // TestHookThatEndsReeve renews under a policy with a command that ends the process each
 // time, as one does that restarts reeve: it is run again, and not without a pause.
 func TestHookThatEndsReeve(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var ctx context.Context
 	kill := func() {}
@@ -375,6 +382,7 @@ func TestHookThatEndsReeve(t *testing.T) {
 // TestHookIsGivenUp renews under a policy with a command that can never succeed, whose
 // text is not fit to be part of an event's ID: it is given up, and told.
 func TestHookIsGivenUp(t *testing.T) {
+	t.Parallel()
 	for _, hook := range []string{"command:/bin/reload nginx", "command:/bin/" + strings.Repeat("x", 300)} {
 		w := newWorld(t)
 		runs := 0
@@ -402,6 +410,7 @@ func TestHookIsGivenUp(t *testing.T) {
 // TestHookIsDropped takes a hook that fails out of the policy, and revokes the certificate
 // that it is to be run for: it is not run again, and the journal says why.
 func TestHookIsDropped(t *testing.T) {
+	t.Parallel()
 	for name, drop := range map[string]func(*world, *Rotator){
 		"not in the policy any more": func(w *world, _ *Rotator) { w.changePolicy(func(p *credential.Policy) { p.Hooks = nil }) },
 		"not in use any more":        func(w *world, r *Rotator) { w.wish(r, credential.Revoke, "") },

@@ -11,6 +11,7 @@ import (
 // Only the empty list of an application that reeve made a moment ago is known to be
 // nobody else's.
 func TestUntouched(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
 	foreign := []graph.KeyCredential{{KeyID: "somebody's"}}
 	for _, c := range []struct {

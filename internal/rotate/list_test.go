@@ -166,6 +166,7 @@ func (d *duel) first() {
 // out, which takes it away. It is put back, also when the process ends right after the
 // list: what replicas show that lag tells of it, as long as they do.
 func TestLostByAList(t *testing.T) {
+	t.Parallel()
 	for _, way := range []string{"register", "remove"} {
 		for _, end := range []string{"goes on", "answer lost", "closed"} {
 			t.Run(way+", "+end, func(t *testing.T) {
@@ -222,6 +223,7 @@ func TestLostByAList(t *testing.T) {
 // TestLostByAListThatIsGone has somebody remove reeve's certificate before reeve has put
 // back what another has lost by its registration. The next registration makes up for it.
 func TestLostByAListThatIsGone(t *testing.T) {
+	t.Parallel()
 	d := newDuel(t)
 	var late string
 	d.list = func(n int, send func() (*http.Response, error)) (*http.Response, error) {
@@ -250,6 +252,7 @@ func TestLostByAListThatIsGone(t *testing.T) {
 // TestKilledAfterAList kills the process right after its list, of which a key is missing
 // that was in it. The next process, which has to wait for the lease, puts it back.
 func TestKilledAfterAList(t *testing.T) {
+	t.Parallel()
 	d := newDuel(t)
 	lost := d.subject.foreign[0]
 	d.list = func(n int, send func() (*http.Response, error)) (*http.Response, error) {
@@ -269,6 +272,7 @@ func TestKilledAfterAList(t *testing.T) {
 // TestKilledWhilePuttingBack kills the process before and after the list by which a key is
 // put back.
 func TestKilledWhilePuttingBack(t *testing.T) {
+	t.Parallel()
 	for _, after := range []bool{false, true} {
 		d := newDuel(t)
 		var late string
@@ -301,6 +305,7 @@ func TestKilledWhilePuttingBack(t *testing.T) {
 // TestRemovedAfterAList has somebody remove a key of his own ten seconds after a list of
 // reeve's. He wanted that: it is not put back.
 func TestRemovedAfterAList(t *testing.T) {
+	t.Parallel()
 	d := newDuel(t)
 	removed, at := d.subject.foreign[0], time.Time{}
 	d.list = func(_ int, send func() (*http.Response, error)) (*http.Response, error) {
@@ -323,6 +328,7 @@ func TestRemovedAfterAList(t *testing.T) {
 // were refused, when somebody has just added another key, which that list takes away. It is
 // looked for at once, as long as replicas show it, and put back as well.
 func TestLostByPuttingBack(t *testing.T) {
+	t.Parallel()
 	d := newDuel(t)
 	var late []string
 	d.list = func(n int, send func() (*http.Response, error)) (*http.Response, error) {
@@ -354,6 +360,7 @@ func TestLostByPuttingBack(t *testing.T) {
 // TestLostAndNotPutBack refuses the lists by which a key would be put back: after some
 // tries the renewal goes on, and a person is told.
 func TestLostAndNotPutBack(t *testing.T) {
+	t.Parallel()
 	d := newDuel(t)
 	var late string
 	d.list = func(n int, send func() (*http.Response, error)) (*http.Response, error) {

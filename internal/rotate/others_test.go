@@ -429,6 +429,7 @@ func changesOf(usual, long int) int {
 // TestOthersAddKeys renews again and again while another program adds and removes keys of
 // its own by addKey and removeKey. Since neither writes lists, none may ever be missing.
 func TestOthersAddKeys(t *testing.T) {
+	t.Parallel()
 	m := newMatch(t, 1, true)
 	began, from := time.Now(), m.clock.Now()
 	m.fight(changesOf(150, 10000), func() time.Duration {
@@ -449,6 +450,7 @@ func TestOthersAddKeys(t *testing.T) {
 // takes away keys by that, its own and reeve's; reeve must get over it without an outage,
 // and take away nothing of anybody else's.
 func TestOthersWriteLists(t *testing.T) {
+	t.Parallel()
 	m := newMatch(t, 2, true)
 	began, from := time.Now(), m.clock.Now()
 	m.fight(changesOf(150, 10000), func() time.Duration {
@@ -479,6 +481,7 @@ func TestOthersWriteLists(t *testing.T) {
 // TestOthersAtTheFirst lets reeve register an application's first certificate, which goes
 // by the whole list, while another program adds keys by addKey.
 func TestOthersAtTheFirst(t *testing.T) {
+	t.Parallel()
 	runs, lost, restored := changesOf(20, 400), 0, 0
 	began := time.Now()
 	for run := range runs {

@@ -16,6 +16,7 @@ import (
 // there: the folder before the current one is cleared like that of any other place, and of
 // the current one a finding says where the key is, until somebody has deleted it.
 func TestPlacesOfAnOlderPolicy(t *testing.T) {
+	t.Parallel()
 	for name, twice := range map[string]bool{"the current one": false, "the one before": true} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

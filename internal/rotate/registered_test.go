@@ -35,6 +35,7 @@ func (s *swapped) Get(ctx context.Context, id string) (certstore.Entry, error) {
 // TestAStoreThatGivesBackSomethingElse is no place for a key: nothing made there gets to
 // Entra ID.
 func TestAStoreThatGivesBackSomethingElse(t *testing.T) {
+	t.Parallel()
 	other, err := pki.NewKey(pki.RSA2048)
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +93,7 @@ func set(e *certstore.Entry, p pki.Pair) {
 
 // TestPairOfAnotherKey does not hand out a certificate with a key that is not its own.
 func TestPairOfAnotherKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	keys := &swapped{Store: w.keys, swap: func(*certstore.Entry) {}}
 	w.change = func(o *Options) { o.Stores = map[string]certstore.Store{credential.StoreLocal: keys} }
@@ -133,6 +135,7 @@ func (w *world) isAtEntra(c credential.Credential) bool {
 // TestSeeRefusedWithToken puts a certificate back that was just removed and seen to be
 // gone: tokens are given for it, and it is taken away again.
 func TestSeeRefusedWithToken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.withSecret()
 	r := w.rotator()
@@ -160,6 +163,7 @@ func TestSeeRefusedWithToken(t *testing.T) {
 // TestSeeRefusedByAPrincipal has the removed certificate at the service principal, too,
 // where reeve does not look: a person is told, and when it is gone there, all is well.
 func TestSeeRefusedByAPrincipal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.withSecret()
 	r := w.rotator()
@@ -220,6 +224,7 @@ func (w *world) journal(id, step, outcome string) (count int) {
 // TestTwins has somebody register reeve's certificate a second time under another key id:
 // both go when it is removed, by a proof and by the list.
 func TestTwins(t *testing.T) {
+	t.Parallel()
 	for _, byList := range []bool{false, true} {
 		w := newWorld(t)
 		n := &failsOnce{next: w.HTTPClient().Transport, answer: func() (*http.Response, error) { return forbidden(), nil }, failed: !byList}
@@ -252,6 +257,7 @@ func TestTwins(t *testing.T) {
 // of a renewal. Registering, proving, promoting and removing go on by proofs alone, and
 // that Graph cannot be read is said.
 func TestPermissionTakenAway(t *testing.T) {
+	t.Parallel()
 	blind := func(w *world) bool {
 		return slices.ContainsFunc(credential.Assess(w.clock.Now(), w.app()), func(f credential.Finding) bool { return f.Rule == "application-unreadable" })
 	}
@@ -321,6 +327,7 @@ func (f *forbidsGraph) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestPermissionTakenAwayAfterAList takes the permission away right after the first
 // certificate was registered by the list: it is proved all the same.
 func TestPermissionTakenAwayAfterAList(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	forbid := &forbidsGraph{next: w.HTTPClient().Transport}
 	w.change = func(o *Options) {
@@ -340,6 +347,7 @@ func TestPermissionTakenAwayAfterAList(t *testing.T) {
 // replicas show it and before it is proved: another takes its place, and what is in use
 // stays.
 func TestDeletedOnItsWay(t *testing.T) {
+	t.Parallel()
 	for _, state := range []credential.State{credential.Registered, credential.Proving} {
 		t.Run(string(state), func(t *testing.T) {
 			w := newWorld(t)
@@ -370,6 +378,7 @@ func TestDeletedOnItsWay(t *testing.T) {
 // TestRenamed has a person rename reeve's keys in the portal. They are reeve's all the
 // same: nobody is told of a change, and they are removed in the end.
 func TestRenamed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.withSecret()
 	r := w.rotator()
@@ -408,6 +417,7 @@ func TestRenamed(t *testing.T) {
 // wants: a finding says what helps, no key after key is made, and when the lifetime is
 // shortened a certificate that fits is made at once.
 func TestForbiddenLifetime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(o *emulator.Options) {
 		o.Grants = append(o.Grants, "graph/Policy.ReadWrite.ApplicationConfiguration")
 	})
@@ -448,6 +458,7 @@ func TestForbiddenLifetime(t *testing.T) {
 // TestRemovedEachTime has somebody remove whatever reeve registers. It is registered anew,
 // later each time, then another is tried, and then a person is told.
 func TestRemovedEachTime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.withSecret()
 	r := w.rotator()
@@ -480,6 +491,7 @@ func TestRemovedEachTime(t *testing.T) {
 // store, as when the database is older than the store: nobody can ask whether it is
 // refused, and it comes to its end all the same.
 func TestRetiringWithoutItsKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r, func(o *Adoption) {

@@ -21,6 +21,7 @@ import (
 // TestRescue lets every certificate of an application expire while reeve is off, and has
 // a person register the one of the kit.
 func TestRescue(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
@@ -99,6 +100,7 @@ func TestRescue(t *testing.T) {
 // TestRescueByManager lets every certificate expire while reeve is off; another identity
 // may change the application.
 func TestRescueByManager(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
@@ -121,6 +123,7 @@ func TestRescueByManager(t *testing.T) {
 // TestKitKeepsWhatIsThere makes sure that the list of the kit is what Graph was read to
 // hold, and the new one.
 func TestKitKeepsWhatIsThere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
@@ -151,6 +154,7 @@ func TestKitKeepsWhatIsThere(t *testing.T) {
 // TestRescueByPerson lets somebody sign in with a device code when every certificate of
 // an application has been taken away.
 func TestRescueByPerson(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
@@ -185,6 +189,7 @@ func TestRescueByPerson(t *testing.T) {
 // TestAdoptionInterrupted keeps the certificate in use from being taken up a second time,
 // which would end in its removal.
 func TestAdoptionInterrupted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	entry := certstore.Entry{ID: "left-behind", Key: w.pair.Key, Certificate: w.pair.Certificate, ObjectID: w.object,

@@ -13,6 +13,7 @@ import (
 
 // TestLife follows an application through its first renewals.
 func TestLife(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
@@ -55,6 +56,7 @@ func (w *world) promoteOnly(r *Rotator) credential.Credential {
 // TestPublishingAfterALongStop is ended between the proof of a standby and publishing it,
 // and begun again days later: what somebody has removed meanwhile must not come into use.
 func TestPublishingAfterALongStop(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
@@ -75,6 +77,7 @@ func TestPublishingAfterALongStop(t *testing.T) {
 // TestRevokingWhateverIsActive asks for the active one to be revoked, without a name, while
 // its successor is being published: that one stays.
 func TestRevokingWhateverIsActive(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
@@ -91,6 +94,7 @@ func TestRevokingWhateverIsActive(t *testing.T) {
 // TestTheListIsReadAnewAfterAPause begins to read the list before it is replaced, and goes
 // on a day later: that it was the same yesterday does not show what was just added.
 func TestTheListIsReadAnewAfterAPause(t *testing.T) {
+	t.Parallel()
 	now := begin
 	w := &work{r: New(Options{Now: func() time.Time { return now }})}
 	var c credential.Credential
@@ -109,6 +113,7 @@ func TestTheListIsReadAnewAfterAPause(t *testing.T) {
 // refusal, after which the list is tried, which reeve may not replace either, and then a
 // proof again.
 func TestRemovingTheFirst(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		answer func() (*http.Response, error)
 		lists  int
@@ -177,6 +182,7 @@ func (n *failsOnce) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestEachLivePlaceIsTold tells of two live places that have changed within one second: an
 // event whose ID is known is told no more.
 func TestEachLivePlaceIsTold(t *testing.T) {
+	t.Parallel()
 	w := &work{r: New(Options{Now: func() time.Time { return begin }})}
 	one, other := w.noticeTarget(credential.Credential{}, "directory:/a b", "it is gone"), w.noticeTarget(credential.Credential{}, "directory:/c", "it is gone")
 	if one.ID == other.ID || strings.Contains(one.ID, " ") {

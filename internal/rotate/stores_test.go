@@ -55,6 +55,7 @@ func (w *world) vault() *certstore.KeyVault {
 // TestStores lets an application live in each kind of store, published to each kind of
 // live place.
 func TestStores(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{credential.StoreLocal, credential.StoreSecrets, credential.StoreKeys} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
@@ -168,6 +169,7 @@ func (w *world) changePolicy(change func(*credential.Policy)) {
 
 // TestBlind renews an application that nobody may read: by proofs of its own keys alone.
 func TestBlind(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.change = func(o *Options) { o.Directory = nil }
 	r := w.rotator()
@@ -200,6 +202,7 @@ func TestBlind(t *testing.T) {
 // TestRestoredBackup goes back to the database of half a year ago: the keys made since
 // are in the store, and the one that the database believes in is gone.
 func TestRestoredBackup(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{credential.StoreLocal, credential.StoreKeys} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
@@ -284,6 +287,7 @@ func testRestoredBackup(t *testing.T, store string) {
 // TestReconcileAsksWhatIsUsed leaves a vault alone that no application uses, where reeve may
 // well have no business; and that one store fails keeps nothing from the others.
 func TestReconcileAsksWhatIsUsed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t) // without a permission for the vault
 	w.change = func(o *Options) {
 		o.Stores = map[string]certstore.Store{credential.StoreLocal: w.keys, credential.StoreSecrets: certstore.NewVaultSecrets(w.vault())}

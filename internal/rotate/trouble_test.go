@@ -74,6 +74,7 @@ func (w *world) watch(before func(ctx context.Context, place, c string) error) {
 // TestANoticeThatIsRefused has notices that are too large for the outbox: certificates are
 // renewed all the same, and people are told that there is something to see.
 func TestANoticeThatIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r, func(o *Adoption) { o.Name, o.Policy.Subject = strings.Repeat("x", 70<<10), "CN=reeve" })
@@ -101,6 +102,7 @@ func TestANoticeThatIsRefused(t *testing.T) {
 // TestTroubleOfOne has one application whose step takes too long while for another the
 // database fails: that one's step has its whole time, and its end is its own.
 func TestTroubleOfOne(t *testing.T) {
+	t.Parallel()
 	w := newInside(t, 1, origin.Delays{})
 	var asked atomic.Int32
 	begun := make(chan struct{})
@@ -153,6 +155,7 @@ func TestTroubleOfOne(t *testing.T) {
 // TestASlowPlace publishes to two live places of which the first does not answer: the
 // second has the certificate, and has had time enough.
 func TestASlowPlace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	w.watch(func(ctx context.Context, place, _ string) error {
@@ -177,6 +180,7 @@ func TestASlowPlace(t *testing.T) {
 
 // TestAPlaceThatTakesNothing publishes to a file: it is tried ever more rarely, and said.
 func TestAPlaceThatTakesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.watch(func(context.Context, string, string) error { return nil })
 	r := w.rotator()
@@ -199,6 +203,7 @@ func TestAPlaceThatTakesNothing(t *testing.T) {
 // TestKitOfAnAuthority makes a kit for an application whose certificates an authority
 // signs: nothing is signed in its place.
 func TestKitOfAnAuthority(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r, func(o *Adoption) { o.Policy.Issuer, o.Pair = credential.IssuerRequest, pki.Pair{} })
@@ -278,6 +283,7 @@ func (w *world) signedFor(public crypto.PublicKey, life time.Duration) *x509.Cer
 // TestALongStep publishes to so many slow places that it takes longer than a lease: nobody
 // else gets the application meanwhile.
 func TestALongStep(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	var places []string
@@ -309,6 +315,7 @@ func TestALongStep(t *testing.T) {
 // TestOnlyWhatIsProvedIsPublished asks for a standby to be promoted that somebody has
 // removed, and for another while no tokens are given: no program gets to see them.
 func TestOnlyWhatIsProvedIsPublished(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	var published []string
@@ -367,6 +374,7 @@ func TestOnlyWhatIsProvedIsPublished(t *testing.T) {
 // TestKeyIsGone takes the private key of the active certificate out of the store: the
 // standby takes over, and another is made.
 func TestKeyIsGone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
@@ -434,6 +442,7 @@ func room(t testing.TB, file string, pages int64) {
 // renewal: what is to be done is said, nothing is done twice or lost, and it goes on by
 // itself when there is room.
 func TestTheDiskOfTheDatabaseIsFull(t *testing.T) {
+	t.Parallel()
 	var full int
 	for _, used := range []int{8, 9, 10, 12, 100} { // of what a renewal needs
 		w := newWorld(t)
@@ -507,6 +516,7 @@ func (f *fullKeys) Put(ctx context.Context, e certstore.Entry) error {
 // TestTheDiskOfTheKeysIsFull lets no key be kept: Entra ID hears of none, what is to be
 // done is said, and it goes on by itself when there is room.
 func TestTheDiskOfTheKeysIsFull(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	keys := &fullKeys{Store: openRealKeys(t, t.TempDir())}
 	w.keys = keys
@@ -574,6 +584,7 @@ func (w *world) settled(foreign string) {
 // TestAnOldDatabaseIsPutBack puts the file of the database back that was copied before two
 // renewals: what was made since is found, nobody's key is lost, and nothing is left over.
 func TestAnOldDatabaseIsPutBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.change = func(o *Options) { o.Directory = newDirectory(t, w.cloud, w.HTTPClient(), secretToken{w}) }
 	r := w.rotator()
@@ -658,6 +669,7 @@ func (d *hostDown) RoundTrip(r *http.Request) (*http.Response, error) {
 // another does not take: the first gets the active one again at once, and nothing of the
 // other's private key stays there.
 func TestPublishedInPart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	refuses := false
@@ -706,6 +718,7 @@ func TestPublishedInPart(t *testing.T) {
 // TestFindingsOfTwoProcesses has one process find something, and another that knew of
 // nothing find that it is over.
 func TestFindingsOfTwoProcesses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one, other := w.rotator(), w.rotator()
 	w.adopt(one)
@@ -738,6 +751,7 @@ func TestFindingsOfTwoProcesses(t *testing.T) {
 // asks for: a little less is taken, and told; what is hardly worth it is refused, and
 // another answer may follow.
 func TestImportOfAShortCertificate(t *testing.T) {
+	t.Parallel()
 	const day = 24 * time.Hour
 	w := newWorld(t)
 	r := w.rotator()

@@ -13,6 +13,7 @@ import (
 // TestAWishInVain asks to go back where nothing is to go back to: the journal says that it
 // has failed, and of a wish that has come true that it is done.
 func TestAWishInVain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r)
@@ -34,6 +35,7 @@ func TestAWishInVain(t *testing.T) {
 // TestWordsOfNotices says of a revocation what comes of it, and of a certificate that is
 // only planned no dates.
 func TestWordsOfNotices(t *testing.T) {
+	t.Parallel()
 	w := &work{r: New(Options{}), a: credential.Application{Name: "app"}}
 	wish := credential.Wish{Kind: credential.Revoke, By: "pat"}
 	for state, takesOver := range map[credential.State]bool{credential.Active: true, credential.Draining: false} {
@@ -50,6 +52,7 @@ func TestWordsOfNotices(t *testing.T) {
 
 // TestRungsOfAStandby tries the ways back anew at the next look when a standby has appeared.
 func TestRungsOfAStandby(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.change = func(o *Options) { o.Rhythm.Look = 5 * time.Minute }
 	r := w.rotator()

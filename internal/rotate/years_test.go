@@ -34,6 +34,7 @@ var yearsLifetimes = []int{180, 365, 730, 1095}
 // applications are set wrong by an hour now and then, and both are at work in turns and
 // at once.
 func TestYears(t *testing.T) {
+	t.Parallel()
 	count, years, tenants := 8, 2, 2
 	if os.Getenv("TEST_LONG") != "" {
 		count, years = 1000, 10
