@@ -63,12 +63,47 @@ func (r *run) storeAll(ctx context.Context, ready <-chan *reading) error {
 // records estimates the rows of a whole reading, to bound a transaction.
 func (rd *reading) records() int { return len(rd.pieces) * 100 }
 
+// storeGroup stores readings that are whole in one transaction. What another process
+// has read before is left out.
 func (r *run) storeGroup(ctx context.Context, group []*reading) error {
-	counts := make([]store.Counts, len(group))
+	var pieces []store.Piece
+	var owner []int // for each piece, the number of its reading
+	for i, rd := range group {
+		for b := range rd.pieces {
+			pieces = append(pieces, store.Piece{Content: r.ledger.Content(rd.Blob), Batch: b})
+			owner = append(owner, i)
+		}
+	}
+	sums := make([]store.Counts, len(group))
 	fresh := make([]bool, len(group))
-	err := r.DB.Write(ctx, func(tx *store.Tx) (err error) {
+	err := r.DB.WriteBeside(ctx, func(tx *store.Tx) error {
 		for i, rd := range group {
-			if counts[i], fresh[i], err = r.store(ctx, tx, rd); err != nil {
+			var err error
+			if fresh[i], err = tx.Claim(r.ledger.Content(rd.Blob)); err != nil {
+				return err
+			}
+		}
+		var ours []store.Piece
+		var of []int
+		for n, p := range pieces {
+			if fresh[owner[n]] {
+				ours, of = append(ours, p), append(of, owner[n])
+			}
+		}
+		counts, err := tx.Store(ours...)
+		if err != nil {
+			return err
+		}
+		clear(sums)
+		for n, c := range counts {
+			sums[of[n]].Add(c)
+		}
+		for i, rd := range group {
+			if !fresh[i] {
+				continue
+			}
+			sums[i].Bytes = rd.bytes
+			if err := tx.Count(r.ledger.Content(rd.Blob), sums[i]); err != nil {
 				return err
 			}
 		}
@@ -78,7 +113,7 @@ func (r *run) storeGroup(ctx context.Context, group []*reading) error {
 		return err
 	}
 	for i, rd := range group {
-		r.stored(rd, counts[i], fresh[i])
+		r.stored(rd, sums[i], fresh[i])
 	}
 	return nil
 }
@@ -91,7 +126,7 @@ var errCut = errors.New("the reading broke off")
 func (r *run) storePartial(ctx context.Context, rd *reading) error {
 	var counts store.Counts
 	var fresh bool
-	err := r.DB.Write(ctx, func(tx *store.Tx) (err error) {
+	err := r.DB.WriteBeside(ctx, func(tx *store.Tx) (err error) {
 		counts, fresh, err = r.store(ctx, tx, rd)
 		return err
 	})
@@ -127,11 +162,27 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		if !fresh {
 			continue
 		}
-		n, err := tx.Store(c, piece)
+		// With what waits already, since many pieces cost less together.
+		together := []store.Piece{{Content: c, Batch: piece}}
+	gather:
+		for len(together) < pieces {
+			select {
+			case piece, ok := <-rd.pieces:
+				if !ok {
+					break gather
+				}
+				together = append(together, store.Piece{Content: c, Batch: piece})
+			default:
+				break gather
+			}
+		}
+		counts, err := tx.Store(together...)
 		if err != nil {
 			return sum, false, err
 		}
-		sum.Add(n)
+		for _, n := range counts {
+			sum.Add(n)
+		}
 	}
 	if rd.err != nil {
 		return sum, false, errCut

@@ -67,7 +67,7 @@ func (l *Ledger) Cover(ctx context.Context, part string, from, now time.Time, le
 	var last time.Time
 	if err := l.db.read.QueryRowContext(ctx, `SELECT max(end_at) FROM ledger_windows
 		WHERE tenant_id = $1 AND feed = $2 AND part = $3`, l.tenant, l.feed, part).Scan(stamped{&last}); err != nil {
-		return explain(l.db.url, "reading the ledger of", err)
+		return l.db.explain("reading the ledger of", err)
 	}
 	start := from.UTC().Truncate(time.Second)
 	if !last.IsZero() {
@@ -121,7 +121,7 @@ func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fre
 	if len(blobs) == 0 {
 		return 0, nil
 	}
-	err = l.db.Write(ctx, func(tx *Tx) error {
+	err = l.db.WriteBeside(ctx, func(tx *Tx) error {
 		fresh = 0
 		found := make([]int, len(windows))
 		for _, b := range blobs {
@@ -154,7 +154,7 @@ func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fre
 // Listed records how windows stand after they were listed, or the listing of
 // which failed.
 func (l *Ledger) Listed(ctx context.Context, windows []Window) error {
-	return l.db.Write(ctx, func(tx *Tx) error {
+	return l.db.WriteBeside(ctx, func(tx *Tx) error {
 		for _, w := range windows {
 			if _, err := tx.exec(`UPDATE ledger_windows
 				SET state = $5, due_at = $6, listed_at = $7, listed_to = $8, listings = $9, attempts = $10, error = $11
@@ -218,7 +218,7 @@ func (l *Ledger) Lose(ctx context.Context, b Blob, why string) error {
 }
 
 func (l *Ledger) set(ctx context.Context, b Blob, state string, due time.Time, why string) error {
-	return l.db.Write(ctx, func(tx *Tx) error {
+	return l.db.WriteBeside(ctx, func(tx *Tx) error {
 		_, err := tx.exec(`UPDATE ledger_blobs SET state = $5, due_at = $6, attempts = attempts + 1, error = $7
 			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state = $8`,
 			l.tenant, l.feed, b.Part, b.ID, state, stamp(due), why, BlobDue)
@@ -250,7 +250,7 @@ func null(s string) any {
 
 // Begin records the beginning of a run of the feed, and End its end.
 func (l *Ledger) Begin(ctx context.Context, started time.Time) error {
-	return l.db.Write(ctx, func(tx *Tx) error {
+	return l.db.WriteBeside(ctx, func(tx *Tx) error {
 		_, err := tx.exec(`INSERT INTO import_runs (tenant_id, feed, started_at) VALUES ($1, $2, $3)
 			ON CONFLICT (tenant_id, feed, started_at) DO NOTHING`, l.tenant, l.feed, stamp(started))
 		return err
@@ -260,7 +260,7 @@ func (l *Ledger) Begin(ctx context.Context, started time.Time) error {
 // End records how the run that began at started ended: complete, partial,
 // stopped or failed.
 func (l *Ledger) End(ctx context.Context, started, ended time.Time, outcome string, stored int64, detail string) error {
-	return l.db.Write(ctx, func(tx *Tx) error {
+	return l.db.WriteBeside(ctx, func(tx *Tx) error {
 		_, err := tx.exec(`UPDATE import_runs SET ended_at = $4, outcome = $5, stored = $6, detail = $7
 			WHERE tenant_id = $1 AND feed = $2 AND started_at = $3`,
 			l.tenant, l.feed, stamp(started), stamp(ended), outcome, stored, null(detail))
@@ -384,7 +384,7 @@ func earlier(a, b time.Time) time.Time {
 func (l *Ledger) each(ctx context.Context, query string, f func(*sql.Rows) error) error {
 	rows, err := l.db.read.QueryContext(ctx, query, l.tenant, l.feed)
 	if err != nil {
-		return explain(l.db.url, "reading the ledger of", err)
+		return l.db.explain("reading the ledger of", err)
 	}
 	defer rows.Close()
 	for rows.Next() {

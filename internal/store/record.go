@@ -103,7 +103,7 @@ func (db *DB) Record(ctx context.Context, tenant int, recordID string) ([]Found,
 			continue
 		}
 		if err != nil {
-			return nil, explain(db.url, "reading a record from", err)
+			return nil, db.explain("reading a record from", err)
 		}
 		found = append(found, f)
 	}
@@ -173,7 +173,7 @@ func (db *DB) ignored(ctx context.Context, tenant int, id []byte) (bool, error) 
 		var n int
 		if err := db.read.QueryRowContext(ctx, `SELECT count(*) FROM ignored_audit_events
 			WHERE tenant_id = $1 AND day = $2 AND event_id = $3`, tenant, day, id).Scan(&n); err != nil {
-			return false, explain(db.url, "reading", err)
+			return false, db.explain("reading", err)
 		}
 		if n > 0 {
 			return true, nil
@@ -219,7 +219,7 @@ func (db *DB) Whereabouts(ctx context.Context, tenant int) (func(recordID string
 	} {
 		rows, err := db.read.QueryContext(ctx, kind.query, tenant)
 		if err != nil {
-			return nil, explain(db.url, "reading the ids of", err)
+			return nil, db.explain("reading the ids of", err)
 		}
 		for rows.Next() {
 			var id []byte
@@ -230,7 +230,7 @@ func (db *DB) Whereabouts(ctx context.Context, tenant int) (func(recordID string
 			ids[[16]byte(id)] = kind.where
 		}
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return nil, explain(db.url, "reading the ids of", err)
+			return nil, db.explain("reading the ids of", err)
 		}
 	}
 	held, err := list(ctx, db, "reading the quarantine of", func(rows *sql.Rows, id *string) error { return rows.Scan(id) },
