@@ -58,13 +58,13 @@ type session interface {
 }
 
 // newEngine gives the engine for an address, and the address without a password.
-func newEngine(address string) (e engine, shown string, err error) {
+func newEngine(address, password string) (e engine, shown string, err error) {
 	scheme, rest, _ := strings.Cut(address, ":")
 	switch {
 	case scheme == "sqlite" && rest != "" && !strings.HasPrefix(rest, ":memory:"):
 		return &sqliteEngine{path: rest}, address, nil
 	case scheme == "postgres" || scheme == "postgresql":
-		return newPostgres(address)
+		return newPostgres(address, password)
 	}
 	// An address that is none may hold a password all the same.
 	if strings.ContainsAny(address, "@=?") {

@@ -21,9 +21,9 @@ type Condition struct {
 
 // Look opens a database that is there, sees that it can be written, and leaves it as it
 // is: its schema is not brought up to date, and what is written is taken back. Errors
-// are of type *Error where it is known what they mean.
-func Look(ctx context.Context, address string) (c Condition, err error) {
-	e, shown, err := newEngine(address)
+// are of type *Error where it is known what they mean. The password is as in [Options].
+func Look(ctx context.Context, address, password string) (c Condition, err error) {
+	e, shown, err := newEngine(address, password)
 	if err != nil {
 		return c, err
 	}

@@ -41,12 +41,15 @@ const (
 
 // newPostgres reads an address as libpq does: a URL, with what is missing from the
 // environment (PGHOST, PGPASSWORD, PGSSLMODE, PGPASSFILE, …).
-func newPostgres(address string) (e engine, shown string, err error) {
+func newPostgres(address, password string) (e engine, shown string, err error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		// pgx's own text may hold a part of the password.
 		return nil, "", &Error{Doing: "opening the database", Cause: "its address cannot be read",
-			Remedy: "write it as postgres://USER@HOST:PORT/DATABASE, with special characters as %XX; the password in PGPASSWORD or a file that PGPASSFILE names"}
+			Remedy: "write it as postgres://USER@HOST:PORT/DATABASE, with special characters as %XX; the password in database.password"}
+	}
+	if password != "" {
+		config.Password = password
 	}
 	config.ConnectTimeout = connectTimeout
 	config.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 6}}).DialContext
@@ -269,7 +272,7 @@ func (e *postgresEngine) trouble(err error) (cause, remedy string) {
 	}
 	switch refusal.Code {
 	case "28P01", "28000":
-		return "the server refuses the user or the password", "look at the user in database.url and at PGPASSWORD or the password file; see pg_hba.conf on the server"
+		return "the server refuses the user or the password", "look at the user in database.url and at database.password; see pg_hba.conf on the server"
 	case "3D000":
 		return "there is no such database", "make it: CREATE DATABASE reeve OWNER reeve ENCODING 'UTF8' TEMPLATE template0"
 	case "42501":

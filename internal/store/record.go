@@ -39,6 +39,27 @@ func ParseID(s []byte) (id [16]byte, ok bool) {
 	return id, err == nil
 }
 
+// scannedID reads an id: SQLite gives its bytes, PostgreSQL its text.
+type scannedID struct{ id *[16]byte }
+
+func (s scannedID) Scan(v any) error {
+	ok := false
+	switch v := v.(type) {
+	case []byte:
+		if ok = len(v) == 16; ok {
+			*s.id = [16]byte(v)
+		} else {
+			*s.id, ok = ParseID(v)
+		}
+	case string:
+		*s.id, ok = ParseID([]byte(v))
+	}
+	if !ok {
+		return fmt.Errorf("reading an id from the database: it is a %T", v)
+	}
+	return nil
+}
+
 // HashID makes an id of a text that is no GUID: a version 8 UUID of its
 // SHA-256.
 func HashID(s string) [16]byte {
@@ -222,12 +243,12 @@ func (db *DB) Whereabouts(ctx context.Context, tenant int) (func(recordID string
 			return nil, db.explain("reading the ids of", err)
 		}
 		for rows.Next() {
-			var id []byte
-			if err := rows.Scan(&id); err != nil {
+			var id [16]byte
+			if err := rows.Scan(scannedID{&id}); err != nil {
 				rows.Close()
 				return nil, err
 			}
-			ids[[16]byte(id)] = kind.where
+			ids[id] = kind.where
 		}
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 			return nil, db.explain("reading the ids of", err)

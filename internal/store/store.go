@@ -39,6 +39,8 @@ type Options struct {
 	Trace func(event string)
 	// MustExist refuses to make a database that is not there.
 	MustExist bool
+	// Password is for a server. If it is empty, PGPASSWORD or the password file is used.
+	Password string
 }
 
 // Open opens the database that address names ("sqlite:PATH" or
@@ -52,7 +54,7 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 	if o.Trace == nil {
 		o.Trace = func(string) {}
 	}
-	e, shown, err := newEngine(address)
+	e, shown, err := newEngine(address, o.Password)
 	if err != nil {
 		return nil, err
 	}

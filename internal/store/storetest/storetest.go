@@ -53,6 +53,12 @@ func PostgreSQL(t testing.TB) string {
 	return s.Database(t)
 }
 
+// HasPostgreSQL reports whether there is a server to test with.
+func HasPostgreSQL() bool {
+	_, err := find("initdb")
+	return err == nil
+}
+
 // Another gives another empty database of the same engine.
 func Another(t testing.TB, address string) string {
 	t.Helper()
