@@ -66,22 +66,20 @@ func (rd *reading) records() int { return len(rd.pieces) * 100 }
 // storeGroup stores readings that are whole in one transaction. What another process
 // has read before is left out.
 func (r *run) storeGroup(ctx context.Context, group []*reading) error {
+	blobs := make([]store.Content, len(group))
 	var pieces []store.Piece
 	var owner []int // for each piece, the number of its reading
 	for i, rd := range group {
+		blobs[i] = r.ledger.Content(rd.Blob)
 		for b := range rd.pieces {
-			pieces = append(pieces, store.Piece{Content: r.ledger.Content(rd.Blob), Batch: b})
-			owner = append(owner, i)
+			pieces, owner = append(pieces, store.Piece{Content: blobs[i], Batch: b}), append(owner, i)
 		}
 	}
-	sums := make([]store.Counts, len(group))
-	fresh := make([]bool, len(group))
-	err := r.DB.WriteBeside(ctx, func(tx *store.Tx) error {
-		for i, rd := range group {
-			var err error
-			if fresh[i], err = tx.Claim(r.ledger.Content(rd.Blob)); err != nil {
-				return err
-			}
+	var sums []store.Counts
+	var fresh []bool
+	err := r.DB.WriteBeside(ctx, func(tx *store.Tx) (err error) {
+		if fresh, err = tx.Claim(blobs...); err != nil {
+			return err
 		}
 		var ours []store.Piece
 		var of []int
@@ -94,20 +92,19 @@ func (r *run) storeGroup(ctx context.Context, group []*reading) error {
 		if err != nil {
 			return err
 		}
-		clear(sums)
+		sums = make([]store.Counts, len(group))
 		for n, c := range counts {
 			sums[of[n]].Add(c)
 		}
+		var claimed []store.Content
+		var results []store.Counts
 		for i, rd := range group {
-			if !fresh[i] {
-				continue
-			}
 			sums[i].Bytes = rd.bytes
-			if err := tx.Count(r.ledger.Content(rd.Blob), sums[i]); err != nil {
-				return err
+			if fresh[i] {
+				claimed, results = append(claimed, blobs[i]), append(results, sums[i])
 			}
 		}
-		return nil
+		return tx.Count(claimed, results)
 	})
 	if err != nil {
 		return err
@@ -145,9 +142,11 @@ func (r *run) storePartial(ctx context.Context, rd *reading) error {
 // written.
 func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.Counts, fresh bool, err error) {
 	c := r.ledger.Content(rd.Blob)
-	if fresh, err = tx.Claim(c); err != nil {
+	claimed, err := tx.Claim(c)
+	if err != nil {
 		return sum, false, err
 	}
+	fresh = claimed[0]
 	for {
 		var piece *store.Batch
 		var ok bool
@@ -191,7 +190,7 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		return sum, false, nil
 	}
 	sum.Bytes = rd.bytes
-	return sum, true, tx.Count(c, sum)
+	return sum, true, tx.Count([]store.Content{c}, []store.Counts{sum})
 }
 
 func (r *run) stored(rd *reading, n store.Counts, fresh bool) {

@@ -51,6 +51,9 @@ const (
 // A session is a transaction that has begun. It ends with commit or rollback.
 type session interface {
 	exec(query string, args ...any) (int64, error)
+	// each runs one statement with each of the arguments in turn, and gives the number
+	// of rows that each has changed.
+	each(query string, args [][]any) ([]int64, error)
 	query(query string, args ...any) (*sql.Rows, error)
 	queryRow(query string, args ...any) *sql.Row
 	commit() error

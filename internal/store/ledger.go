@@ -124,17 +124,20 @@ func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fre
 	err = l.db.WriteBeside(ctx, func(tx *Tx) error {
 		fresh = 0
 		found := make([]int, len(windows))
-		for _, b := range blobs {
-			n, err := tx.exec(`INSERT INTO ledger_blobs
-				(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
-				ON CONFLICT (tenant_id, feed, part, blob) DO NOTHING`,
-				l.tenant, l.feed, b.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue)
-			if err != nil {
-				return fmt.Errorf("adding blob %s to the ledger: %w", b.ID, err)
-			}
-			fresh += int(n)
-			found[windowOf(windows, b)] += int(n)
+		args := make([][]any, len(blobs))
+		for i, b := range blobs {
+			args[i] = []any{l.tenant, l.feed, b.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue}
+		}
+		added, err := tx.each(`INSERT INTO ledger_blobs
+			(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
+			ON CONFLICT (tenant_id, feed, part, blob) DO NOTHING`, args)
+		if err != nil {
+			return fmt.Errorf("adding blobs to the ledger: %w", err)
+		}
+		for i, b := range blobs {
+			fresh += int(added[i])
+			found[windowOf(windows, b)] += int(added[i])
 		}
 		for i, w := range windows {
 			if found[i] == 0 {
@@ -188,22 +191,36 @@ func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob
 		ORDER BY forget_at, part, blob LIMIT $5`, l.tenant, l.feed, BlobDue, stamp(now), limit)
 }
 
-// Claim marks a blob as read, before anything of it is stored in the same
-// transaction. ok is false if another process has read it meanwhile: then nothing
-// may be stored.
-func (tx *Tx) Claim(c Content) (ok bool, err error) {
-	rows, err := tx.exec(`UPDATE ledger_blobs SET state = $5, done_at = $6, error = NULL
-		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state <> $5`,
-		c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now))
-	return rows == 1, err
+// Claim marks blobs as read, before anything of them is stored in the same
+// transaction. It is false for those that another process has read meanwhile: of them
+// nothing may be stored.
+func (tx *Tx) Claim(blobs ...Content) ([]bool, error) {
+	args := make([][]any, len(blobs))
+	for i, c := range blobs {
+		args[i] = []any{c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now)}
+	}
+	changed, err := tx.each(`UPDATE ledger_blobs SET state = $5, done_at = $6, error = NULL
+		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state <> $5`, args)
+	if err != nil {
+		return nil, fmt.Errorf("marking blobs in the ledger: %w", err)
+	}
+	ours := make([]bool, len(blobs))
+	for i, n := range changed {
+		ours[i] = n == 1
+	}
+	return ours, nil
 }
 
-// Count records what became of the records of a blob that was claimed.
-func (tx *Tx) Count(c Content, n Counts) error {
-	_, err := tx.exec(`UPDATE ledger_blobs
+// Count records what became of the records of blobs that were claimed.
+func (tx *Tx) Count(blobs []Content, counts []Counts) error {
+	args := make([][]any, len(blobs))
+	for i, c := range blobs {
+		n := counts[i]
+		args[i] = []any{c.Tenant, c.Feed, c.Part, c.Blob, n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined}
+	}
+	_, err := tx.each(`UPDATE ledger_blobs
 		SET bytes = $5, records = $6, stored = $7, duplicate = $8, out_of_scope = $9, quarantined = $10
-		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4`,
-		c.Tenant, c.Feed, c.Part, c.Blob, n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined)
+		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4`, args)
 	return err
 }
 

@@ -244,6 +244,33 @@ func (s *postgresSession) exec(query string, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
+// each sends all at once, so that the way to the server is gone once.
+func (s *postgresSession) each(query string, args [][]any) ([]int64, error) {
+	changed := make([]int64, len(args))
+	ctx, cancel := context.WithTimeout(s.ctx, statementTimeout+slack)
+	defer cancel()
+	err := s.raw(func(c *pgx.Conn) error {
+		for from := 0; from < len(args); from += maxPipeline {
+			part := args[from:min(from+maxPipeline, len(args))]
+			var b pgx.Batch
+			for i, a := range part {
+				b.Queue(query, a...).Exec(func(tag pgconn.CommandTag) error {
+					changed[from+i] = tag.RowsAffected()
+					return nil
+				})
+			}
+			if err := c.SendBatch(ctx, &b).Close(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return changed, err
+}
+
+// maxPipeline bounds the answers that wait to be read while statements are sent.
+const maxPipeline = 500
+
 func (s *postgresSession) query(query string, args ...any) (*sql.Rows, error) {
 	return s.conn.QueryContext(s.ctx, query, args...)
 }

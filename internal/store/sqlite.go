@@ -209,6 +209,16 @@ func (s *sqliteSession) exec(query string, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
+func (s *sqliteSession) each(query string, args [][]any) (changed []int64, err error) {
+	changed = make([]int64, len(args))
+	for i, a := range args {
+		if changed[i], err = s.exec(query, a...); err != nil {
+			return nil, err
+		}
+	}
+	return changed, nil
+}
+
 func (s *sqliteSession) query(query string, args ...any) (*sql.Rows, error) {
 	return s.engine.conn.QueryContext(s.ctx, query, args...)
 }
@@ -220,17 +230,13 @@ func (s *sqliteSession) queryRow(query string, args ...any) *sql.Row {
 // merge runs one statement a row. SQLite's driver looks for each parameter among
 // all, so that statements of many rows cost more than they save.
 func (e *sqliteEngine) merge(tx *Tx, t *Table, rows [][]any) (inserted []bool, err error) {
-	query := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s?) ON CONFLICT (%s) DO NOTHING",
-		t.Name, strings.Join(t.Columns, ", "), strings.Repeat("?, ", len(t.Columns)-1), strings.Join(t.Columns[:t.Key], ", "))
-	inserted = make([]bool, len(rows))
-	for i, row := range rows {
-		n, err := tx.exec(query, row...)
-		if err != nil {
-			return nil, err
-		}
+	added, err := tx.each(fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s?) ON CONFLICT (%s) DO NOTHING",
+		t.Name, strings.Join(t.Columns, ", "), strings.Repeat("?, ", len(t.Columns)-1), strings.Join(t.Columns[:t.Key], ", ")), rows)
+	inserted = make([]bool, len(added))
+	for i, n := range added {
 		inserted[i] = n == 1
 	}
-	return inserted, nil
+	return inserted, err
 }
 
 func (e *sqliteEngine) mergeNames(tx *Tx, t *NameTable, names []name) (there map[int64]string, err error) {
