@@ -126,7 +126,7 @@ func TestAccountFindsWhatIsMissing(t *testing.T) {
 	}
 	batch.Seal()
 	if err := db.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Store(store.Content{Tenant: tenant, Feed: "audit"}, batch)
+		_, err := tx.Store(store.Piece{Content: store.Content{Tenant: tenant, Feed: "audit"}, Batch: batch})
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -102,7 +102,11 @@ func (p *program) openCertOrScratch(ctx context.Context, c *config.Config) (*App
 
 // missing reports that the database is not there yet.
 func missing(c *config.Config) bool {
-	_, err := os.Stat(strings.TrimPrefix(c.Database.URL, "sqlite:"))
+	file := c.Database.File()
+	if file == "" { // a server's is there, or opening it says what is wrong
+		return false
+	}
+	_, err := os.Stat(file)
 	return errors.Is(err, fs.ErrNotExist)
 }
 

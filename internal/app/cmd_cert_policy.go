@@ -211,10 +211,10 @@ func (a *App) heldIn(folder string) string {
 		return err == nil && filepath.IsLocal(within)
 	}
 	keys := realPath(keysDir(a.Config))
-	switch file, isFile := strings.CutPrefix(a.Config.Database.URL, "sqlite:"); {
+	switch file := a.Config.Database.File(); {
 	case holds(keys, folder), holds(folder, keys):
 		return "private keys (" + keys + ")"
-	case isFile && holds(folder, realPath(file)):
+	case file != "" && holds(folder, realPath(file)):
 		return "the database (" + file + ")"
 	}
 	return ""

@@ -154,12 +154,12 @@ func vaultsOf(c *config.Config) []string {
 
 // doctorOptions are what the settings say of this machine.
 func doctorOptions(c *config.Config, environ []string) doctor.Options {
-	path := strings.TrimPrefix(c.Database.URL, "sqlite:")
+	path := c.Database.File() // empty for a server
 	o := doctor.Options{
 		TenantID: c.TenantID, ClientID: c.ClientID, Method: m365.Method(c.Auth.Method), Vaults: vaultsOf(c), CAFile: c.CAFile,
 		Identity: c.Auth.Method == string(m365.MethodManagedIdentity) || c.Credentials.Manager == string(m365.MethodManagedIdentity) ||
 			c.Auth.InVault() && c.Auth.VaultMethod == string(m365.MethodManagedIdentity),
-		Database: path, Look: func(ctx context.Context) (string, error) { return lookAtDatabase(ctx, c.Database.URL) },
+		Database: path, Look: func(ctx context.Context) (string, error) { return lookAtDatabase(ctx, c) },
 		Listen: c.Listen, Webhook: doctor.Origin(c.Notify.Webhook.URL.Reveal()),
 		Mail:    doctor.Mail{Host: c.Notify.Mail.Host, Port: c.Notify.Mail.Port, TLS: c.Notify.Mail.TLS},
 		Environ: environ,
@@ -204,12 +204,12 @@ func doctorOptions(c *config.Config, environ []string) doctor.Options {
 }
 
 // lookAtDatabase says how the database is.
-func lookAtDatabase(ctx context.Context, address string) (string, error) {
-	is, err := store.Look(ctx, address)
+func lookAtDatabase(ctx context.Context, c *config.Config) (string, error) {
+	is, err := store.Look(ctx, c.Database.URL, c.Database.Password.Reveal())
 	if err != nil {
 		return "", err
 	}
-	seen := fmt.Sprintf("it opens and can be written, schema version %d, %.1f MiB", is.Schema, float64(is.Bytes)/(1<<20))
+	seen := fmt.Sprintf("it opens and can be written, %s, schema version %d, %.1f MiB", is.Engine, is.Schema, float64(is.Bytes)/(1<<20))
 	if is.Schema < is.Known {
 		seen += fmt.Sprintf("; the next start brings it to version %d, after which an older reeve cannot use it", is.Known)
 	}

@@ -128,7 +128,7 @@ func (p *program) partOf(ctx context.Context, c *config.Config, scrub *doctor.Sc
 	go func() {
 		var o outcome
 		defer func() { done <- o }()
-		is, err := store.Look(ctx, c.Database.URL)
+		is, err := store.Look(ctx, c.Database.URL, c.Database.Password.Reveal())
 		if err != nil || is.Schema != is.Known {
 			o.err = cmp.Or(err, errors.New("the database is of another version, and is left as it is"))
 			return

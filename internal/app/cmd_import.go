@@ -192,7 +192,7 @@ func (p *program) openDatabase(ctx context.Context, c *config.Config) (*store.DB
 	if c.TenantID == "" {
 		return nil, 0, failWith(exitConfig, "tenant-id is not set: give --tenant-id, REEVE_TENANT_ID or the key in the file, to say whose records are meant")
 	}
-	db, err := store.Open(ctx, c.Database.URL, store.Options{Now: p.now, MustExist: true})
+	db, err := store.Open(ctx, c.Database.URL, store.Options{Now: p.now, MustExist: true, Password: c.Database.Password.Reveal()})
 	if err != nil {
 		return nil, 0, err
 	}

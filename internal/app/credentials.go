@@ -21,12 +21,13 @@ import (
 	"github.com/reeve365/reeve/internal/rotate"
 )
 
-// keysDir is where private keys are kept, by default beside the database.
+// keysDir is where private keys are kept, by default beside the database; if that is on a
+// server, in the working directory.
 func keysDir(c *config.Config) string {
 	if c.Credentials.Dir != "" {
 		return c.Credentials.Dir
 	}
-	return filepath.Join(filepath.Dir(strings.TrimPrefix(c.Database.URL, "sqlite:")), "reeve-keys")
+	return filepath.Join(filepath.Dir(c.Database.File()), "reeve-keys")
 }
 
 // keysetPlace says where the keyset is, and what to do about it.

@@ -7,7 +7,10 @@
 // sample file and docs/configuration.md say about the setting.
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Config holds every setting. A key is the path to a field; the flag and the
 // environment variable follow from the key: feeds.audit.days is
@@ -107,8 +110,24 @@ type Auth struct {
 // Database says where rows are kept.
 type Database struct {
 	// The database: "sqlite:PATH", with a path relative to the working
-	// directory. The file is made when it is missing.
+	// directory, whose file is made when it is missing; or
+	// "postgres://USER@HOST:PORT/DATABASE" for a database of a PostgreSQL
+	// server. What that leaves out comes from PGHOST, PGPORT, PGUSER, PGSSLMODE,
+	// PGSSLROOTCERT and the like.
 	URL string `key:"url" default:"sqlite:reeve.db" form:"database"`
+
+	// The password of the database's user. Without it PGPASSWORD or the file
+	// that PGPASSFILE names is used.
+	Password Secret `key:"password"`
+}
+
+// File is the path of an embedded database; empty if it is on a server.
+func (d Database) File() string {
+	file, ok := strings.CutPrefix(d.URL, "sqlite:")
+	if !ok {
+		return ""
+	}
+	return file
 }
 
 // Feeds holds the settings of each feed.

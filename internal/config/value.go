@@ -236,15 +236,31 @@ func database(text string) (string, error) {
 	scheme, rest, found := strings.Cut(text, ":")
 	switch {
 	case scheme == "postgres" || scheme == "postgresql":
-		return "", errors.New("PostgreSQL comes with a later release; use sqlite:PATH for now")
+		return postgres(text)
 	case !found || len(scheme) == 1: // C:\reeve.db
-		return "", errors.New(`want "sqlite:PATH"; a path alone is not enough`)
+		return "", errors.New(`want "sqlite:PATH" or "postgres://HOST/DATABASE"; a path alone is not enough`)
 	case scheme != "sqlite":
-		return "", errors.New(`unknown kind of database; want "sqlite:PATH"`)
+		return "", errors.New(`unknown kind of database; want "sqlite:PATH" or "postgres://HOST/DATABASE"`)
 	case rest == "":
 		return "", errors.New(`the path is missing; want "sqlite:PATH"`)
 	case strings.HasPrefix(rest, "//"):
 		return "", errors.New(`want "sqlite:PATH" without the slashes of a URL in front of the path`)
+	}
+	return text, nil
+}
+
+// postgres reads the address of a database of PostgreSQL, in which no password may be: an
+// address is shown.
+func postgres(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil { // whose text may hold the password
+		return "", errors.New(`want "postgres://USER@HOST:PORT/DATABASE", with special characters as %XX`)
+	}
+	if _, ok := u.User.Password(); ok || u.Query().Has("password") {
+		return "", errors.New("a password in the address is seen by many; set database.password, or PGPASSWORD, and leave it out of the address")
+	}
+	if strings.Trim(u.Path, "/") == "" {
+		return "", errors.New(`the database is missing; want "postgres://USER@HOST:PORT/DATABASE"`)
 	}
 	return text, nil
 }

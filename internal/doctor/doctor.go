@@ -90,7 +90,7 @@ type Options struct {
 
 	Certificate string // the path of auth.certificate
 	Files       []File
-	Database    string                                // the path of its file
+	Database    string                                // the path of its file; empty on a server
 	Look        func(context.Context) (string, error) // opens the database as it is, and says how it is
 	Listen      string
 	Webhook     string // the origin alone: the rest of the address is secret

@@ -283,10 +283,10 @@ func size(n uint64) string {
 
 // database opens the database as it is, without changing it.
 func (d *Doctor) database(ctx context.Context) Result {
-	if d.Database == "" || d.Look == nil {
+	if d.Look == nil {
 		return skip("no database is configured")
 	}
-	if _, err := os.Stat(d.Database); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(d.Database); d.Database != "" && errors.Is(err, fs.ErrNotExist) {
 		return newDatabase(filepath.Dir(d.Database))
 	}
 	seen, err := d.Look(ctx)

@@ -2,13 +2,11 @@ package feed
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -26,34 +24,35 @@ import (
 	"github.com/reeve365/reeve/internal/m365/activity"
 	"github.com/reeve365/reeve/internal/pki"
 	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/store/storetest"
 )
 
 // world is an emulated tenant, and reeve importing from it into a database.
 type world struct {
-	t      *testing.T
-	tenant *tenant.Tenant
-	emu    *emulator.Emulator
-	client *activity.Client
-	path   string
-	db     *store.DB
-	now    func() time.Time
-	scope  Scope
+	t       *testing.T
+	tenant  *tenant.Tenant
+	emu     *emulator.Emulator
+	client  *activity.Client
+	address string // of the database
+	db      *store.DB
+	now     func() time.Time
+	scope   Scope
 }
 
-func newWorld(t *testing.T, o tenant.Options) *world {
+func newWorld(t *testing.T, address string, o tenant.Options) *world {
 	t.Helper()
 	t.Parallel()
-	return newWorldAlone(t, o)
+	return newWorldAlone(t, address, o)
 }
 
 // newWorldAlone is newWorld for a test that measures the whole process, and so
 // does not run beside others.
-func newWorldAlone(t *testing.T, o tenant.Options) *world {
+func newWorldAlone(t *testing.T, address string, o tenant.Options) *world {
 	t.Helper()
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	w := &world{t: t, now: o.Now, path: filepath.Join(t.TempDir(), "reeve.db")}
+	w := &world{t: t, now: o.Now, address: address}
 	var err error
 	if w.tenant, err = tenant.New(o); err != nil {
 		t.Fatal(err)
@@ -86,7 +85,7 @@ func newWorldAlone(t *testing.T, o tenant.Options) *world {
 
 func (w *world) open() {
 	w.t.Helper()
-	db, err := store.Open(w.t.Context(), "sqlite:"+w.path, store.Options{Now: w.now})
+	db, err := store.Open(w.t.Context(), w.address, store.Options{Now: w.now})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -187,17 +186,20 @@ func (w *world) checkRecord(id string) {
 // text of a record stands, which depends on the order of the blobs.
 func (w *world) rows() map[string][]string {
 	w.t.Helper()
-	db, err := sql.Open("sqlite", w.path)
-	if err != nil {
-		w.t.Fatal(err)
+	db := storetest.Connect(w.t, w.address)
+	text := "quote(%s)"
+	if strings.HasPrefix(w.address, "postgres:") {
+		text = "quote_nullable(%s::text)"
 	}
-	defer db.Close()
 	dump := map[string][]string{}
 	for _, table := range slices.Concat([]*store.Table{auditEvents, ignoredEvents, copilotResources,
 		{Name: "users", Columns: []string{"id", "user_name"}}, {Name: "event_operations", Columns: []string{"id", "operation_name"}},
 		{Name: "quarantine", Columns: []string{"digest", "record_id", "reason"}}}, metaTables) {
 		columns := slices.DeleteFunc(slices.Clone(table.Columns), func(c string) bool { return strings.HasPrefix(c, "content_") })
-		rows, err := db.Query("SELECT quote(" + strings.Join(columns, ") || ' ' || quote(") + ") FROM " + table.Name + " ORDER BY 1")
+		for i, c := range columns {
+			columns[i] = fmt.Sprintf(text, c)
+		}
+		rows, err := db.Query("SELECT " + strings.Join(columns, " || ' ' || ") + " FROM " + table.Name + " ORDER BY 1")
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -223,281 +225,302 @@ func small(seed uint64) tenant.Options {
 }
 
 func TestImportOfAnUnkindTenant(t *testing.T) {
-	o := small(7)
-	o.PerUser = 150
-	w := newWorld(t, o)
-	scope, err := NewScope([]string{"https://contoso.sharepoint.com", "https://contoso-my.sharepoint.com"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.scope = scope
-	before := w.now()
-	r := w.mustRun()
-	stored, ignored, quarantined := w.check(before)
-	foreign := 0
-	for x := range w.tenant.Audit.Records() {
-		if x.Foreign && !x.Broken && x.Created.Before(before) {
-			foreign++
+	storetest.Engines(t, func(t *testing.T, address string) {
+		o := small(7)
+		o.PerUser = 150
+		w := newWorld(t, address, o)
+		scope, err := NewScope([]string{"https://contoso.sharepoint.com", "https://contoso-my.sharepoint.com"})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if ignored != foreign {
-		t.Errorf("%d records are out of scope, want %d", ignored, foreign)
-	}
-	if r.Counts.Duplicate == 0 || quarantined == 0 || ignored == 0 || stored == 0 {
-		t.Errorf("this tenant should show everything: %+v, %d quarantined", r.Counts, quarantined)
-	}
-	if r.Counts.Records != r.Counts.Stored+r.Counts.Duplicate+r.Counts.OutOfScope+r.Counts.Quarantined {
-		t.Errorf("the counts do not add up: %+v", r.Counts)
-	}
-	again := w.mustRun()
-	if again.Counts.Stored > 0 && again.Started.Sub(r.Started) < time.Minute {
-		// Only what appeared in the meantime; the tenant is alive.
-		if n := again.Counts.Stored; n > 50 {
-			t.Errorf("a second run stored %d records", n)
+		w.scope = scope
+		before := w.now()
+		r := w.mustRun()
+		stored, ignored, quarantined := w.check(before)
+		foreign := 0
+		for x := range w.tenant.Audit.Records() {
+			if x.Foreign && !x.Broken && x.Created.Before(before) {
+				foreign++
+			}
 		}
-	}
+		if ignored != foreign {
+			t.Errorf("%d records are out of scope, want %d", ignored, foreign)
+		}
+		if r.Counts.Duplicate == 0 || quarantined == 0 || ignored == 0 || stored == 0 {
+			t.Errorf("this tenant should show everything: %+v, %d quarantined", r.Counts, quarantined)
+		}
+		if r.Counts.Records != r.Counts.Stored+r.Counts.Duplicate+r.Counts.OutOfScope+r.Counts.Quarantined {
+			t.Errorf("the counts do not add up: %+v", r.Counts)
+		}
+		again := w.mustRun()
+		if again.Counts.Stored > 0 && again.Started.Sub(r.Started) < time.Minute {
+			// Only what appeared in the meantime; the tenant is alive.
+			if n := again.Counts.Stored; n > 50 {
+				t.Errorf("a second run stored %d records", n)
+			}
+		}
+	})
 }
 
 func TestEveryTableIsFilled(t *testing.T) {
-	o := small(3)
-	o.PerUser = 150
-	w := newWorld(t, o)
-	w.mustRun()
-	for table, rows := range w.rows() {
-		if table != "ignored_audit_events" && len(rows) == 0 {
-			t.Errorf("no rows in %s", table)
+	storetest.Engines(t, func(t *testing.T, address string) {
+		o := small(3)
+		o.PerUser = 150
+		w := newWorld(t, address, o)
+		w.mustRun()
+		for table, rows := range w.rows() {
+			if table != "ignored_audit_events" && len(rows) == 0 {
+				t.Errorf("no rows in %s", table)
+			}
 		}
-	}
+	})
 }
 
 // TestImportLosesAndDoublesNothing is the table of what other importers lose or
 // double; reeve's figure is nought in every row.
 func TestImportLosesAndDoublesNothing(t *testing.T) {
-	blob := func(n int) []byte {
-		return fmt.Appendf(nil, `[{"Id":"%08d-0000-4000-8000-000000000000","CreationTime":"2026-11-02T08:45:19","RecordType":25,"Workload":"MicrosoftTeams"}]`, n)
-	}
-	for name, fault := range map[string]func(w *world){
-		"none": func(*world) {},
-		"two blobs with the same contentCreated": func(w *world) {
-			at := w.now().Add(-2 * time.Hour)
-			w.tenant.Audit.AddBlob("Audit.General", at, blob(1))
-			w.tenant.Audit.AddBlob("Audit.General", at, blob(2))
-		},
-		"every 10th blob answers 429": func(w *world) {
-			w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.ThrottleSilent, Every: 10})
-		},
-		"every 10th blob answers 403 with AF429": func(w *world) {
-			w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.AF429, Every: 10})
-		},
-		"every 10th blob answers 500": func(w *world) {
-			w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.ServerError, Every: 10})
-		},
-		"every 10th blob is cut off": func(w *world) {
-			w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.Truncated, Every: 10})
-		},
-		"every 10th blob is reset in its midst": func(w *world) {
-			w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.ResetBody, Every: 10})
-		},
-		"every 10th blob is a web page": func(w *world) {
-			w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.NotJSON, Every: 10})
-		},
-		"every 10th blob is an object": func(w *world) {
-			w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.NotArray, Every: 10})
-		},
-		"every 3rd listing answers 429": func(w *world) {
-			w.emu.Inject(emulator.Fault{API: "manage", Operation: "content", Kind: emulator.ThrottleSilent, Every: 3, Times: 60})
-		},
-		"every 5th listing is reset": func(w *world) {
-			w.emu.Inject(emulator.Fault{API: "manage", Operation: "content", Kind: emulator.Reset, Every: 5, Times: 60})
-		},
-		"the same record in two blobs": func(w *world) {
-			w.tenant.Audit.AddBlob("Audit.General", w.now().Add(-3*time.Hour), blob(1))
-			w.tenant.Audit.AddBlob("Audit.General", w.now().Add(-2*time.Hour), blob(1))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, small(5)) // in pages, late, reordered and repeated, as it comes
-			fault(w)
-			before := w.now()
-			w.mustRun()
-			stored, _, quarantined := w.check(before)
-			for _, f := range w.emu.Faults() {
-				// The import hardly calls another API.
-				if f.Happened == 0 && f.Fault.API == "manage" {
-					t.Errorf("the fault %s did not happen", f.Fault)
+	storetest.Engines(t, func(t *testing.T, address string) {
+		blob := func(n int) []byte {
+			return fmt.Appendf(nil, `[{"Id":"%08d-0000-4000-8000-000000000000","CreationTime":"2026-11-02T08:45:19","RecordType":25,"Workload":"MicrosoftTeams"}]`, n)
+		}
+		for name, fault := range map[string]func(w *world){
+			"none": func(*world) {},
+			"two blobs with the same contentCreated": func(w *world) {
+				at := w.now().Add(-2 * time.Hour)
+				w.tenant.Audit.AddBlob("Audit.General", at, blob(1))
+				w.tenant.Audit.AddBlob("Audit.General", at, blob(2))
+			},
+			"every 10th blob answers 429": func(w *world) {
+				w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.ThrottleSilent, Every: 10})
+			},
+			"every 10th blob answers 403 with AF429": func(w *world) {
+				w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.AF429, Every: 10})
+			},
+			"every 10th blob answers 500": func(w *world) {
+				w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.ServerError, Every: 10})
+			},
+			"every 10th blob is cut off": func(w *world) {
+				w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.Truncated, Every: 10})
+			},
+			"every 10th blob is reset in its midst": func(w *world) {
+				w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.ResetBody, Every: 10})
+			},
+			"every 10th blob is a web page": func(w *world) {
+				w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.NotJSON, Every: 10})
+			},
+			"every 10th blob is an object": func(w *world) {
+				w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.NotArray, Every: 10})
+			},
+			"every 3rd listing answers 429": func(w *world) {
+				w.emu.Inject(emulator.Fault{API: "manage", Operation: "content", Kind: emulator.ThrottleSilent, Every: 3, Times: 60})
+			},
+			"every 5th listing is reset": func(w *world) {
+				w.emu.Inject(emulator.Fault{API: "manage", Operation: "content", Kind: emulator.Reset, Every: 5, Times: 60})
+			},
+			"the same record in two blobs": func(w *world) {
+				w.tenant.Audit.AddBlob("Audit.General", w.now().Add(-3*time.Hour), blob(1))
+				w.tenant.Audit.AddBlob("Audit.General", w.now().Add(-2*time.Hour), blob(1))
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				w := newWorld(t, storetest.Another(t, address), small(5)) // in pages, late, reordered and repeated, as it comes
+				fault(w)
+				before := w.now()
+				w.mustRun()
+				stored, _, quarantined := w.check(before)
+				for _, f := range w.emu.Faults() {
+					// The import hardly calls another API.
+					if f.Happened == 0 && f.Fault.API == "manage" {
+						t.Errorf("the fault %s did not happen", f.Fault)
+					}
 				}
-			}
-			rows := w.rows()
-			seen := map[string]bool{}
-			for _, r := range rows["audit_events"] {
-				seen[strings.Fields(r)[2]] = true // the id alone, whatever its day
-			}
-			if len(seen) != len(rows["audit_events"]) {
-				t.Errorf("%d rows with %d ids", len(rows["audit_events"]), len(seen))
-			}
-			if stored == 0 || quarantined > 20 {
-				t.Errorf("stored %d, quarantined %d", stored, quarantined)
-			}
-		})
-	}
+				rows := w.rows()
+				seen := map[string]bool{}
+				for _, r := range rows["audit_events"] {
+					seen[strings.Fields(r)[2]] = true // the id alone, whatever its day
+				}
+				if len(seen) != len(rows["audit_events"]) {
+					t.Errorf("%d rows with %d ids", len(rows["audit_events"]), len(seen))
+				}
+				if stored == 0 || quarantined > 20 {
+					t.Errorf("stored %d, quarantined %d", stored, quarantined)
+				}
+			})
+		}
+	})
 }
 
 // TestImportStoppedAnywhere ends the run after each of many points, goes on,
 // and expects the rows of a run that was left alone.
 func TestImportStoppedAnywhere(t *testing.T) {
-	clock := time.Now().Truncate(time.Second)
-	o := small(11)
-	o.Users, o.Now = 4, func() time.Time { return clock } // the tenant stands still
-	left := newWorld(t, o)
-	left.mustRun()
-	want := left.rows()
+	storetest.Engines(t, func(t *testing.T, address string) {
+		clock := time.Now().Truncate(time.Second)
+		o := small(11)
+		o.Users, o.Now = 4, func() time.Time { return clock } // the tenant stands still
+		left := newWorld(t, storetest.Another(t, address), o)
+		left.mustRun()
+		want := left.rows()
 
-	w := newWorldBeside(left)
-	for n := 1; ; n += 3 {
-		ctx, cancel := context.WithCancel(t.Context())
-		f, o := w.options(true)
-		calls := 0
-		var mu sync.Mutex
-		count := func() {
-			mu.Lock()
-			defer mu.Unlock()
-			if calls++; calls == n {
-				cancel()
+		w := newWorldBeside(left)
+		for n := 1; ; n += 3 {
+			ctx, cancel := context.WithCancel(t.Context())
+			f, o := w.options(true)
+			calls := 0
+			var mu sync.Mutex
+			count := func() {
+				mu.Lock()
+				defer mu.Unlock()
+				if calls++; calls == n {
+					cancel()
+				}
+			}
+			open := f.Open
+			f.Open = func(ctx context.Context, b store.Blob) (io.ReadCloser, error) {
+				count()
+				return open(ctx, b)
+			}
+			_, err := ingest.Run(ctx, f, o)
+			cancel()
+			w.db.Close()
+			w.open()
+			if err == nil {
+				break
 			}
 		}
-		open := f.Open
-		f.Open = func(ctx context.Context, b store.Blob) (io.ReadCloser, error) {
-			count()
-			return open(ctx, b)
+		if diff := cmp.Diff(want, w.rows()); diff != "" {
+			t.Errorf("rows (-undisturbed +stopped):\n%.2000s", diff)
 		}
-		_, err := ingest.Run(ctx, f, o)
-		cancel()
-		w.db.Close()
-		w.open()
-		if err == nil {
-			break
-		}
-	}
-	if diff := cmp.Diff(want, w.rows()); diff != "" {
-		t.Errorf("rows (-undisturbed +stopped):\n%.2000s", diff)
-	}
+	})
 }
 
 // newWorldBeside imports from the same tenant into a database of its own.
 func newWorldBeside(w *world) *world {
 	x := *w
-	x.path = filepath.Join(w.t.TempDir(), "beside.db")
+	x.address = storetest.Another(w.t, w.address)
 	x.open()
 	return &x
 }
 
 func TestTwoImportsAtOnce(t *testing.T) {
-	clock := time.Now().Truncate(time.Second)
-	o := small(13)
-	o.Now = func() time.Time { return clock }
-	left := newWorld(t, o)
-	left.mustRun()
-	want := left.rows()
+	storetest.Engines(t, func(t *testing.T, address string) {
+		clock := time.Now().Truncate(time.Second)
+		o := small(13)
+		o.Now = func() time.Time { return clock }
+		left := newWorld(t, address, o)
+		left.mustRun()
+		want := left.rows()
 
-	a := newWorldBeside(left)
-	b := *a
-	b.open()
-	var wg sync.WaitGroup
-	for _, w := range []*world{a, &b} {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			f, o := w.options(true)
-			if r, err := patiently(t.Context(), f, o); err != nil || !r.Complete() {
-				t.Errorf("%+v, %v", r, err)
-			}
-		}()
-	}
-	wg.Wait()
-	if diff := cmp.Diff(want, a.rows()); diff != "" {
-		t.Errorf("rows (-one +two):\n%.2000s", diff)
-	}
-	var stored int64
-	all, err := a.db.Ledger(1, "audit").Standing(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range all {
-		stored += s.Counts.Stored
-	}
-	if int(stored) != len(want["audit_events"]) {
-		t.Errorf("the ledger counts %d stored records, there are %d", stored, len(want["audit_events"]))
-	}
+		a := newWorldBeside(left)
+		b := *a
+		b.open()
+		var wg sync.WaitGroup
+		for _, w := range []*world{a, &b} {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				f, o := w.options(true)
+				if r, err := patiently(t.Context(), f, o); err != nil || !r.Complete() {
+					t.Errorf("%+v, %v", r, err)
+				}
+			}()
+		}
+		wg.Wait()
+		if diff := cmp.Diff(want, a.rows()); diff != "" {
+			t.Errorf("rows (-one +two):\n%.2000s", diff)
+		}
+		var stored int64
+		all, err := a.db.Ledger(1, "audit").Standing(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			stored += s.Counts.Stored
+		}
+		if int(stored) != len(want["audit_events"]) {
+			t.Errorf("the ledger counts %d stored records, there are %d", stored, len(want["audit_events"]))
+		}
+	})
 }
 
 func TestBlobThatIsGone(t *testing.T) {
-	w := newWorld(t, tenant.Options{Seed: 1, Users: 2, Days: 1, PerUser: 10, Calm: true})
-	w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.Gone})
-	r, err := w.run(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Lost == 0 || r.Complete() || len(r.Problems) == 0 || r.Blobs != 0 {
-		t.Errorf("%+v", r)
-	}
+	storetest.Engines(t, func(t *testing.T, address string) {
+		w := newWorld(t, address, tenant.Options{Seed: 1, Users: 2, Days: 1, PerUser: 10, Calm: true})
+		w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.Gone})
+		r, err := w.run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Lost == 0 || r.Complete() || len(r.Problems) == 0 || r.Blobs != 0 {
+			t.Errorf("%+v", r)
+		}
+	})
 }
 
 // TestBlobThatIsGoneForAMoment: the source says once of some blobs that they are
 // gone, and has them a moment later.
 func TestBlobThatIsGoneForAMoment(t *testing.T) {
-	w := newWorld(t, tenant.Options{Seed: 1, Users: 4, Days: 4, PerUser: 30, Calm: true})
-	w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.Gone, Every: 3, Times: 8})
-	before := w.now()
-	w.mustRun()
-	w.check(before)
+	storetest.Engines(t, func(t *testing.T, address string) {
+		w := newWorld(t, address, tenant.Options{Seed: 1, Users: 4, Days: 4, PerUser: 30, Calm: true})
+		w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.Gone, Every: 3, Times: 8})
+		before := w.now()
+		w.mustRun()
+		w.check(before)
+	})
 }
 
 // TestSubscriptionThatIsStopped: a run that goes on starts it again.
 func TestSubscriptionThatIsStopped(t *testing.T) {
-	w := newWorld(t, tenant.Options{Seed: 1, Users: 2, Days: 1, PerUser: 30, Calm: true})
-	f, o := w.options(true)
-	for i := range 2 {
-		if r, err := ingest.Run(t.Context(), f, o); err != nil || !r.Complete() {
-			t.Fatalf("%+v, %v", r, err)
+	storetest.Engines(t, func(t *testing.T, address string) {
+		w := newWorld(t, storetest.Another(t, address), tenant.Options{Seed: 1, Users: 2, Days: 1, PerUser: 30, Calm: true})
+		f, o := w.options(true)
+		for i := range 2 {
+			if r, err := ingest.Run(t.Context(), f, o); err != nil || !r.Complete() {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if i > 0 {
+				break
+			}
+			if err := w.tenant.Audit.StopSubscription("Audit.General"); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if i > 0 {
-			break
+		if !w.tenant.Audit.Subscribed("Audit.General") {
+			t.Error("the subscription was not started again")
 		}
-		if err := w.tenant.Audit.StopSubscription("Audit.General"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if !w.tenant.Audit.Subscribed("Audit.General") {
-		t.Error("the subscription was not started again")
-	}
+	})
 }
 
 func TestListingThatNeverEnds(t *testing.T) {
-	w := newWorld(t, tenant.Options{Seed: 1, Users: 2, Days: 1, PerUser: 10, Calm: true})
-	w.emu.Inject(emulator.Fault{API: "manage", Operation: "content", Kind: emulator.RepeatPage})
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	r, err := w.run(ctx)
-	if err != nil || r.Complete() || r.Left == 0 {
-		t.Errorf("%+v, %v", r, err)
-	}
+	storetest.Engines(t, func(t *testing.T, address string) {
+		w := newWorld(t, address, tenant.Options{Seed: 1, Users: 2, Days: 1, PerUser: 10, Calm: true})
+		w.emu.Inject(emulator.Fault{API: "manage", Operation: "content", Kind: emulator.RepeatPage})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		r, err := w.run(ctx)
+		if err != nil || r.Complete() || r.Left == 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
 }
 
 func TestPermissionTakenAway(t *testing.T) {
-	w := newWorld(t, tenant.Options{Seed: 1, Users: 2, Days: 1, PerUser: 10, Calm: true})
-	if err := w.tenant.Directory.RevokeRole(w.tenant.Client().ClientID, directory.ManagementAPIs, "ActivityFeed.Read"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.run(t.Context()); err == nil || !strings.Contains(err.Error(), "ActivityFeed.Read") {
-		t.Errorf("%v; want an error that names the permission", err)
-	}
+	storetest.Engines(t, func(t *testing.T, address string) {
+		w := newWorld(t, address, tenant.Options{Seed: 1, Users: 2, Days: 1, PerUser: 10, Calm: true})
+		if err := w.tenant.Directory.RevokeRole(w.tenant.Client().ClientID, directory.ManagementAPIs, "ActivityFeed.Read"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.run(t.Context()); err == nil || !strings.Contains(err.Error(), "ActivityFeed.Read") {
+			t.Errorf("%v; want an error that names the permission", err)
+		}
+	})
 }
 
 func TestBadBlobs(t *testing.T) {
-	clock := time.Now().Truncate(time.Second)
-	w := newWorld(t, tenant.Options{Seed: 1, Users: 1, Days: 1, PerUser: 1, Calm: true, Now: func() time.Time { return clock }})
-	common := `"CreationTime":"2026-11-02T08:45:19"`
-	body := `[{"Id":"a1",` + common + `},
+	storetest.Engines(t, func(t *testing.T, address string) {
+		clock := time.Now().Truncate(time.Second)
+		w := newWorld(t, address, tenant.Options{Seed: 1, Users: 1, Days: 1, PerUser: 1, Calm: true, Now: func() time.Time { return clock }})
+		common := `"CreationTime":"2026-11-02T08:45:19"`
+		body := `[{"Id":"a1",` + common + `},
 		{` + common + `},
 		{"Id":"a2","CreationTime":"never"},
 		{"Id":"a3",` + common + `,"RecordType":99999},
@@ -508,89 +531,94 @@ func TestBadBlobs(t *testing.T) {
 		{"Id":"a8",` + common + `,"Text":"` + strings.Repeat("y", ingest.MaxRecord) + `"},
 		{"Id":"a1",` + common + `,"Operation":"another"},
 		{"Id":"a9",` + common + `}]`
-	w.tenant.Audit.AddBlob("Audit.General", clock.Add(-2*time.Hour), []byte(body))
-	r := w.mustRun()
-	if r.Counts.Quarantined != 6 {
-		t.Errorf("%d in quarantine, want 6", r.Counts.Quarantined)
-	}
-	got := map[string]string{}
-	for _, id := range []string{"a1", "a2", "a3", "a4", "a5", "a6", "a9"} {
-		found, err := w.db.Record(t.Context(), 1, id)
+		w.tenant.Audit.AddBlob("Audit.General", clock.Add(-2*time.Hour), []byte(body))
+		r := w.mustRun()
+		if r.Counts.Quarantined != 6 {
+			t.Errorf("%d in quarantine, want 6", r.Counts.Quarantined)
+		}
+		got := map[string]string{}
+		for _, id := range []string{"a1", "a2", "a3", "a4", "a5", "a6", "a9"} {
+			found, err := w.db.Record(t.Context(), 1, id)
+			if err != nil {
+				t.Errorf("%s: %v", id, err)
+				continue
+			}
+			for _, f := range found {
+				got[id] += f.State + " "
+			}
+		}
+		want := map[string]string{"a1": "stored conflict ", "a2": "no time ", "a3": "stored ", "a4": "stored ", "a5": "stored ", "a6": "stored ", "a9": "stored "}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		reasons, err := w.db.CountQuarantine(t.Context(), 1)
 		if err != nil {
-			t.Errorf("%s: %v", id, err)
-			continue
+			t.Fatal(err)
 		}
-		for _, f := range found {
-			got[id] += f.State + " "
+		names := map[string]int64{}
+		for _, c := range reasons {
+			names[c.Name] = c.Rows
 		}
-	}
-	want := map[string]string{"a1": "stored conflict ", "a2": "no time ", "a3": "stored ", "a4": "stored ", "a5": "stored ", "a6": "stored ", "a9": "stored "}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	reasons, err := w.db.CountQuarantine(t.Context(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := map[string]int64{}
-	for _, c := range reasons {
-		names[c.Name] = c.Rows
-	}
-	if diff := cmp.Diff(map[string]int64{"no Id": 1, "no time": 1, "not an object": 1, "not JSON": 1, "too long": 1, "conflict": 1}, names); diff != "" {
-		t.Errorf("reasons (-want +got):\n%s", diff)
-	}
+		if diff := cmp.Diff(map[string]int64{"no Id": 1, "no time": 1, "not an object": 1, "not JSON": 1, "too long": 1, "conflict": 1}, names); diff != "" {
+			t.Errorf("reasons (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // TestBlobThatIsBadToTheEnd: a blob that is no array stays due, and is taken as
 // far as it can be read only when the source is about to forget it.
 func TestBlobThatIsBadToTheEnd(t *testing.T) {
-	clock := time.Now().Truncate(time.Second)
-	w := newWorld(t, tenant.Options{Seed: 1, Users: 1, Days: 1, PerUser: 1, Calm: true, Now: func() time.Time { return clock }})
-	w.tenant.Audit.AddBlob("Audit.General", clock.Add(-time.Hour), []byte(`[{"Id":"a1","CreationTime":"2026-11-02T08:45:19"},{"Id":"a2","Crea`))
-	f, o := w.options(false)
-	r, err := ingest.Run(t.Context(), f, o)
-	if err != nil || r.Left != 1 || len(r.Problems) != 1 {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	if _, err := w.db.Record(t.Context(), 1, "a1"); err == nil {
-		t.Error("part of a broken blob was stored")
-	}
-	later := func(d time.Duration) ingest.Result {
-		t.Helper()
-		w.now = func() time.Time { return clock.Add(d) }
-		f, o = w.options(false)
-		if r, err = ingest.Run(t.Context(), f, o); err != nil || r.Complete() {
-			t.Fatalf("after %v: %+v, %v", d, r, err)
+	storetest.Engines(t, func(t *testing.T, address string) {
+		clock := time.Now().Truncate(time.Second)
+		w := newWorld(t, storetest.Another(t, address), tenant.Options{Seed: 1, Users: 1, Days: 1, PerUser: 1, Calm: true, Now: func() time.Time { return clock }})
+		w.tenant.Audit.AddBlob("Audit.General", clock.Add(-time.Hour), []byte(`[{"Id":"a1","CreationTime":"2026-11-02T08:45:19"},{"Id":"a2","Crea`))
+		f, o := w.options(false)
+		r, err := ingest.Run(t.Context(), f, o)
+		if err != nil || r.Left != 1 || len(r.Problems) != 1 {
+			t.Fatalf("%+v, %v", r, err)
 		}
-		return r
-	}
-	if r := later(3 * 24 * time.Hour); r.Counts.Records != 0 || r.Left != 1 {
-		t.Errorf("while there is time: %+v", r)
-	}
-	if r := later(6*24*time.Hour + 20*time.Hour); r.Counts.Quarantined != 1 || r.Counts.Stored != 1 || r.Lost == 0 {
-		t.Errorf("at the end: %+v", r)
-	}
-	if _, err := w.db.Record(t.Context(), 1, "a1"); err != nil {
-		t.Errorf("the whole record before the break: %v", err)
-	}
+		if _, err := w.db.Record(t.Context(), 1, "a1"); err == nil {
+			t.Error("part of a broken blob was stored")
+		}
+		later := func(d time.Duration) ingest.Result {
+			t.Helper()
+			w.now = func() time.Time { return clock.Add(d) }
+			f, o = w.options(false)
+			if r, err = ingest.Run(t.Context(), f, o); err != nil || r.Complete() {
+				t.Fatalf("after %v: %+v, %v", d, r, err)
+			}
+			return r
+		}
+		if r := later(3 * 24 * time.Hour); r.Counts.Records != 0 || r.Left != 1 {
+			t.Errorf("while there is time: %+v", r)
+		}
+		if r := later(6*24*time.Hour + 20*time.Hour); r.Counts.Quarantined != 1 || r.Counts.Stored != 1 || r.Lost == 0 {
+			t.Errorf("at the end: %+v", r)
+		}
+		if _, err := w.db.Record(t.Context(), 1, "a1"); err != nil {
+			t.Errorf("the whole record before the break: %v", err)
+		}
+	})
 }
 
 func TestMemoryIsBoundedWhateverTheBlob(t *testing.T) {
-	if testing.Short() {
-		t.Skip("streams a blob of 200 MB")
-	}
-	w := newWorldAlone(t, tenant.Options{Seed: 1, Users: 1, Days: 1, PerUser: 1, Calm: true})
-	w.tenant.Audit.AddBlob("Audit.General", w.now().Add(-time.Hour), []byte(`[]`))
-	const size = 200 << 20
-	w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.Endless, Bytes: size, Times: 1})
-	peak := watchHeap(t)
-	r := w.mustRun()
-	if r.Counts.Bytes < size {
-		t.Errorf("read %d bytes, want at least %d", r.Counts.Bytes, size)
-	}
-	if p := peak(); p > 100<<20 {
-		t.Errorf("the heap grew to %d MiB", p>>20)
-	}
+	storetest.Engines(t, func(t *testing.T, address string) {
+		if testing.Short() {
+			t.Skip("streams a blob of 200 MB")
+		}
+		w := newWorldAlone(t, address, tenant.Options{Seed: 1, Users: 1, Days: 1, PerUser: 1, Calm: true})
+		w.tenant.Audit.AddBlob("Audit.General", w.now().Add(-time.Hour), []byte(`[]`))
+		const size = 200 << 20
+		w.emu.Inject(emulator.Fault{API: "manage", Operation: "blob", Kind: emulator.Endless, Bytes: size, Times: 1})
+		peak := watchHeap(t)
+		r := w.mustRun()
+		if r.Counts.Bytes < size {
+			t.Errorf("read %d bytes, want at least %d", r.Counts.Bytes, size)
+		}
+		if p := peak(); p > 100<<20 {
+			t.Errorf("the heap grew to %d MiB", p>>20)
+		}
+	})
 }
 
 // watchHeap gives a function that tells how large the heap has been since.

@@ -12,11 +12,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/store/storetest"
 )
 
-func openDB(t testing.TB) *store.DB {
+func openDB(t testing.TB, address string) *store.DB {
 	t.Helper()
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "reeve.db"), store.Options{})
+	db, err := store.Open(t.Context(), address, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +28,7 @@ func openDB(t testing.TB) *store.DB {
 // decode gives the rows that one record becomes, as column: value, by table.
 func decode(t *testing.T, scope Scope, text string) (rows map[string]string, bad string) {
 	t.Helper()
-	db := openDB(t)
+	db := openDB(t, storetest.SQLite(t))
 	b := db.NewBatch(1, "audit", "Audit.General", "blob", 0)
 	b.Records++
 	if x := newAuditDecoder(1, scope).Decode([]byte(text), b); x != nil {
@@ -187,7 +188,7 @@ func TestDecodeRealRecords(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no samples", err)
 	}
-	db := openDB(t)
+	db := openDB(t, storetest.SQLite(t))
 	d := newAuditDecoder(1, Scope{})
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -220,34 +221,40 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{` + someID + `,"Workload":"Copilot","CopilotEventData":"{\"AppHost\":\"x\"}"}`))
 	f.Add([]byte(`{` + someID + `,"Workload":"Exchange","Item":[],"Folders":[1,{}],"AffectedItems":{"a":[]}}`))
 	f.Add([]byte(`{` + someID + `,"Workload":"AzureActiveDirectory","Actor":[{"ID":{}},null]}`))
+	f.Add([]byte(`{` + someID + `,"UserId":"\u0000a","Workload":"Share\u0000Point","ObjectId":"\u0000"}`))
 	f.Add([]byte("{\"Id\":\"\xff\",\"CreationTime\":\"2026-11-02T08:45:19\"}"))
-	db := openDB(f)
+	dbs := []*store.DB{openDB(f, storetest.SQLite(f))}
+	if storetest.HasPostgreSQL() {
+		dbs = append(dbs, openDB(f, storetest.PostgreSQL(f)))
+	}
 	d := newAuditDecoder(1, Scope{})
 	f.Fuzz(func(t *testing.T, text []byte) {
-		b := db.NewBatch(1, "audit", "p", "b", 0)
-		b.Records++
-		if bad := d.Decode(text, b); bad != nil {
-			if len(b.Tables()) > 0 {
-				t.Errorf("%v, but rows were added", bad)
+		for _, db := range dbs {
+			b := db.NewBatch(1, "audit", "p", "b", 0)
+			b.Records++
+			if bad := d.Decode(text, b); bad != nil {
+				if len(b.Tables()) > 0 {
+					t.Errorf("%v, but rows were added", bad)
+				}
+				return
 			}
-			return
-		}
-		b.Seal()
-		if err := db.Write(t.Context(), func(tx *store.Tx) error {
-			n, err := tx.Store(store.Content{Tenant: 1, Feed: "audit", Part: "p", Blob: "b"}, b)
-			if err == nil && n.Stored+n.Duplicate+n.Quarantined != 1 {
-				t.Errorf("counts %+v", n)
+			b.Seal()
+			if err := db.Write(t.Context(), func(tx *store.Tx) error {
+				n, err := tx.Store(store.Piece{Content: store.Content{Tenant: 1, Feed: "audit", Part: "p", Blob: "b"}, Batch: b})
+				if err == nil && n[0].Stored+n[0].Duplicate+n[0].Quarantined != 1 {
+					t.Errorf("counts %+v", n)
+				}
+				return err
+			}); err != nil {
+				t.Errorf("storing: %v", err)
 			}
-			return err
-		}); err != nil {
-			t.Errorf("storing: %v", err)
 		}
 	})
 }
 
 func BenchmarkDecode(b *testing.B) {
 	record := []byte(`{"CreationTime":"2026-11-02T08:45:19","Id":"0ce4ea97-4c79-4b04-0c99-08d5ac1b34f2","Operation":"FileAccessed","OrganizationId":"5c9f1ccc-4f47-4d71-880e-13f02fec7208","RecordType":6,"UserKey":"i:0h.f|membership|10037ffea950a3b6@live.com","UserType":0,"Version":1,"Workload":"SharePoint","ClientIP":"51.141.93.161","ObjectId":"https://contoso.example/sites/a/Shared Documents/x.docx","UserId":"admin@contoso.example","CorrelationId":"4087619e-10a4-0000-075e-b8b419e5c07e","EventSource":"SharePoint","ItemType":"File","ListId":"18954e7f-1df6-46fb-86cc-6e04d78e3c05","SiteUrl":"https://contoso.example/sites/a/","SourceFileName":"x.docx","SourceFileExtension":"docx","SourceRelativeUrl":"Shared Documents","UserAgent":"` + strings.Repeat("Mozilla/5.0 (Windows NT 10.0; WOW64) ", 8) + `","Extra":[` + strings.Repeat(`{"Name":"Identity","Value":"something of some length"},`, 17) + `{}]}`)
-	db := openDB(b)
+	db := openDB(b, storetest.SQLite(b))
 	d := newAuditDecoder(1, Scope{})
 	b.SetBytes(int64(len(record)))
 	b.ReportAllocs()

@@ -63,22 +63,54 @@ func (r *run) storeAll(ctx context.Context, ready <-chan *reading) error {
 // records estimates the rows of a whole reading, to bound a transaction.
 func (rd *reading) records() int { return len(rd.pieces) * 100 }
 
+// storeGroup stores readings that are whole in one transaction. What another process
+// has read before is left out.
 func (r *run) storeGroup(ctx context.Context, group []*reading) error {
-	counts := make([]store.Counts, len(group))
-	fresh := make([]bool, len(group))
-	err := r.DB.Write(ctx, func(tx *store.Tx) (err error) {
-		for i, rd := range group {
-			if counts[i], fresh[i], err = r.store(ctx, tx, rd); err != nil {
-				return err
+	blobs := make([]store.Content, len(group))
+	var pieces []store.Piece
+	var owner []int // for each piece, the number of its reading
+	for i, rd := range group {
+		blobs[i] = r.ledger.Content(rd.Blob)
+		for b := range rd.pieces {
+			pieces, owner = append(pieces, store.Piece{Content: blobs[i], Batch: b}), append(owner, i)
+		}
+	}
+	var sums []store.Counts
+	var fresh []bool
+	err := r.DB.WriteBeside(ctx, func(tx *store.Tx) (err error) {
+		if fresh, err = tx.Claim(blobs...); err != nil {
+			return err
+		}
+		var ours []store.Piece
+		var of []int
+		for n, p := range pieces {
+			if fresh[owner[n]] {
+				ours, of = append(ours, p), append(of, owner[n])
 			}
 		}
-		return nil
+		counts, err := tx.Store(ours...)
+		if err != nil {
+			return err
+		}
+		sums = make([]store.Counts, len(group))
+		for n, c := range counts {
+			sums[of[n]].Add(c)
+		}
+		var claimed []store.Content
+		var results []store.Counts
+		for i, rd := range group {
+			sums[i].Bytes = rd.bytes
+			if fresh[i] {
+				claimed, results = append(claimed, blobs[i]), append(results, sums[i])
+			}
+		}
+		return tx.Count(claimed, results)
 	})
 	if err != nil {
 		return err
 	}
 	for i, rd := range group {
-		r.stored(rd, counts[i], fresh[i])
+		r.stored(rd, sums[i], fresh[i])
 	}
 	return nil
 }
@@ -91,7 +123,7 @@ var errCut = errors.New("the reading broke off")
 func (r *run) storePartial(ctx context.Context, rd *reading) error {
 	var counts store.Counts
 	var fresh bool
-	err := r.DB.Write(ctx, func(tx *store.Tx) (err error) {
+	err := r.DB.WriteBeside(ctx, func(tx *store.Tx) (err error) {
 		counts, fresh, err = r.store(ctx, tx, rd)
 		return err
 	})
@@ -110,9 +142,11 @@ func (r *run) storePartial(ctx context.Context, rd *reading) error {
 // written.
 func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.Counts, fresh bool, err error) {
 	c := r.ledger.Content(rd.Blob)
-	if fresh, err = tx.Claim(c); err != nil {
+	claimed, err := tx.Claim(c)
+	if err != nil {
 		return sum, false, err
 	}
+	fresh = claimed[0]
 	for {
 		var piece *store.Batch
 		var ok bool
@@ -127,11 +161,27 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		if !fresh {
 			continue
 		}
-		n, err := tx.Store(c, piece)
+		// With what waits already, since many pieces cost less together.
+		together := []store.Piece{{Content: c, Batch: piece}}
+	gather:
+		for len(together) < pieces {
+			select {
+			case piece, ok := <-rd.pieces:
+				if !ok {
+					break gather
+				}
+				together = append(together, store.Piece{Content: c, Batch: piece})
+			default:
+				break gather
+			}
+		}
+		counts, err := tx.Store(together...)
 		if err != nil {
 			return sum, false, err
 		}
-		sum.Add(n)
+		for _, n := range counts {
+			sum.Add(n)
+		}
 	}
 	if rd.err != nil {
 		return sum, false, errCut
@@ -140,7 +190,7 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		return sum, false, nil
 	}
 	sum.Bytes = rd.bytes
-	return sum, true, tx.Count(c, sum)
+	return sum, true, tx.Count([]store.Content{c}, []store.Counts{sum})
 }
 
 func (r *run) stored(rd *reading, n store.Counts, fresh bool) {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -165,109 +166,177 @@ type Content struct {
 	Feed, Part, Blob string
 }
 
-// Store writes a sealed piece and its rows, and takes them: b is of no use after
-// it. A record whose key is there already
+// A Piece is a batch with the blob that it is of.
+type Piece struct {
+	Content
+	*Batch
+}
+
+// Store writes sealed pieces and their rows, and takes them: they are of no use after
+// it. It says for each what became of its records. A record whose key is there already
 // is a duplicate if it says the same as the one there, member by member;
 // otherwise it goes to quarantine, so that it is not lost.
-func (tx *Tx) Store(c Content, b *Batch) (Counts, error) {
-	n := Counts{Records: int64(b.Records), OutOfScope: int64(b.OutOfScope)}
-	if err := tx.MergeNames(c.Tenant, b.names); err != nil {
-		return n, err
+func (tx *Tx) Store(pieces ...Piece) ([]Counts, error) {
+	counts := make([]Counts, len(pieces))
+	names := map[int]Names{} // by tenant
+	var contents [][]any
+	for i, p := range pieces {
+		counts[i] = Counts{Records: int64(p.Records), OutOfScope: int64(p.OutOfScope)}
+		if names[p.Tenant] == nil {
+			names[p.Tenant] = Names{}
+		}
+		names[p.Tenant].add(p.names)
+		if p.bytes > 0 {
+			contents = append(contents, []any{p.ContentID, p.Tenant, p.Feed, p.Part, p.Blob, p.bytes, p.raw})
+		}
+		defer p.free()
 	}
-	if b.bytes > 0 {
-		if _, err := tx.exec(`INSERT INTO contents (id, tenant_id, feed, part, blob, bytes, data)
-			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`,
-			b.ContentID, c.Tenant, c.Feed, c.Part, c.Blob, b.bytes, b.raw); err != nil {
-			return n, fmt.Errorf("storing the content of blob %s: %w", c.Blob, err)
+	for tenant, n := range names {
+		if err := tx.MergeNames(tenant, n); err != nil {
+			return nil, err
 		}
 	}
-	defer b.free()
-	held := b.held
-	var known map[int]bool // records whose key was there before
-	for _, r := range b.tables {
-		rows := &r.Rows
-		if known != nil {
-			rows = r.without(known)
+	if _, err := tx.merge(contentsTable, contents); err != nil {
+		return nil, err
+	}
+	// Facts first: what is made of a record whose key is taken is left out.
+	known := make([]map[int]bool, len(pieces))
+	held := make([][]heldRecord, len(pieces))
+	for i, p := range pieces {
+		held[i] = p.held
+	}
+	for _, t := range tablesOf(pieces) {
+		var rows [][]any
+		var of []origin
+		for i, p := range pieces {
+			for _, r := range p.tables {
+				if r.Table != t {
+					continue
+				}
+				for n := range r.Len() {
+					if !known[i][r.owner[n]] {
+						rows = append(rows, r.Row(n))
+						of = append(of, origin{i, r.owner[n]})
+					}
+				}
+			}
 		}
-		added, err := tx.Merge(rows)
+		inserted, err := tx.merge(t, rows)
 		if err != nil {
-			return n, err
+			return nil, err
 		}
-		if !r.Table.Facts {
+		if !t.Facts {
 			continue
 		}
-		n.Stored = int64(added)
-		n.Duplicate = int64(rows.Len() - added)
-		if n.Duplicate > 0 {
-			var conflicts []heldRecord
-			if known, conflicts, err = tx.compare(b, r); err != nil {
-				return n, err
+		if err := tx.compare(t, pieces, rows, of, inserted, func(i, owner int, conflict *heldRecord) {
+			if known[i] == nil {
+				known[i] = map[int]bool{}
 			}
-			n.Duplicate -= int64(len(conflicts))
-			held = append(slices.Clip(held), conflicts...)
+			known[i][owner] = true
+			if conflict != nil {
+				held[i] = append(slices.Clip(held[i]), *conflict)
+			} else {
+				counts[i].Duplicate++
+			}
+		}); err != nil {
+			return nil, err
+		}
+		for n, added := range inserted {
+			if added {
+				counts[of[n].piece].Stored++
+			}
 		}
 	}
-	for _, q := range held {
-		added, err := tx.quarantine(c, q)
-		if err != nil {
-			return n, err
+	for i, p := range pieces {
+		for _, q := range held[i] {
+			added, err := tx.quarantine(p.Content, q)
+			if err != nil {
+				return nil, err
+			}
+			counts[i].Quarantined += added
+			counts[i].Duplicate += 1 - added
 		}
-		n.Quarantined += added
-		n.Duplicate += 1 - added
 	}
-	return n, nil
+	return counts, nil
 }
 
-// without gives the rows that were made of other records than the known ones.
-func (r *batchRows) without(known map[int]bool) *Rows {
-	rest := NewRows(r.Table, r.Len())
-	for i, owner := range r.owner {
-		if !known[owner] {
-			rest.Add(r.Row(i)...)
+// origin is where a row is from: the number of the piece, and of the record in it.
+type origin struct{ piece, record int }
+
+// contentsTable holds the records as the source sent them.
+var contentsTable = &Table{Name: "contents", Key: 1, Columns: []string{"id", "tenant_id", "feed", "part", "blob", "bytes", "data"}}
+
+// tablesOf gives the tables that the pieces have rows for, that of the facts first.
+func tablesOf(pieces []Piece) []*Table {
+	var all []*Table
+	for _, p := range pieces {
+		for _, r := range p.tables {
+			if slices.Contains(all, r.Table) {
+				continue
+			}
+			if r.Table.Facts {
+				all = slices.Insert(all, 0, r.Table)
+			} else {
+				all = append(all, r.Table)
+			}
 		}
 	}
-	return rest
+	// In one order, so that no two transactions wait for each other.
+	slices.SortStableFunc(all, func(a, b *Table) int {
+		if a.Facts != b.Facts {
+			if a.Facts {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return all
 }
 
-// compare finds the facts of b that were not inserted, and gives their records
-// as known. Those that differ from what is stored are conflicts.
-func (tx *Tx) compare(b *Batch, facts *batchRows) (known map[int]bool, conflicts []heldRecord, err error) {
-	t := facts.Table
+// compare looks at the facts that were not inserted, and tells of each record of them
+// how it compares with the one that has its key.
+func (tx *Tx) compare(t *Table, pieces []Piece, rows [][]any, of []origin, inserted []bool, tell func(piece, record int, conflict *heldRecord)) error {
 	query := fmt.Sprintf(`SELECT content_id, content_at, content_len FROM %s WHERE %s`, t.Name, keyCondition(t))
-	raw, err := decompress(b.raw)
-	if err != nil {
-		return nil, nil, err
-	}
-	known = map[int]bool{}
-	loaded := map[int64][]byte{b.ContentID: raw}
-	for i := range facts.Len() {
-		row := facts.Row(i)
+	loaded := map[int64][]byte{}
+	for n, row := range rows {
+		if inserted[n] {
+			continue
+		}
 		var id int64
 		var at, length int
 		if err := tx.queryRow(query, row[:t.Key]...).Scan(&id, &at, &length); err != nil {
-			return nil, nil, fmt.Errorf("looking up a row of %s again: %w", t.Name, err)
+			return fmt.Errorf("looking up a row of %s again: %w", t.Name, err)
+		}
+		there, err := tx.content(id, loaded)
+		if err != nil {
+			return err
+		}
+		if at < 0 || length < 0 || at+length > len(there) {
+			return fmt.Errorf("reading a record of %s again: its place lies outside of content %d", t.Name, id)
+		}
+		p := pieces[of[n].piece]
+		raw, ok := loaded[p.ContentID]
+		if !ok {
+			if raw, err = decompress(p.raw); err != nil {
+				return err
+			}
+			loaded[p.ContentID] = raw
 		}
 		place := row[len(row)-3:]
 		ourAt, ourLen := place[1].(int), place[2].(int)
-		if id == b.ContentID && at == ourAt {
-			continue // it is this one that was inserted
+		ours := raw[ourAt : ourAt+ourLen]
+		if sameRecord(ours, there[at:at+length]) {
+			tell(of[n].piece, of[n].record, nil)
+			continue
 		}
-		known[facts.owner[i]] = true
-		there, err := tx.content(id, loaded)
-		if err != nil {
-			return nil, nil, err
-		}
-		if at < 0 || length < 0 || at+length > len(there) {
-			return nil, nil, fmt.Errorf("reading a record of %s again: its place lies outside of content %d", t.Name, id)
-		}
-		if ours := raw[ourAt : ourAt+ourLen]; !sameRecord(ours, there[at:at+length]) {
-			conflicts = append(conflicts, Quarantined{
-				RecordID: recordID(t, row), Reason: ReasonConflict, Raw: ours, Bytes: int64(len(ours)),
-				Detail: "a record with the same Id is stored already, and the two differ",
-			}.seal())
-		}
+		conflict := Quarantined{
+			RecordID: recordID(t, row), Reason: ReasonConflict, Raw: ours, Bytes: int64(len(ours)),
+			Detail: "a record with the same Id is stored already, and the two differ",
+		}.seal()
+		tell(of[n].piece, of[n].record, &conflict)
 	}
-	return known, conflicts, nil
+	return nil
 }
 
 // content reads a piece, by way of those loaded before.

@@ -183,8 +183,8 @@ func (db *DB) Application(ctx context.Context, tenant int, objectID string) (cre
 // rows are of one moment. Credentials that were destroyed and had expired by a time are
 // left out, unless that is nil.
 func (db *DB) applications(ctx context.Context, tenant int, objectID string, expired any) (_ []credential.Application, err error) {
-	defer func() { err = explain(db.url, "reading", err) }()
-	tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	defer func() { err = db.explain("reading", err) }()
+	tx, err := db.read.BeginTx(ctx, db.engine.snapshot())
 	if err != nil {
 		return nil, err
 	}
@@ -311,7 +311,7 @@ func (db *DB) NextApplication(ctx context.Context, tenant int) (time.Time, error
 	var next time.Time
 	err := db.read.QueryRowContext(ctx, `SELECT min(CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END)
 		FROM applications WHERE tenant_id = $1`, tenant).Scan(stamped{&next})
-	return next, explain(db.url, "reading the applications of", err)
+	return next, db.explain("reading the applications of", err)
 }
 
 // Lease is the right to change an application and its credentials, for a while. Each
@@ -378,9 +378,15 @@ func (l *Lease) Release(ctx context.Context, due time.Time) error {
 		if err := l.check(tx); err != nil {
 			return err
 		}
-		_, err := tx.exec(`UPDATE applications SET lease_holder = NULL, lease_until = NULL,
-			due_at = CASE WHEN touched = $1 THEN $2 ELSE $3 END
-			WHERE tenant_id = $4 AND object_id = $5`, l.touched, stamp(due), stamp(tx.Now), l.tenant, l.ObjectID)
+		var touched int64
+		if err := tx.queryRow(`SELECT touched FROM applications WHERE tenant_id = $1 AND object_id = $2`, l.tenant, l.ObjectID).Scan(&touched); err != nil {
+			return err
+		}
+		if touched != l.touched {
+			due = tx.Now
+		}
+		_, err := tx.exec(`UPDATE applications SET lease_holder = NULL, lease_until = NULL, due_at = $1
+			WHERE tenant_id = $2 AND object_id = $3`, stamp(due), l.tenant, l.ObjectID)
 		return err
 	})
 }
@@ -402,7 +408,7 @@ func (l *Lease) Read(ctx context.Context) (credential.Application, error) {
 	var touched int64
 	err := l.db.read.QueryRowContext(ctx, `SELECT touched FROM applications WHERE tenant_id = $1 AND object_id = $2`, l.tenant, l.ObjectID).Scan(&touched)
 	if err != nil {
-		return credential.Application{}, explain(l.db.url, "reading", err)
+		return credential.Application{}, l.db.explain("reading", err)
 	}
 	all, err := l.db.applications(ctx, l.tenant, l.ObjectID, stamp(l.db.now()))
 	if err == nil && len(all) == 0 {
@@ -543,7 +549,7 @@ func (db *DB) JournalEnd(ctx context.Context, tenant int, objectID string) (int6
 	var end int64
 	err := db.read.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM credential_journal
 		WHERE tenant_id = $1 AND object_id = $2`, tenant, objectID).Scan(&end)
-	return end, explain(db.url, "reading the journal of", err)
+	return end, db.explain("reading the journal of", err)
 }
 
 // CheckJournal reads the journal of an application whole and reports the first entry
@@ -595,7 +601,7 @@ func (tx *CredentialTx) SetFindings(tenant int, objectID string, found []Finding
 			return fmt.Errorf("writing a finding: %w", err)
 		}
 	}
-	rows, err := tx.db.conn.QueryContext(tx.ctx, `SELECT rule, subject FROM findings
+	rows, err := tx.query(`SELECT rule, subject FROM findings
 		WHERE tenant_id = $1 AND (subject = $2 OR subject LIKE $3)`, tenant, objectID, objectID+"/%")
 	if err != nil {
 		return fmt.Errorf("reading the findings: %w", err)

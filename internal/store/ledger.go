@@ -67,7 +67,7 @@ func (l *Ledger) Cover(ctx context.Context, part string, from, now time.Time, le
 	var last time.Time
 	if err := l.db.read.QueryRowContext(ctx, `SELECT max(end_at) FROM ledger_windows
 		WHERE tenant_id = $1 AND feed = $2 AND part = $3`, l.tenant, l.feed, part).Scan(stamped{&last}); err != nil {
-		return explain(l.db.url, "reading the ledger of", err)
+		return l.db.explain("reading the ledger of", err)
 	}
 	start := from.UTC().Truncate(time.Second)
 	if !last.IsZero() {
@@ -121,20 +121,23 @@ func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fre
 	if len(blobs) == 0 {
 		return 0, nil
 	}
-	err = l.db.Write(ctx, func(tx *Tx) error {
+	err = l.db.WriteBeside(ctx, func(tx *Tx) error {
 		fresh = 0
 		found := make([]int, len(windows))
-		for _, b := range blobs {
-			n, err := tx.exec(`INSERT INTO ledger_blobs
-				(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
-				ON CONFLICT (tenant_id, feed, part, blob) DO NOTHING`,
-				l.tenant, l.feed, b.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue)
-			if err != nil {
-				return fmt.Errorf("adding blob %s to the ledger: %w", b.ID, err)
-			}
-			fresh += int(n)
-			found[windowOf(windows, b)] += int(n)
+		args := make([][]any, len(blobs))
+		for i, b := range blobs {
+			args[i] = []any{l.tenant, l.feed, b.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue}
+		}
+		added, err := tx.each(`INSERT INTO ledger_blobs
+			(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
+			ON CONFLICT (tenant_id, feed, part, blob) DO NOTHING`, args)
+		if err != nil {
+			return fmt.Errorf("adding blobs to the ledger: %w", err)
+		}
+		for i, b := range blobs {
+			fresh += int(added[i])
+			found[windowOf(windows, b)] += int(added[i])
 		}
 		for i, w := range windows {
 			if found[i] == 0 {
@@ -154,7 +157,7 @@ func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fre
 // Listed records how windows stand after they were listed, or the listing of
 // which failed.
 func (l *Ledger) Listed(ctx context.Context, windows []Window) error {
-	return l.db.Write(ctx, func(tx *Tx) error {
+	return l.db.WriteBeside(ctx, func(tx *Tx) error {
 		for _, w := range windows {
 			if _, err := tx.exec(`UPDATE ledger_windows
 				SET state = $5, due_at = $6, listed_at = $7, listed_to = $8, listings = $9, attempts = $10, error = $11
@@ -188,22 +191,36 @@ func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob
 		ORDER BY forget_at, part, blob LIMIT $5`, l.tenant, l.feed, BlobDue, stamp(now), limit)
 }
 
-// Claim marks a blob as read, before anything of it is stored in the same
-// transaction. ok is false if another process has read it meanwhile: then nothing
-// may be stored.
-func (tx *Tx) Claim(c Content) (ok bool, err error) {
-	rows, err := tx.exec(`UPDATE ledger_blobs SET state = $5, done_at = $6, error = NULL
-		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state <> $5`,
-		c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now))
-	return rows == 1, err
+// Claim marks blobs as read, before anything of them is stored in the same
+// transaction. It is false for those that another process has read meanwhile: of them
+// nothing may be stored.
+func (tx *Tx) Claim(blobs ...Content) ([]bool, error) {
+	args := make([][]any, len(blobs))
+	for i, c := range blobs {
+		args[i] = []any{c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now)}
+	}
+	changed, err := tx.each(`UPDATE ledger_blobs SET state = $5, done_at = $6, error = NULL
+		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state <> $5`, args)
+	if err != nil {
+		return nil, fmt.Errorf("marking blobs in the ledger: %w", err)
+	}
+	ours := make([]bool, len(blobs))
+	for i, n := range changed {
+		ours[i] = n == 1
+	}
+	return ours, nil
 }
 
-// Count records what became of the records of a blob that was claimed.
-func (tx *Tx) Count(c Content, n Counts) error {
-	_, err := tx.exec(`UPDATE ledger_blobs
+// Count records what became of the records of blobs that were claimed.
+func (tx *Tx) Count(blobs []Content, counts []Counts) error {
+	args := make([][]any, len(blobs))
+	for i, c := range blobs {
+		n := counts[i]
+		args[i] = []any{c.Tenant, c.Feed, c.Part, c.Blob, n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined}
+	}
+	_, err := tx.each(`UPDATE ledger_blobs
 		SET bytes = $5, records = $6, stored = $7, duplicate = $8, out_of_scope = $9, quarantined = $10
-		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4`,
-		c.Tenant, c.Feed, c.Part, c.Blob, n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined)
+		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4`, args)
 	return err
 }
 
@@ -218,7 +235,7 @@ func (l *Ledger) Lose(ctx context.Context, b Blob, why string) error {
 }
 
 func (l *Ledger) set(ctx context.Context, b Blob, state string, due time.Time, why string) error {
-	return l.db.Write(ctx, func(tx *Tx) error {
+	return l.db.WriteBeside(ctx, func(tx *Tx) error {
 		_, err := tx.exec(`UPDATE ledger_blobs SET state = $5, due_at = $6, attempts = attempts + 1, error = $7
 			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state = $8`,
 			l.tenant, l.feed, b.Part, b.ID, state, stamp(due), why, BlobDue)
@@ -250,7 +267,7 @@ func null(s string) any {
 
 // Begin records the beginning of a run of the feed, and End its end.
 func (l *Ledger) Begin(ctx context.Context, started time.Time) error {
-	return l.db.Write(ctx, func(tx *Tx) error {
+	return l.db.WriteBeside(ctx, func(tx *Tx) error {
 		_, err := tx.exec(`INSERT INTO import_runs (tenant_id, feed, started_at) VALUES ($1, $2, $3)
 			ON CONFLICT (tenant_id, feed, started_at) DO NOTHING`, l.tenant, l.feed, stamp(started))
 		return err
@@ -260,7 +277,7 @@ func (l *Ledger) Begin(ctx context.Context, started time.Time) error {
 // End records how the run that began at started ended: complete, partial,
 // stopped or failed.
 func (l *Ledger) End(ctx context.Context, started, ended time.Time, outcome string, stored int64, detail string) error {
-	return l.db.Write(ctx, func(tx *Tx) error {
+	return l.db.WriteBeside(ctx, func(tx *Tx) error {
 		_, err := tx.exec(`UPDATE import_runs SET ended_at = $4, outcome = $5, stored = $6, detail = $7
 			WHERE tenant_id = $1 AND feed = $2 AND started_at = $3`,
 			l.tenant, l.feed, stamp(started), stamp(ended), outcome, stored, null(detail))
@@ -384,7 +401,7 @@ func earlier(a, b time.Time) time.Time {
 func (l *Ledger) each(ctx context.Context, query string, f func(*sql.Rows) error) error {
 	rows, err := l.db.read.QueryContext(ctx, query, l.tenant, l.feed)
 	if err != nil {
-		return explain(l.db.url, "reading the ledger of", err)
+		return l.db.explain("reading the ledger of", err)
 	}
 	defer rows.Close()
 	for rows.Next() {

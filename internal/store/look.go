@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -15,61 +13,55 @@ import (
 
 // Condition is how a database is, as Look finds it.
 type Condition struct {
-	Schema, Known int64 // the version of its schema, and the newest that this program knows
-	Bytes         int64 // of the file, without its journal
-	Journal       string
+	Engine        string // with its version
+	Schema, Known int64  // the version of its schema, and the newest that this program knows
+	Bytes         int64  // of the file, without its journal, or of the database
+	Journal       string // SQLite's
 }
 
 // Look opens a database that is there, sees that it can be written, and leaves it as it
 // is: its schema is not brought up to date, and what is written is taken back. Errors
-// are of type *Error where it is known what they mean.
-func Look(ctx context.Context, address string) (c Condition, err error) {
-	const doing = "looking at the database"
-	path, _ := strings.CutPrefix(address, "sqlite:")
-	info, err := os.Stat(path)
+// are of type *Error where it is known what they mean. The password is as in [Options].
+func Look(ctx context.Context, address, password string) (c Condition, err error) {
+	e, shown, err := newEngine(address, password)
 	if err != nil {
-		return c, explain(address, doing, err)
-	}
-	c.Bytes = info.Size()
-	if c.Known, err = newest(); err != nil {
 		return c, err
 	}
-	// An importing reeve holds the lock for a moment at a time.
-	q := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)"}}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
-	if err != nil {
-		return c, explain(address, doing, err)
+	defer e.close()
+	c, err = e.look(ctx)
+	return c, explain(e, shown, looking, err)
+}
+
+const looking = "looking at the database"
+
+// version reads and judges the version of the schema. ours and all are of [engine.tables].
+func (c *Condition) version(ctx context.Context, on *sql.DB, ours, all int) (err error) {
+	if c.Known, err = newest(); err != nil {
+		return err
 	}
-	defer db.Close()
-	var ours, others int
-	if err := db.QueryRowContext(ctx, `SELECT coalesce(sum(name = 'goose_db_version'), 0), count(*) FROM sqlite_master
-		WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'`).Scan(&ours, &others); err != nil {
-		return c, explain(address, doing, err)
-	}
-	if ours == 0 && others > 0 {
-		return c, &Error{URL: address, Doing: doing, Cause: "it holds the tables of another program",
-			Remedy: "set database.url to another file; this one is left as it is"}
+	if ours == 0 && all > 0 {
+		return strangers(looking)
 	}
 	if ours > 0 {
-		if err := db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&c.Schema); err != nil {
-			return c, explain(address, doing, err)
+		if err := on.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&c.Schema); err != nil {
+			return err
 		}
 	}
 	if c.Schema > c.Known {
-		return c, &Error{URL: address, Doing: doing,
-			Cause:  fmt.Sprintf("its schema has version %d, and this reeve knows versions up to %d", c.Schema, c.Known),
-			Remedy: "run the newer reeve that made it, or restore the backup from before the upgrade"}
+		return newer(looking, c.Schema, c.Known)
 	}
-	if err := db.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&c.Journal); err != nil {
-		return c, explain(address, doing, err)
-	}
-	tx, err := db.BeginTx(ctx, nil)
+	return nil
+}
+
+// tryWriting makes a table, and takes it back.
+func tryWriting(ctx context.Context, on *sql.DB) error {
+	tx, err := on.BeginTx(ctx, nil)
 	if err != nil {
-		return c, explain(address, doing, err)
+		return err
 	}
 	defer tx.Rollback()
 	_, err = tx.ExecContext(ctx, fmt.Sprintf(`CREATE TABLE reeve_look_%d (n INTEGER)`, time.Now().UnixNano()))
-	return c, explain(address, doing, err)
+	return err
 }
 
 // newest is the newest version of the schema that this program knows.

@@ -15,7 +15,7 @@ import (
 func TestLook(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "reeve.db")
 	url := "sqlite:" + path
-	if _, err := store.Look(t.Context(), url); !errors.Is(err, os.ErrNotExist) {
+	if _, err := store.Look(t.Context(), url, ""); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("one that is not there: %v", err)
 	}
 	if _, err := os.Stat(path); err == nil {
@@ -26,7 +26,7 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // while it is open, and twice
-		c, err := store.Look(t.Context(), url)
+		c, err := store.Look(t.Context(), url, "")
 		if err != nil || c.Schema == 0 || c.Schema != c.Known || c.Journal != "wal" || c.Bytes == 0 {
 			t.Errorf("%+v, %v", c, err)
 		}
@@ -53,11 +53,11 @@ func TestLook(t *testing.T) {
 	}
 	change(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)`)
 	var known *store.Error
-	if _, err := store.Look(t.Context(), url); !errors.As(err, &known) || !strings.Contains(known.Remedy, "newer reeve") {
+	if _, err := store.Look(t.Context(), url, ""); !errors.As(err, &known) || !strings.Contains(known.Remedy, "newer reeve") {
 		t.Errorf("a newer one: %v", err)
 	}
 	change(`DELETE FROM goose_db_version WHERE version_id > 1`)
-	if c, err := store.Look(t.Context(), url); err != nil || c.Schema != 1 || c.Known < 4 {
+	if c, err := store.Look(t.Context(), url, ""); err != nil || c.Schema != 1 || c.Known < 4 {
 		t.Errorf("an older one: %+v, %v", c, err)
 	}
 
@@ -65,7 +65,7 @@ func TestLook(t *testing.T) {
 	if err := os.WriteFile(text, []byte("This is a text, and no database at all."), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Look(t.Context(), "sqlite:"+text); !errors.As(err, &known) || !strings.Contains(known.Cause, "not an SQLite database") {
+	if _, err := store.Look(t.Context(), "sqlite:"+text, ""); !errors.As(err, &known) || !strings.Contains(known.Cause, "not an SQLite database") {
 		t.Errorf("a text: %v", err)
 	}
 }

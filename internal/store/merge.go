@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -49,28 +52,17 @@ func (r *Rows) Row(i int) []any {
 	return r.values[i*n : (i+1)*n]
 }
 
-// Merge inserts those rows whose keys are not in the table yet and leaves the
-// others as they are. It returns how many it inserted.
-//
-// It runs one statement a row. SQLite's driver looks for each parameter among
-// all, so that statements of many rows cost more than they save.
-func (tx *Tx) Merge(r *Rows) (int, error) {
-	query := r.Table.merge()
-	added := 0
-	for i := range r.Len() {
-		n, err := tx.exec(query, r.Row(i)...)
-		if err != nil {
-			return added, fmt.Errorf("merging into %s: %w", r.Table.Name, err)
-		}
-		added += int(n)
+// merge inserts those rows whose keys are not in the table yet and leaves the
+// others as they are. Of a table of facts it tells which it inserted.
+func (tx *Tx) merge(t *Table, rows [][]any) (inserted []bool, err error) {
+	if len(rows) == 0 {
+		return nil, nil
 	}
-	return added, nil
-}
-
-// merge is the statement that merges one row.
-func (t *Table) merge() string {
-	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s?) ON CONFLICT (%s) DO NOTHING",
-		t.Name, strings.Join(t.Columns, ", "), strings.Repeat("?, ", len(t.Columns)-1), strings.Join(t.Columns[:t.Key], ", "))
+	inserted, err = tx.db.engine.merge(tx, t, rows)
+	if err != nil {
+		return nil, fmt.Errorf("merging into %s: %w", t.Name, err)
+	}
+	return inserted, nil
 }
 
 // A NameTable is a small table of names with their ids: users, operations.
@@ -97,6 +89,16 @@ func (t *NameTable) fold(name string) string {
 
 // Names are the names that a set of rows refers to.
 type Names map[*NameTable]map[string]int64
+
+// add adds other names.
+func (n Names) add(other Names) {
+	for t, names := range other {
+		if n[t] == nil {
+			n[t] = map[string]int64{}
+		}
+		maps.Copy(n[t], names)
+	}
+}
 
 // known gives the id of a name that the database is known to hold, as a value
 // for a column.
@@ -126,44 +128,54 @@ func (db *DB) remember(named map[string]map[string]int64) {
 
 const maxKnownNames = 200_000
 
+// A name is one that is to be in a table of names.
+type name struct {
+	id   int64
+	text string
+}
+
 // MergeNames makes sure that the names are in their tables.
 func (tx *Tx) MergeNames(tenant int, names Names) error {
-	for t, byName := range names {
-		for name, id := range byName {
-			if err := tx.mergeName(tenant, t, name, id); err != nil {
-				return err
+	tables := slices.SortedFunc(maps.Keys(names), func(a, b *NameTable) int { return strings.Compare(a.Name, b.Name) })
+	for _, t := range tables {
+		var fresh []name
+		for text, id := range names[t] {
+			if _, ok := tx.named[t.Name][text]; !ok {
+				fresh = append(fresh, name{id, text})
 			}
+		}
+		// In one order, so that no two transactions wait for each other; and of texts
+		// that are one name always the same comes first.
+		slices.SortFunc(fresh, func(a, b name) int { return cmp.Or(cmp.Compare(a.id, b.id), strings.Compare(a.text, b.text)) })
+		if err := tx.mergeNames(tenant, t, fresh); err != nil {
+			return fmt.Errorf("adding names to %s: %w", t.Name, err)
 		}
 	}
 	return nil
 }
 
-func (tx *Tx) mergeName(tenant int, t *NameTable, name string, id int64) error {
-	if _, ok := tx.named[t.Name][name]; ok {
+func (tx *Tx) mergeNames(tenant int, t *NameTable, names []name) error {
+	if len(names) == 0 {
 		return nil
 	}
-	added, err := tx.exec(fmt.Sprintf(`INSERT INTO %s (id, %s) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, t.Name, t.Column), id, name)
+	there, err := tx.db.engine.mergeNames(tx, t, names)
 	if err != nil {
-		return fmt.Errorf("adding a name to %s: %w", t.Name, err)
-	}
-	if added == 0 {
-		// Seen before this process knew it; or, once in a great many years, two
-		// names with one hash. That must not stop the import, nor pass in silence.
-		var have string
-		if err := tx.queryRow(fmt.Sprintf(`SELECT %s FROM %s WHERE id = $1`, t.Column, t.Name), id).Scan(&have); err != nil {
-			return err
-		}
-		if t.fold(have) != t.fold(name) {
-			if err := tx.find(tenant, Finding{Rule: "name-collision", Subject: fmt.Sprintf("%s %d", t.Name, id),
-				Message: fmt.Sprintf("%q and %q have the same id %d in %s, so that rows of the second show the first", have, name, id, t.Name),
-				Remedy:  "look at the text of such a record with 'reeve audit show', which is right"}); err != nil {
-				return err
-			}
-		}
+		return err
 	}
 	if tx.named[t.Name] == nil {
 		tx.named[t.Name] = map[string]int64{}
 	}
-	tx.named[t.Name][name] = id
+	for _, n := range names {
+		// Seen before this process knew it; or, once in a great many years, two
+		// names with one hash. That must not stop the import, nor pass in silence.
+		if have, ok := there[n.id]; ok && t.fold(have) != t.fold(n.text) {
+			if err := tx.find(tenant, Finding{Rule: "name-collision", Subject: fmt.Sprintf("%s %d", t.Name, n.id),
+				Message: fmt.Sprintf("%q and %q have the same id %d in %s, so that rows of the second show the first", have, n.text, n.id, t.Name),
+				Remedy:  "look at the text of such a record with 'reeve audit show', which is right"}); err != nil {
+				return err
+			}
+		}
+		tx.named[t.Name][n.text] = n.id
+	}
 	return nil
 }

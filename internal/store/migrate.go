@@ -22,12 +22,21 @@ func (db *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db.write, files)
+	// Another program's tables are left alone.
+	ours, all, err := db.engine.tables(ctx)
+	if err != nil {
+		return err
+	}
+	if ours == 0 && all > 0 {
+		return strangers("opening the database")
+	}
+	on, dialect, files, err := db.engine.schema(ctx, files)
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(dialect, on, files)
 	if err != nil {
 		return fmt.Errorf("reading the migrations: %w", err)
-	}
-	if err := db.refuseStranger(ctx); err != nil {
-		return err
 	}
 	// Another process may do the same at this moment. Each step is a transaction,
 	// so that whoever comes second finds it done when it looks again.
@@ -37,9 +46,7 @@ func (db *DB) migrate(ctx context.Context) error {
 			return nil
 		}
 		if current > target {
-			return &Error{Doing: "bringing up to date the schema of",
-				Cause:  fmt.Sprintf("its schema has version %d, and this reeve knows versions up to %d", current, target),
-				Remedy: "run the newer reeve that made it, or restore the backup from before the upgrade"}
+			return newer("bringing up to date the schema of", current, target)
 		}
 		if attempt == 20 {
 			return fmt.Errorf("migrating the schema from version %d to %d: %w", current, target, err)
@@ -66,16 +73,13 @@ func up(ctx context.Context, p *goose.Provider) (current, target int64, err erro
 	return current, target, err
 }
 
-// refuseStranger refuses a file that holds another program's tables.
-func (db *DB) refuseStranger(ctx context.Context) error {
-	var ours, others int
-	if err := db.write.QueryRowContext(ctx, `SELECT coalesce(sum(name = 'goose_db_version'), 0), count(*) FROM sqlite_master
-		WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'`).Scan(&ours, &others); err != nil {
-		return err
-	}
-	if ours == 0 && others > 0 {
-		return &Error{Doing: "opening the database", Cause: "it holds the tables of another program",
-			Remedy: "set database.url to another file; this one is left as it is"}
-	}
-	return nil
+func newer(doing string, current, known int64) error {
+	return &Error{Doing: doing,
+		Cause:  fmt.Sprintf("its schema has version %d, and this reeve knows versions up to %d", current, known),
+		Remedy: "run the newer reeve that made it, or restore the backup from before the upgrade"}
+}
+
+func strangers(doing string) error {
+	return &Error{Doing: doing, Cause: "it holds the tables of another program",
+		Remedy: "set database.url to another database; this one is left as it is"}
 }

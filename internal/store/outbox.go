@@ -59,7 +59,7 @@ func (db *DB) Outbox(tenant int) *Outbox { return &Outbox{db: db, tenant: tenant
 func (o *Outbox) Unaddressed(ctx context.Context) (int, error) {
 	var n int
 	err := o.db.read.QueryRowContext(ctx, `SELECT count(*) FROM outbox_events WHERE tenant_id = $1 AND addressed_at IS NULL`, o.tenant).Scan(&n)
-	return n, explain(o.db.url, "reading the outbox of", err)
+	return n, o.db.explain("reading the outbox of", err)
 }
 
 // Address gives every new event a delivery to each of the targets, due at now. An

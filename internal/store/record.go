@@ -39,6 +39,27 @@ func ParseID(s []byte) (id [16]byte, ok bool) {
 	return id, err == nil
 }
 
+// scannedID reads an id: SQLite gives its bytes, PostgreSQL its text.
+type scannedID struct{ id *[16]byte }
+
+func (s scannedID) Scan(v any) error {
+	ok := false
+	switch v := v.(type) {
+	case []byte:
+		if ok = len(v) == 16; ok {
+			*s.id = [16]byte(v)
+		} else {
+			*s.id, ok = ParseID(v)
+		}
+	case string:
+		*s.id, ok = ParseID([]byte(v))
+	}
+	if !ok {
+		return fmt.Errorf("reading an id from the database: it is a %T", v)
+	}
+	return nil
+}
+
 // HashID makes an id of a text that is no GUID: a version 8 UUID of its
 // SHA-256.
 func HashID(s string) [16]byte {
@@ -103,7 +124,7 @@ func (db *DB) Record(ctx context.Context, tenant int, recordID string) ([]Found,
 			continue
 		}
 		if err != nil {
-			return nil, explain(db.url, "reading a record from", err)
+			return nil, db.explain("reading a record from", err)
 		}
 		found = append(found, f)
 	}
@@ -173,7 +194,7 @@ func (db *DB) ignored(ctx context.Context, tenant int, id []byte) (bool, error) 
 		var n int
 		if err := db.read.QueryRowContext(ctx, `SELECT count(*) FROM ignored_audit_events
 			WHERE tenant_id = $1 AND day = $2 AND event_id = $3`, tenant, day, id).Scan(&n); err != nil {
-			return false, explain(db.url, "reading", err)
+			return false, db.explain("reading", err)
 		}
 		if n > 0 {
 			return true, nil
@@ -219,18 +240,18 @@ func (db *DB) Whereabouts(ctx context.Context, tenant int) (func(recordID string
 	} {
 		rows, err := db.read.QueryContext(ctx, kind.query, tenant)
 		if err != nil {
-			return nil, explain(db.url, "reading the ids of", err)
+			return nil, db.explain("reading the ids of", err)
 		}
 		for rows.Next() {
-			var id []byte
-			if err := rows.Scan(&id); err != nil {
+			var id [16]byte
+			if err := rows.Scan(scannedID{&id}); err != nil {
 				rows.Close()
 				return nil, err
 			}
-			ids[[16]byte(id)] = kind.where
+			ids[id] = kind.where
 		}
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return nil, explain(db.url, "reading the ids of", err)
+			return nil, db.explain("reading the ids of", err)
 		}
 	}
 	held, err := list(ctx, db, "reading the quarantine of", func(rows *sql.Rows, id *string) error { return rows.Scan(id) },

@@ -2,9 +2,8 @@
 // and merging rows in bulk by their natural keys. All SQL stands here, a file
 // for each subject. The package knows no cloud, no feed and no policy.
 //
-// Today the database is SQLite, embedded. Statements are written so that
-// PostgreSQL can take the same text, except for two: the merge of a row, and the
-// beginning of a transaction.
+// The database is SQLite, embedded, or PostgreSQL. Statements are one text for
+// both; what the two do differently is an engine's, in sqlite.go and postgres.go.
 package store
 
 import (
@@ -12,26 +11,19 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 )
 
-// DB is an open database. It is safe for use by several goroutines: one writes
-// at a time, any number read.
+// DB is an open database. It is safe for use by several goroutines, and a
+// database by several processes.
 type DB struct {
-	url   string
-	write *sql.DB // for the one connection that writes
-	read  *sql.DB
-	now   func() time.Time
-	trace func(string)
-
-	writing    sync.Mutex // held by Write; guards conn and statements
-	conn       *sql.Conn
-	statements map[string]*sql.Stmt // of conn, by their text
+	url    string // without a password
+	engine engine
+	read   *sql.DB
+	now    func() time.Time
+	trace  func(string)
 
 	mu    sync.RWMutex              // guards names
 	names map[string]map[string]any // by table: the int64 ids of names known to be in the database
@@ -47,83 +39,62 @@ type Options struct {
 	Trace func(event string)
 	// MustExist refuses to make a database that is not there.
 	MustExist bool
+	// Password is for a server. If it is empty, PGPASSWORD or the password file is used.
+	Password string
 }
 
-// Open opens the database that url names ("sqlite:PATH"), creates it if it is
-// missing, and brings its schema up to this program's version. Errors are of
-// type *Error.
-func Open(ctx context.Context, url string, o Options) (*DB, error) {
-	path, ok := strings.CutPrefix(url, "sqlite:")
-	if !ok || path == "" || strings.HasPrefix(path, ":memory:") {
-		return nil, &Error{URL: url, Doing: "opening the database",
-			Cause:  "its address is not of the form sqlite:PATH, with the path of a file",
-			Remedy: "set database.url, for example to sqlite:reeve.db"}
-	}
+// Open opens the database that address names ("sqlite:PATH" or
+// "postgres://HOST/DATABASE"), creates the file if it is missing, and brings its
+// schema up to this program's version. Errors are of type *Error, and hold no
+// password.
+func Open(ctx context.Context, address string, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Trace == nil {
 		o.Trace = func(string) {}
 	}
-	if _, err := os.Stat(path); o.MustExist && errors.Is(err, fs.ErrNotExist) {
-		return nil, &Error{URL: url, Doing: "opening the database", Cause: "there is none",
-			Remedy: "look at database.url, or run 'reeve import run --once', which makes it"}
+	e, shown, err := newEngine(address, o.Password)
+	if err != nil {
+		return nil, err
 	}
-	db := &DB{url: url, now: o.Now, trace: o.Trace, names: map[string]map[string]any{}}
+	db := &DB{url: shown, engine: e, now: o.Now, trace: o.Trace, names: map[string]map[string]any{}}
 	for _, step := range []struct {
 		doing string
 		do    func(context.Context) error
 	}{
-		{"opening the database", func(ctx context.Context) error { return db.openSQLite(ctx, path) }},
+		{"opening the database", func(ctx context.Context) (err error) {
+			db.read, err = e.open(ctx, o.MustExist)
+			return err
+		}},
 		{"bringing up to date the schema of", db.migrate},
-		{"opening the database", db.connect},
+		{"opening the database", e.ready},
 	} {
 		if err := step.do(ctx); err != nil {
 			db.Close()
-			return nil, explain(url, step.doing, err)
+			return nil, db.explain(step.doing, err)
 		}
 	}
 	return db, nil
 }
 
-// Dir is the folder of the database, for what is too large for memory.
-func (db *DB) Dir() string { return filepath.Dir(strings.TrimPrefix(db.url, "sqlite:")) }
-
-// connect takes the one connection that writes, for as long as db is open.
-func (db *DB) connect(ctx context.Context) error {
-	var err error
-	db.conn, err = db.write.Conn(ctx)
-	db.statements = map[string]*sql.Stmt{}
-	return err
-}
+// Dir is the folder for what is too large for memory: that of an embedded
+// database, or the one for temporary files.
+func (db *DB) Dir() string { return db.engine.dir() }
 
 // Close ends the use of the database. What was committed is safe with or
 // without it.
 func (db *DB) Close() error {
-	db.writing.Lock()
-	defer db.writing.Unlock()
-	for _, s := range db.statements {
-		s.Close()
+	var errs []error
+	if db.read != nil {
+		errs = append(errs, db.read.Close())
 	}
-	db.statements = nil
-	if db.conn != nil {
-		db.conn.Close()
-		db.conn = nil
-	}
-	var first error
-	for _, c := range []*sql.DB{db.read, db.write} {
-		if c == nil {
-			continue
-		}
-		if err := c.Close(); err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
+	return errors.Join(append(errs, db.engine.close())...)
 }
 
 // Tx is one write transaction.
 type Tx struct {
+	session
 	db  *DB
 	ctx context.Context // that of Write, without its end
 	// Now is when the transaction began: one time for all that it dates.
@@ -132,80 +103,51 @@ type Tx struct {
 	named map[string]map[string]int64 // names added by this transaction
 }
 
-// Write runs f in a transaction and commits it. If f returns an error, or
-// panics, nothing of it remains. Statements are not cut short when ctx ends,
-// since that would cost the whole transaction; f looks at ctx itself where it
-// takes long.
+// Write runs f in a transaction and commits it. Transactions take turns, those of
+// other processes included, so that what f reads stays true until it is committed.
+// If f returns an error, or panics, nothing of it remains. Statements are not cut
+// short when ctx ends, since that would cost the whole transaction; f looks at ctx
+// itself where it takes long.
 func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
-	return db.transact(ctx, false, f)
+	return db.transact(ctx, alone, f)
 }
 
-func (db *DB) transact(ctx context.Context, durable bool, f func(*Tx) error) error {
-	db.writing.Lock()
-	defer db.writing.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if db.conn == nil {
-		return fmt.Errorf("writing to %s: %w", db.url, sql.ErrConnDone)
-	}
-	db.trace("begin")
-	tx := &Tx{db: db, ctx: context.WithoutCancel(ctx), Now: db.now().UTC(), named: map[string]map[string]int64{}}
-	if durable {
-		if _, err := tx.exec("PRAGMA synchronous = full"); err != nil {
-			return explain(db.url, "beginning a transaction on", err)
-		}
-		defer tx.exec("PRAGMA synchronous = normal")
-	}
-	if _, err := tx.exec("BEGIN IMMEDIATE"); err != nil {
-		return explain(db.url, "beginning a transaction on", err)
-	}
-	open := true
-	defer func() {
-		if open {
-			tx.exec("ROLLBACK")
-		}
-	}()
-	if err := f(tx); err != nil {
-		return explain(db.url, "writing to", err)
-	}
-	db.trace("commit")
-	if _, err := tx.exec("COMMIT"); err != nil {
-		return explain(db.url, "committing to", err)
-	}
-	open = false
-	db.remember(tx.named)
-	db.trace("committed")
-	return nil
+// WriteBeside is Write for transactions that are right beside others, where the
+// engine can do that: each of their statements decides by itself, by what it finds
+// when it runs.
+func (db *DB) WriteBeside(ctx context.Context, f func(*Tx) error) error {
+	return db.transact(ctx, beside, f)
 }
 
 // writeDurably is Write for what must not be lost with the power: the transaction is on
 // the disk when it returns (see docs/decisions/0013). Transactions before it are then on
 // the disk as well.
 func (db *DB) writeDurably(ctx context.Context, f func(*Tx) error) error {
-	return db.transact(ctx, true, f)
+	return db.transact(ctx, durably, f)
 }
 
-// exec runs a statement, which is prepared once for the life of the database,
-// and gives the number of rows it has changed.
-func (tx *Tx) exec(query string, args ...any) (int64, error) {
-	stmt, ok := tx.db.statements[query]
-	if !ok {
-		var err error
-		if stmt, err = tx.db.conn.PrepareContext(tx.ctx, query); err != nil {
-			return 0, err
-		}
-		tx.db.statements[query] = stmt
-	}
-	res, err := stmt.ExecContext(tx.ctx, args...)
+func (db *DB) transact(ctx context.Context, how writing, f func(*Tx) error) (err error) {
+	s, err := db.engine.begin(ctx, how, db.trace)
 	if err != nil {
-		return 0, err
+		return db.explain("beginning a transaction on", err)
 	}
-	return res.RowsAffected()
-}
-
-func (tx *Tx) queryRow(query string, args ...any) *sql.Row {
-	return tx.db.conn.QueryRowContext(tx.ctx, query, args...)
+	defer func() {
+		if s != nil {
+			s.rollback()
+		}
+	}()
+	tx := &Tx{session: s, db: db, ctx: context.WithoutCancel(ctx), Now: db.now().UTC(), named: map[string]map[string]int64{}}
+	if err := f(tx); err != nil {
+		return db.explain("writing to", err)
+	}
+	db.trace("commit")
+	if err := s.commit(); err != nil {
+		return db.explain("committing to", err)
+	}
+	s = nil
+	db.remember(tx.named)
+	db.trace("committed")
+	return nil
 }
 
 // timeLayout is how times stand in the database: UTC, to the millisecond, so
@@ -255,7 +197,7 @@ func (db *DB) FindTenant(ctx context.Context, guid string) (int, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
-	return id, explain(db.url, "reading", err)
+	return id, db.explain("reading", err)
 }
 
 // Tenant gives the number under which the rows of a tenant are kept, and makes

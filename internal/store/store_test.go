@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/reeve365/reeve/internal/store/storetest"
 )
 
-func open(t testing.TB, path string) *DB {
+func open(t testing.TB, address string) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), "sqlite:"+path, Options{Now: func() time.Time { return time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC) }})
+	db, err := Open(t.Context(), address, Options{Now: func() time.Time { return time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +66,7 @@ func TestOpenIsRefusedWithReasonAndRemedy(t *testing.T) {
 		}, want: "tables of another program", remedy: "left as it is"},
 		{name: "missing, and it must exist", exist: true, want: "there is none", remedy: "import run"},
 		{name: "newer schema", prepare: func(path string) {
-			open(t, path).Close()
+			open(t, "sqlite:"+path).Close()
 			raw(path, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (4711, 1)")
 		}, want: "version 4711, and this reeve knows versions up to 5", remedy: "newer reeve"},
 	} {
@@ -96,30 +98,32 @@ func TestOpenIsRefusedWithReasonAndRemedy(t *testing.T) {
 // TestOpenedByManyAtOnce: processes that start together on a new database must
 // not trip over each other's migration.
 func TestOpenedByManyAtOnce(t *testing.T) {
-	for range 5 {
-		path := filepath.Join(t.TempDir(), "x.db")
-		errs := make(chan error)
-		for range 6 {
-			go func() {
-				db, err := Open(t.Context(), "sqlite:"+path, Options{})
-				if err == nil {
-					_, err = db.Tenant(t.Context(), "guid")
-					err = errors.Join(err, db.Close())
+	storetest.Engines(t, func(t *testing.T, address string) {
+		for range 5 {
+			address := storetest.Another(t, address)
+			errs := make(chan error)
+			for range 6 {
+				go func() {
+					db, err := Open(t.Context(), address, Options{})
+					if err == nil {
+						_, err = db.Tenant(t.Context(), "guid")
+						err = errors.Join(err, db.Close())
+					}
+					errs <- err
+				}()
+			}
+			for range 6 {
+				if err := <-errs; err != nil {
+					t.Error(err)
 				}
-				errs <- err
-			}()
-		}
-		for range 6 {
-			if err := <-errs; err != nil {
-				t.Error(err)
 			}
 		}
-	}
+	})
 }
 
 func TestWriteIsRefusedWithReasonAndRemedy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
-	db := open(t, path)
+	db := open(t, "sqlite:"+path)
 	tenant, err := db.Tenant(t.Context(), "t")
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +151,7 @@ func TestWriteIsRefusedWithReasonAndRemedy(t *testing.T) {
 	if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 1"); err != nil {
+	if _, err := db.engine.(*sqliteEngine).conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 1"); err != nil {
 		t.Fatal(err)
 	}
 	check("locked", "locked", find())
@@ -156,25 +160,25 @@ func TestWriteIsRefusedWithReasonAndRemedy(t *testing.T) {
 	}
 
 	var pages int
-	if err := db.conn.QueryRowContext(t.Context(), "PRAGMA page_count").Scan(&pages); err != nil {
+	if err := db.engine.(*sqliteEngine).conn.QueryRowContext(t.Context(), "PRAGMA page_count").Scan(&pages); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.conn.ExecContext(t.Context(), fmt.Sprintf("PRAGMA max_page_count = %d", pages+2)); err != nil {
+	if _, err := db.engine.(*sqliteEngine).conn.ExecContext(t.Context(), fmt.Sprintf("PRAGMA max_page_count = %d", pages+2)); err != nil {
 		t.Fatal(err)
 	}
 	check("full", "no room left", find())
-	if _, err := db.conn.ExecContext(t.Context(), "PRAGMA max_page_count = 1000000"); err != nil {
+	if _, err := db.engine.(*sqliteEngine).conn.ExecContext(t.Context(), "PRAGMA max_page_count = 1000000"); err != nil {
 		t.Fatal(err)
 	}
 	if found, err := db.Findings(t.Context(), tenant); err != nil || len(found) != 0 {
 		t.Errorf("something remained of the refused transactions: %v, %v", found, err)
 	}
 
-	if _, err := db.conn.ExecContext(t.Context(), "PRAGMA query_only = 1"); err != nil {
+	if _, err := db.engine.(*sqliteEngine).conn.ExecContext(t.Context(), "PRAGMA query_only = 1"); err != nil {
 		t.Fatal(err)
 	}
 	check("read-only", "may not be written", find())
-	if _, err := db.conn.ExecContext(t.Context(), "PRAGMA query_only = 0"); err != nil {
+	if _, err := db.engine.(*sqliteEngine).conn.ExecContext(t.Context(), "PRAGMA query_only = 0"); err != nil {
 		t.Fatal(err)
 	}
 	if err := find(); err != nil {
@@ -184,7 +188,7 @@ func TestWriteIsRefusedWithReasonAndRemedy(t *testing.T) {
 
 func TestDatabaseIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "x.db")
-	open(t, path)
+	open(t, "sqlite:"+path)
 	for p, want := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700} {
 		info, err := os.Stat(p)
 		if err != nil {
@@ -197,7 +201,7 @@ func TestDatabaseIsPrivate(t *testing.T) {
 }
 
 func TestPagesAndJournal(t *testing.T) {
-	db := open(t, filepath.Join(t.TempDir(), "x.db"))
+	db := open(t, storetest.SQLite(t))
 	var size int
 	var journal string
 	if err := errors.Join(db.read.QueryRow("PRAGMA page_size").Scan(&size), db.read.QueryRow("PRAGMA journal_mode").Scan(&journal)); err != nil {
@@ -209,54 +213,58 @@ func TestPagesAndJournal(t *testing.T) {
 }
 
 func TestWriteLeavesNothingOfWhatFails(t *testing.T) {
-	db := open(t, filepath.Join(t.TempDir(), "x.db"))
-	boom := errors.New("boom")
-	err := db.Write(t.Context(), func(tx *Tx) error {
-		if err := tx.MergeNames(1, Names{people: {"a": people.ID("a")}}); err != nil {
-			return err
+	storetest.Engines(t, func(t *testing.T, address string) {
+		db := open(t, address)
+		boom := errors.New("boom")
+		err := db.Write(t.Context(), func(tx *Tx) error {
+			if err := tx.MergeNames(1, Names{people: {"a": people.ID("a")}}); err != nil {
+				return err
+			}
+			return boom
+		})
+		if !errors.Is(err, boom) {
+			t.Fatalf("error %v", err)
 		}
-		return boom
+		if _, ok := db.known(people, []byte("a")); ok {
+			t.Error("a name that was rolled back is thought to be known")
+		}
+		func() {
+			defer func() { recover() }()
+			db.Write(t.Context(), func(tx *Tx) error { panic("boom") })
+		}()
+		if _, err := db.Tenant(t.Context(), "t"); err != nil {
+			t.Errorf("after a panic: %v", err)
+		}
 	})
-	if !errors.Is(err, boom) {
-		t.Fatalf("error %v", err)
-	}
-	if _, ok := db.known(people, []byte("a")); ok {
-		t.Error("a name that was rolled back is thought to be known")
-	}
-	func() {
-		defer func() { recover() }()
-		db.Write(t.Context(), func(tx *Tx) error { panic("boom") })
-	}()
-	if _, err := db.Tenant(t.Context(), "t"); err != nil {
-		t.Errorf("after a panic: %v", err)
-	}
 }
 
 var people = &NameTable{Name: "users", Column: "user_name", Fold: true}
 
 func TestNames(t *testing.T) {
-	db := open(t, filepath.Join(t.TempDir(), "x.db"))
-	if people.ID("Adele@x.example") != people.ID("ADELE@X.example") || people.ID("a") < 0 {
-		t.Error("ids of names are not what they should be")
-	}
-	merge := func(name string, id int64) error {
-		return db.Write(t.Context(), func(tx *Tx) error { return tx.MergeNames(1, Names{people: {name: id}}) })
-	}
-	// The last two are what case folding is not agreed on.
-	for _, name := range []string{"Adele@x.example", "adele@X.example", "Adele@x.example", "ismail@x.example", "\u0130smail@x.example"} {
-		if err := merge(name, people.ID(name)); err != nil {
-			t.Errorf("%s: %v", name, err)
+	storetest.Engines(t, func(t *testing.T, address string) {
+		db := open(t, address)
+		if people.ID("Adele@x.example") != people.ID("ADELE@X.example") || people.ID("a") < 0 {
+			t.Error("ids of names are not what they should be")
 		}
-	}
-	if found, err := db.Findings(t.Context(), 1); err != nil || len(found) != 0 {
-		t.Errorf("findings %v, %v", found, err)
-	}
-	if err := merge("somebody else", people.ID("Adele@x.example")); err != nil {
-		t.Errorf("two names with one id stop the import: %v", err)
-	}
-	if found, err := db.Findings(t.Context(), 1); err != nil || len(found) != 1 || found[0].Rule != "name-collision" {
-		t.Errorf("two names with one id: findings %v, %v", found, err)
-	}
+		merge := func(name string, id int64) error {
+			return db.Write(t.Context(), func(tx *Tx) error { return tx.MergeNames(1, Names{people: {name: id}}) })
+		}
+		// The last two are what case folding is not agreed on.
+		for _, name := range []string{"Adele@x.example", "adele@X.example", "Adele@x.example", "ismail@x.example", "\u0130smail@x.example"} {
+			if err := merge(name, people.ID(name)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if found, err := db.Findings(t.Context(), 1); err != nil || len(found) != 0 {
+			t.Errorf("findings %v, %v", found, err)
+		}
+		if err := merge("somebody else", people.ID("Adele@x.example")); err != nil {
+			t.Errorf("two names with one id stop the import: %v", err)
+		}
+		if found, err := db.Findings(t.Context(), 1); err != nil || len(found) != 1 || found[0].Rule != "name-collision" {
+			t.Errorf("two names with one id: findings %v, %v", found, err)
+		}
+	})
 }
 
 var facts = &Table{Name: "audit_events", Key: 3, Facts: true,
@@ -274,77 +282,84 @@ func batch(db *DB, blob string, records ...string) *Batch {
 }
 
 func TestStoreTellsDuplicatesFromConflicts(t *testing.T) {
-	db := open(t, filepath.Join(t.TempDir(), "x.db"))
-	store := func(blob string, records ...string) Counts {
-		t.Helper()
-		var n Counts
-		if err := db.Write(t.Context(), func(tx *Tx) (err error) {
-			n, err = tx.Store(Content{1, "audit", "p", blob}, batch(db, blob, records...))
-			return err
-		}); err != nil {
-			t.Fatal(err)
+	storetest.Engines(t, func(t *testing.T, address string) {
+		db := open(t, address)
+		store := func(blob string, records ...string) Counts {
+			t.Helper()
+			var n Counts
+			if err := db.Write(t.Context(), func(tx *Tx) error {
+				counts, err := tx.Store(Piece{Content{1, "audit", "p", blob}, batch(db, blob, records...)})
+				if err == nil {
+					n = counts[0]
+				}
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			n.Bytes = 0
+			return n
 		}
-		n.Bytes = 0
-		return n
-	}
-	for _, test := range []struct {
-		name    string
-		records []string
-		want    Counts
-	}{
-		{"new", []string{`a{"x":1,"y":2}`, `b{"x":1}`}, Counts{Records: 2, Stored: 2}},
-		{"again, in another order", []string{`a{"y":2, "x":1}`}, Counts{Records: 1, Duplicate: 1}},
-		{"again, and different, and new", []string{`b{"x":1}`, `a{"x":1,"y":3}`, `c{}`}, Counts{Records: 3, Stored: 1, Duplicate: 1, Quarantined: 1}},
-		{"the difference again", []string{`a{"x":1,"y":3}`}, Counts{Records: 1, Duplicate: 1}},
-		{"twice in one piece", []string{`d{"x":1}`, `d{"x":1}`, `d{"x":2}`}, Counts{Records: 3, Stored: 1, Duplicate: 1, Quarantined: 1}},
-		{"no numbers are rounded", []string{`e{"x":9007199254740993}`, `e{"x":9007199254740992}`}, Counts{Records: 2, Stored: 1, Quarantined: 1}},
-	} {
-		if diff := cmp.Diff(test.want, store(test.name, test.records...)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		for _, test := range []struct {
+			name    string
+			records []string
+			want    Counts
+		}{
+			{"new", []string{`a{"x":1,"y":2}`, `b{"x":1}`}, Counts{Records: 2, Stored: 2}},
+			{"again, in another order", []string{`a{"y":2, "x":1}`}, Counts{Records: 1, Duplicate: 1}},
+			{"again, and different, and new", []string{`b{"x":1}`, `a{"x":1,"y":3}`, `c{}`}, Counts{Records: 3, Stored: 1, Duplicate: 1, Quarantined: 1}},
+			{"the difference again", []string{`a{"x":1,"y":3}`}, Counts{Records: 1, Duplicate: 1}},
+			{"twice in one piece", []string{`d{"x":1}`, `d{"x":1}`, `d{"x":2}`}, Counts{Records: 3, Stored: 1, Duplicate: 1, Quarantined: 1}},
+			{"no numbers are rounded", []string{`e{"x":9007199254740993}`, `e{"x":9007199254740992}`}, Counts{Records: 2, Stored: 1, Quarantined: 1}},
+		} {
+			if diff := cmp.Diff(test.want, store(test.name, test.records...)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.name, diff)
+			}
 		}
-	}
-	if got := store("new", `a{"x":1,"y":2}`, `b{"x":1}`); got.Stored != 0 || got.Quarantined != 0 {
-		t.Errorf("the same blob again: %+v", got)
-	}
-	found, err := db.Record(t.Context(), 1, "a")
-	if err != nil || len(found) != 2 || string(found[0].Raw) != `{"x":1,"y":2}` || found[1].State != ReasonConflict || string(found[1].Raw) != `{"x":1,"y":3}` {
-		t.Errorf("record a: %+v, %v", found, err)
-	}
-	if _, err := db.Record(t.Context(), 1, "z"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("record z: %v", err)
-	}
+		if got := store("new", `a{"x":1,"y":2}`, `b{"x":1}`); got.Stored != 0 || got.Quarantined != 0 {
+			t.Errorf("the same blob again: %+v", got)
+		}
+		found, err := db.Record(t.Context(), 1, "a")
+		if err != nil || len(found) != 2 || string(found[0].Raw) != `{"x":1,"y":2}` || found[1].State != ReasonConflict || string(found[1].Raw) != `{"x":1,"y":3}` {
+			t.Errorf("record a: %+v, %v", found, err)
+		}
+		if _, err := db.Record(t.Context(), 1, "z"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("record z: %v", err)
+		}
+	})
 }
 
 func TestLedgerCoversWithoutHoles(t *testing.T) {
-	db := open(t, filepath.Join(t.TempDir(), "x.db"))
-	l := db.Ledger(1, "audit")
-	at := time.Date(2026, 11, 2, 9, 30, 0, 0, time.UTC)
-	cover := func(now time.Time) []Window {
-		t.Helper()
-		if err := l.Cover(t.Context(), "p", now.Add(-3*time.Hour), now, time.Hour, 7*24*time.Hour); err != nil {
-			t.Fatal(err)
+	storetest.Engines(t, func(t *testing.T, address string) {
+		db := open(t, address)
+		l := db.Ledger(1, "audit")
+		at := time.Date(2026, 11, 2, 9, 30, 0, 0, time.UTC)
+		cover := func(now time.Time) []Window {
+			t.Helper()
+			if err := l.Cover(t.Context(), "p", now.Add(-3*time.Hour), now, time.Hour, 7*24*time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			all, err := l.DueWindows(t.Context(), []string{"p"}, now.Add(1000*time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return all
 		}
-		all, err := l.DueWindows(t.Context(), []string{"p"}, now.Add(1000*time.Hour))
-		if err != nil {
-			t.Fatal(err)
+		if got := cover(at); len(got) != 4 || !got[0].Start.Equal(at.Add(-3*time.Hour)) || !got[0].End.Equal(got[0].Start.Add(30*time.Minute)) {
+			t.Errorf("first: %+v", got)
 		}
-		return all
-	}
-	if got := cover(at); len(got) != 4 || !got[0].Start.Equal(at.Add(-3*time.Hour)) || !got[0].End.Equal(got[0].Start.Add(30*time.Minute)) {
-		t.Errorf("first: %+v", got)
-	}
-	if got := cover(at); len(got) != 4 {
-		t.Errorf("again: %d windows", len(got))
-	}
-	got := cover(at.Add(50 * time.Hour)) // after a pause that is longer than it looks back
-	for i := range got[1:] {
-		if !got[i+1].Start.Equal(got[i].End) {
-			t.Errorf("a hole between %v and %v", got[i].End, got[i+1].Start)
+		if got := cover(at); len(got) != 4 {
+			t.Errorf("again: %d windows", len(got))
 		}
-	}
-	if last := got[len(got)-1]; last.End.Before(at.Add(50 * time.Hour)) {
-		t.Errorf("the last window ends at %v", last.End)
-	}
+		got := cover(at.Add(50 * time.Hour)) // after a pause that is longer than it looks back
+		for i := range got[1:] {
+			if !got[i+1].Start.Equal(got[i].End) {
+				t.Errorf("a hole between %v and %v", got[i].End, got[i+1].Start)
+			}
+		}
+		if last := got[len(got)-1]; last.End.Before(at.Add(50 * time.Hour)) {
+			t.Errorf("the last window ends at %v", last.End)
+		}
+	})
 }
 
 func TestParseID(t *testing.T) {

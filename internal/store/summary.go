@@ -46,7 +46,7 @@ func (db *DB) Findings(ctx context.Context, tenant int) ([]Finding, error) {
 func list[T any](ctx context.Context, db *DB, doing string, scan func(*sql.Rows, *T) error, query string, args ...any) ([]T, error) {
 	rows, err := db.read.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, explain(db.url, doing, err)
+		return nil, db.explain(doing, err)
 	}
 	defer rows.Close()
 	var all []T
@@ -57,7 +57,7 @@ func list[T any](ctx context.Context, db *DB, doing string, scan func(*sql.Rows,
 		}
 		all = append(all, v)
 	}
-	return all, explain(db.url, doing, rows.Err())
+	return all, db.explain(doing, rows.Err())
 }
 
 // A Count is a name with a number of rows.
@@ -93,7 +93,7 @@ func (db *DB) CountQuarantine(ctx context.Context, tenant int) ([]Count, error) 
 func (db *DB) CountIgnored(ctx context.Context, tenant int) (int64, error) {
 	var n int64
 	err := db.read.QueryRowContext(ctx, `SELECT count(*) FROM ignored_audit_events WHERE tenant_id = $1`, tenant).Scan(&n)
-	return n, explain(db.url, "counting the events of", err)
+	return n, db.explain("counting the events of", err)
 }
 
 // A ScopeRule is one row of org_urls.

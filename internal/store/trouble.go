@@ -29,9 +29,13 @@ func (e *Error) Unwrap() error { return e.Err }
 // Hint is the remedy, for whoever prints the error.
 func (e *Error) Hint() string { return e.Remedy }
 
-// explain makes an engine's error an *Error where it knows what it means.
+// explain makes an engine's error an *Error where it is known what it means.
 // Errors that are not the database's pass as they are.
-func explain(url, doing string, err error) error {
+func (db *DB) explain(doing string, err error) error {
+	return explain(db.engine, db.url, doing, err)
+}
+
+func explain(e engine, url, doing string, err error) error {
 	var known *Error
 	if err == nil || errors.As(err, &known) {
 		if known != nil && known.URL == "" {
@@ -42,7 +46,7 @@ func explain(url, doing string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	if cause, remedy := sqliteTrouble(err); cause != "" {
+	if cause, remedy := e.trouble(err); cause != "" {
 		return &Error{URL: url, Doing: doing, Cause: cause, Remedy: remedy, Err: err}
 	}
 	if file := (*fs.PathError)(nil); errors.As(err, &file) {

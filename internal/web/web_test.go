@@ -103,10 +103,10 @@ func TestStatusSaysWhatIsSo(t *testing.T) {
 	see("The last run was partial: 1 left, 0 lost", "in 2 d 2 h 0 min", "1 × the network &lt;is&gt; down", "no licence &lt;script&gt;")
 
 	must(s.DB.Write(ctx, func(tx *store.Tx) error {
-		if ok, err := tx.Claim(l.Content(blob)); err != nil || !ok {
+		if ok, err := tx.Claim(l.Content(blob)); err != nil || !ok[0] {
 			t.Errorf("claiming: %v, %v", ok, err)
 		}
-		return tx.Count(l.Content(blob), store.Counts{Records: 12345, Stored: 12345})
+		return tx.Count([]store.Content{l.Content(blob)}, []store.Counts{{Records: 12345, Stored: 12345}})
 	}))
 	must(l.End(ctx, now, now, "complete", 12345, ""))
 	see("Complete: everything that Microsoft listed is imported", "12\u202f345")

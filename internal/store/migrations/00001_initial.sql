@@ -2,7 +2,9 @@
 -- 'YYYY-MM-DD HH:MM:SS.mmm'. A day is the number YYYYMMDD, computed when a row
 -- is made, so that no query needs a date function. A name's id is a hash of the
 -- name (store.NameTable), the same on every worker. No foreign key leads from a
--- fact anywhere: rows may be spread over shards and dropped by the month.
+-- fact anywhere: rows may be spread over shards and dropped by the month. What a
+-- comment /*postgres: ... */ holds is run by PostgreSQL: a partition for each month is
+-- made when its first row comes.
 
 -- +goose Up
 CREATE TABLE tenants (
@@ -154,7 +156,7 @@ CREATE TABLE audit_events (
   content_at   INTEGER NOT NULL,     -- offset of the record in it
   content_len  INTEGER NOT NULL,
   PRIMARY KEY (tenant_id, day, id)
-);
+) /*postgres: PARTITION BY RANGE (day) */;
 
 -- Records that the scope left out: their ids alone, so that they can be accounted for.
 CREATE TABLE ignored_audit_events (
@@ -162,7 +164,7 @@ CREATE TABLE ignored_audit_events (
   day       INTEGER NOT NULL,
   event_id  UUID NOT NULL,
   PRIMARY KEY (tenant_id, day, event_id)
-);
+) /*postgres: PARTITION BY RANGE (day) */;
 
 CREATE TABLE event_meta_sharepoint (
   tenant_id         INTEGER NOT NULL,
@@ -181,7 +183,7 @@ CREATE TABLE event_meta_sharepoint (
   destination_file  TEXT,
   event_data        TEXT,
   PRIMARY KEY (tenant_id, day, event_id)
-);
+) /*postgres: PARTITION BY RANGE (day) */;
 
 CREATE TABLE event_meta_exchange (
   tenant_id       INTEGER NOT NULL,
@@ -197,7 +199,7 @@ CREATE TABLE event_meta_exchange (
   item_count      INTEGER,           -- OperationCount, or the length of AffectedItems
   parameters      TEXT,              -- JSON, as sent
   PRIMARY KEY (tenant_id, day, event_id)
-);
+) /*postgres: PARTITION BY RANGE (day) */;
 
 CREATE TABLE event_meta_azure_ad (
   tenant_id           INTEGER NOT NULL,
@@ -213,7 +215,7 @@ CREATE TABLE event_meta_azure_ad (
   extended_properties TEXT,          -- JSON, as sent
   modified_properties TEXT,          -- JSON, as sent
   PRIMARY KEY (tenant_id, day, event_id)
-);
+) /*postgres: PARTITION BY RANGE (day) */;
 
 CREATE TABLE event_meta_teams (
   tenant_id          INTEGER NOT NULL,
@@ -230,7 +232,7 @@ CREATE TABLE event_meta_teams (
   item_name          TEXT,           -- add-on, tab or setting
   members            TEXT,           -- JSON, as sent
   PRIMARY KEY (tenant_id, day, event_id)
-);
+) /*postgres: PARTITION BY RANGE (day) */;
 
 CREATE TABLE event_copilot_chats (
   tenant_id     INTEGER NOT NULL,
@@ -244,7 +246,7 @@ CREATE TABLE event_copilot_chats (
   model         TEXT,
   plugins       TEXT,
   PRIMARY KEY (tenant_id, day, event_id)
-);
+) /*postgres: PARTITION BY RANGE (day) */;
 
 -- The files, meetings, chats and pages that a Copilot exchange had open or read:
 -- all of them, unlike the original's one per chat.
@@ -259,7 +261,7 @@ CREATE TABLE event_copilot_resources (
   name          TEXT,
   site_url      TEXT,
   PRIMARY KEY (tenant_id, day, event_id, position)
-);
+) /*postgres: PARTITION BY RANGE (day) */;
 
 -- +goose Down
 -- Data is never dropped by going back: restore the backup that was made before.

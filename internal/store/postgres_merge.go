@@ -1,0 +1,344 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// merge copies the rows into a staging table, which lives as long as the
+// transaction, and from there inserts those that are new, in the order of their
+// keys, so that no two transactions wait for each other.
+func (e *postgresEngine) merge(tx *Tx, t *Table, rows [][]any) (inserted []bool, err error) {
+	s := tx.session.(*postgresSession)
+	if i := slices.Index(t.Columns, "day"); i >= 0 {
+		if err := e.partition(tx.ctx, t, i, rows); err != nil {
+			return nil, err
+		}
+	}
+	columns, stage := strings.Join(t.Columns, ", "), "stage_"+t.Name
+	types, err := e.types(s, t, columns)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.exec(fmt.Sprintf(`CREATE TEMP TABLE IF NOT EXISTS %s (LIKE %s) ON COMMIT DELETE ROWS`, stage, t.Name)); err != nil {
+		return nil, err
+	}
+	if _, err := s.exec("TRUNCATE " + stage); err != nil {
+		return nil, err
+	}
+	if err := s.copy(fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary)", stage, columns), types, rows); err != nil {
+		return nil, err
+	}
+	key := strings.Join(t.Columns[:t.Key], ", ")
+	insert := fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s ORDER BY %s ON CONFLICT (%s) DO NOTHING", t.Name, columns, columns, stage, key, key)
+	if !t.Facts {
+		_, err := s.exec(insert)
+		return nil, err
+	}
+	// A row is known by the place of its record, which no other has.
+	type place struct {
+		id int64
+		at int
+	}
+	added := map[place]bool{}
+	r, err := s.query(insert + " RETURNING content_id, content_at")
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for r.Next() {
+		var p place
+		if err := r.Scan(&p.id, &p.at); err != nil {
+			return nil, err
+		}
+		added[p] = true
+	}
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	inserted = make([]bool, len(rows))
+	for i, row := range rows {
+		p := place{row[len(row)-3].(int64), row[len(row)-2].(int)}
+		if added[p] {
+			inserted[i] = true
+			delete(added, p)
+		}
+	}
+	return inserted, nil
+}
+
+func (e *postgresEngine) mergeNames(tx *Tx, t *NameTable, names []name) (there map[int64]string, err error) {
+	var ids []int64
+	var texts []string
+	for _, n := range names {
+		ids, texts = append(ids, n.id), append(texts, withoutZero(n.text))
+	}
+	query := fmt.Sprintf(`WITH added AS (
+			INSERT INTO %[1]s (id, %[2]s) SELECT * FROM unnest($1::bigint[], $2::text[]) ON CONFLICT (id) DO NOTHING RETURNING id)
+		SELECT t.id, t.%[2]s FROM %[1]s t WHERE t.id = ANY($1) AND t.id NOT IN (SELECT id FROM added)`, t.Name, t.Column)
+	r, err := tx.query(query, ids, texts)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	there = map[int64]string{}
+	for r.Next() {
+		var n name
+		if err := r.Scan(&n.id, &n.text); err != nil {
+			return nil, err
+		}
+		there[n.id] = n.text
+	}
+	return there, r.Err()
+}
+
+// types gives the types of the columns, as the server numbers them.
+func (e *postgresEngine) types(s *postgresSession, t *Table, columns string) ([]uint32, error) {
+	key := t.Name + ": " + columns
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if types, ok := e.columns[key]; ok {
+		return types, nil
+	}
+	byName := map[string]uint32{}
+	rows, err := s.query(`SELECT attname, atttypid::bigint FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped`, t.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var column string
+		var oid int64
+		if err := rows.Scan(&column, &oid); err != nil {
+			return nil, err
+		}
+		byName[column] = uint32(oid)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	var types []uint32
+	for _, c := range t.Columns {
+		oid, ok := byName[c]
+		if !ok {
+			return nil, fmt.Errorf("table %s has no column %s", t.Name, c)
+		}
+		types = append(types, oid)
+	}
+	e.columns[key] = types
+	return types, nil
+}
+
+// copy sends rows by the binary form of COPY.
+func (s *postgresSession) copy(query string, types []uint32, rows [][]any) error {
+	ctx, cancel := context.WithTimeout(s.ctx, statementTimeout+slack)
+	defer cancel()
+	return s.raw(func(c *pgx.Conn) error {
+		_, err := c.PgConn().CopyFrom(ctx, &copyReader{types: types, rows: rows}, query)
+		return err
+	})
+}
+
+// copyReader writes rows in the binary form of COPY, see
+// https://www.postgresql.org/docs/15/sql-copy.html ("Binary Format").
+type copyReader struct {
+	types []uint32
+	rows  [][]any
+	buf   []byte
+	begun bool
+	done  bool
+}
+
+// copyChunk is about how many bytes are made at once.
+const copyChunk = 64 << 10
+
+func (r *copyReader) Read(p []byte) (int, error) {
+	for len(r.buf) == 0 {
+		if r.done {
+			return 0, io.EOF
+		}
+		if err := r.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.buf)
+	r.buf = r.buf[n:]
+	return n, nil
+}
+
+func (r *copyReader) fill() (err error) {
+	b := r.buf[:0]
+	if !r.begun {
+		r.begun = true
+		b = append(b, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	}
+	for len(b) < copyChunk {
+		if len(r.rows) == 0 {
+			r.done = true
+			b = append(b, 0xff, 0xff)
+			break
+		}
+		b = binary.BigEndian.AppendUint16(b, uint16(len(r.types)))
+		for i, v := range r.rows[0] {
+			if b, err = appendValue(b, r.types[i], v); err != nil {
+				return fmt.Errorf("column %d: %w", i+1, err)
+			}
+		}
+		r.rows = r.rows[1:]
+	}
+	r.buf = b
+	return nil
+}
+
+// appendValue appends a value in the binary form of its column's type.
+func appendValue(b []byte, oid uint32, v any) ([]byte, error) {
+	number := func(n int64) ([]byte, error) {
+		switch oid {
+		case pgtype.Int8OID:
+			return binary.BigEndian.AppendUint64(append(b, 0, 0, 0, 8), uint64(n)), nil
+		case pgtype.Int4OID:
+			if n < math.MinInt32 || n > math.MaxInt32 {
+				return nil, fmt.Errorf("%d does not fit", n)
+			}
+			return binary.BigEndian.AppendUint32(append(b, 0, 0, 0, 4), uint32(n)), nil
+		}
+		return nil, errors.New("it takes no number")
+	}
+	switch v := v.(type) {
+	case nil:
+		return append(b, 0xff, 0xff, 0xff, 0xff), nil
+	case int:
+		return number(int64(v))
+	case int64:
+		return number(v)
+	case bool:
+		if oid != pgtype.BoolOID {
+			return nil, errors.New("it takes no truth value")
+		}
+		if v {
+			return append(b, 0, 0, 0, 1, 1), nil
+		}
+		return append(b, 0, 0, 0, 1, 0), nil
+	case []byte:
+		if oid != pgtype.ByteaOID && (oid != pgtype.UUIDOID || len(v) != 16) {
+			return nil, fmt.Errorf("it takes no %d bytes", len(v))
+		}
+		return append(binary.BigEndian.AppendUint32(b, uint32(len(v))), v...), nil
+	case string:
+		switch oid {
+		case pgtype.TextOID:
+			v = withoutZero(v)
+			return append(binary.BigEndian.AppendUint32(b, uint32(len(v))), v...), nil
+		case pgtype.TimestampOID:
+			t, err := time.Parse(timeLayout, v)
+			if err != nil {
+				return nil, err
+			}
+			return binary.BigEndian.AppendUint64(append(b, 0, 0, 0, 8), uint64(t.UnixMicro()-epoch)), nil
+		}
+		return nil, errors.New("it takes no text")
+	}
+	return nil, fmt.Errorf("a %T has no place in a database", v)
+}
+
+// epoch is when PostgreSQL's time begins, 2000-01-01, in microseconds since 1970.
+const epoch = 946_684_800_000_000
+
+// withoutZero replaces zero characters, which PostgreSQL's text cannot hold; the
+// record's own text keeps them.
+func withoutZero(s string) string {
+	if strings.IndexByte(s, 0) < 0 {
+		return s
+	}
+	return strings.ReplaceAll(s, "\x00", "\uFFFD")
+}
+
+// partition sees to it that there is a partition for the month of each row.
+func (e *postgresEngine) partition(ctx context.Context, t *Table, column int, rows [][]any) error {
+	last := -1
+	for _, row := range rows {
+		month := row[column].(int) / 100
+		if month == last {
+			continue
+		}
+		last = month
+		p := monthOf(month)
+		name := t.Name + "_" + p.name
+		e.mu.Lock()
+		known := e.months[name]
+		e.mu.Unlock()
+		if known {
+			continue
+		}
+		if err := e.makePartition(ctx, t.Name, name, p); err != nil {
+			return fmt.Errorf("making partition %s: %w", name, err)
+		}
+		e.mu.Lock()
+		e.months[name] = true
+		e.mu.Unlock()
+	}
+	return nil
+}
+
+// span is what one partition holds: days from (inclusive) to (exclusive).
+type span struct {
+	name     string
+	from, to string
+}
+
+// monthOf gives the span for a month, YYYYMM. Months before 2010 and after 2099 share
+// one each: no service of Microsoft's is as old, and a wrong date must not make
+// thousands of tables.
+func monthOf(month int) span {
+	switch {
+	case month < 201001:
+		return span{"early", "MINVALUE", "20100101"}
+	case month > 209912:
+		return span{"late", "21000101", "MAXVALUE"}
+	}
+	next := month + 1
+	if next%100 == 13 {
+		next += 88
+	}
+	return span{fmt.Sprint(month), fmt.Sprint(month*100 + 1), fmt.Sprint(next*100 + 1)}
+}
+
+// makePartition makes one on a connection of its own, beside a transaction that may
+// already write to the table: attaching a partition lets others write on.
+func (e *postgresEngine) makePartition(ctx context.Context, table, name string, p span) error {
+	tx, err := e.pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(turnToShape)); err != nil {
+		return err
+	}
+	var there, partitioned bool
+	if err := tx.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL,
+		EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = $2::regclass)`, name, table).Scan(&there, &partitioned); err != nil {
+		return err
+	}
+	if there || !partitioned {
+		return nil
+	}
+	for _, query := range []string{
+		fmt.Sprintf("CREATE TABLE %s (LIKE %s INCLUDING ALL)", name, table),
+		fmt.Sprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)", table, name, p.from, p.to),
+	} {
+		if _, err := tx.ExecContext(ctx, query); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
