@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/store/storetest"
 )
 
 // TestShort measures for some seconds. The limits are far from the aims: they
@@ -36,7 +38,20 @@ func TestShort(t *testing.T) {
 		t.Fatalf("building: %v\n%s", err, out)
 	}
 	var talk bytes.Buffer
-	b := &bench{exe: exe, talk: &talk}
+	names := []string{"sqlite"}
+	if storetest.HasPostgreSQL() && runtime.GOOS == "linux" { // elsewhere nobody says what a server has used
+		names = append(names, "postgres")
+	}
+	databases, err := engines(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := closeEngines(databases); err != nil {
+			t.Error(err)
+		}
+	})
+	b := &bench{exe: exe, talk: &talk, engines: databases}
 	s := shortCases[0]
 	s.records *= 3 // so that what does not depend on their number weighs less
 	results, err := b.measure(t.Context(), s)
@@ -47,7 +62,7 @@ func TestShort(t *testing.T) {
 	for _, r := range results {
 		for _, round := range r.rounds {
 			if x := round.ratio(); x > 3 {
-				t.Errorf("the import takes %.1f times the CPU time of the yardsticks", x)
+				t.Errorf("the import into %s takes %.1f times the CPU time of the yardsticks", r.engine.name, x)
 			}
 			if peak := round.imported.Peak; peak > 300<<20 {
 				t.Errorf("the import holds %d MiB", peak>>20)
@@ -99,7 +114,7 @@ func TestAccountFindsWhatIsMissing(t *testing.T) {
 	if err := c.build(100, 10); err != nil {
 		t.Fatal(err)
 	}
-	db, err := store.Open(ctx, "sqlite:"+databasePath(dir), store.Options{})
+	db, err := store.Open(ctx, "sqlite:"+filepath.Join(dir, "reeve.db"), store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +134,7 @@ func TestAccountFindsWhatIsMissing(t *testing.T) {
 		if batch.Records > 0 {
 			return nil
 		}
-		return m.decode(body, func() (*store.Batch, error) { return batch, nil })
+		return m.decode(body, func([]byte) (*store.Batch, error) { return batch, nil })
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +149,7 @@ func TestAccountFindsWhatIsMissing(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := account(ctx, job{Corpus: string(c), Dir: dir, Variables: []string{"TENANT_ID=" + guid}})
+	got, err := account(ctx, job{Corpus: string(c), Database: "sqlite:" + filepath.Join(dir, "reeve.db"), Variables: []string{"TENANT_ID=" + guid}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/reeve365/reeve/internal/feed"
 	"github.com/reeve365/reeve/internal/ingest"
@@ -21,7 +22,7 @@ type rowMaker struct {
 }
 
 func newRowMaker(ctx context.Context, dir string) (*rowMaker, error) {
-	db, err := store.Open(ctx, "sqlite:"+databasePath(dir), store.Options{})
+	db, err := store.Open(ctx, "sqlite:"+filepath.Join(dir, "rows.db"), store.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +33,7 @@ func (m *rowMaker) batch() *store.Batch { return m.db.NewBatch(1, "audit", "", "
 
 // decode adds the rows of every record in a blob to the batch that next gives
 // for it.
-func (m *rowMaker) decode(body []byte, next func() (*store.Batch, error)) error {
+func (m *rowMaker) decode(body []byte, next func(record []byte) (*store.Batch, error)) error {
 	m.split.Reset(bytes.NewReader(body))
 	for {
 		record, err := m.split.Next()
@@ -42,7 +43,7 @@ func (m *rowMaker) decode(body []byte, next func() (*store.Batch, error)) error 
 		if err != nil {
 			return err
 		}
-		b, err := next()
+		b, err := next(record)
 		if err != nil {
 			return err
 		}
@@ -70,7 +71,7 @@ func decode(ctx context.Context, j job) (outcome, error) {
 		watch.start()
 		b := m.batch()
 		size += int64(len(body))
-		err := m.decode(body, func() (*store.Batch, error) {
+		err := m.decode(body, func([]byte) (*store.Batch, error) {
 			records++
 			if b.Size() < pieceBytes {
 				return b, nil

@@ -18,8 +18,6 @@ import (
 	"github.com/reeve365/reeve/internal/store"
 )
 
-func databasePath(dir string) string { return filepath.Join(dir, "reeve.db") }
-
 // importAll is the command "reeve import run --once --json", from reading its
 // settings to closing its database.
 func importAll(ctx context.Context, j job) (outcome, error) {
@@ -28,7 +26,7 @@ func importAll(ctx context.Context, j job) (outcome, error) {
 		return outcome{}, err
 	}
 	var out, talk bytes.Buffer
-	environ := append(j.Variables, "REEVE_DATABASE_URL=sqlite:"+databasePath(j.Dir), "REEVE_FEEDS_AUDIT_IMPORT_EVERYTHING=true")
+	environ := append(j.Variables, "REEVE_DATABASE_URL="+j.Database, "REEVE_FEEDS_AUDIT_IMPORT_EVERYTHING=true")
 	began := time.Now()
 	code := app.Main(ctx, []string{"import", "run", "--once", "--json"}, environ, app.Streams{In: strings.NewReader(""), Out: &out, Err: &talk})
 	wall := time.Since(began)
@@ -87,7 +85,7 @@ func profile(dir string) (stop func() error, err error) {
 
 // account looks for each record of the corpus in the database, by its Id.
 func account(ctx context.Context, j job) (outcome, error) {
-	db, err := store.Open(ctx, "sqlite:"+databasePath(j.Dir), store.Options{})
+	db, err := store.Open(ctx, j.Database, store.Options{})
 	if err != nil {
 		return outcome{}, err
 	}

@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/klauspost/compress/zstd"
 	_ "modernc.org/sqlite" // the bare driver
 
 	"github.com/reeve365/reeve/internal/store"
@@ -18,8 +21,8 @@ const (
 	// insertRecords is of how many records the rows are decoded beforehand and
 	// then inserted in one transaction.
 	insertRecords = 10_000
-	// insertRows is how many rows one statement inserts: the number that costs
-	// least. The driver looks for each parameter's value among all of them, so
+	// insertRows is how many rows one statement of SQLite inserts: the number that
+	// costs least. The driver looks for each parameter's value among all of them, so
 	// that the cost grows with their square.
 	insertRows = 3
 )
@@ -27,58 +30,110 @@ const (
 // insert puts the rows that the records give into plain tables of the same
 // columns, types and keys as reeve's: without the records' text, without a
 // ledger, without a look at what is there already. Decoding does not count.
-func insert(ctx context.Context, j job) (outcome, error) {
+func insert(ctx context.Context, j job) (outcome, error) { return insertAll(ctx, j, false) }
+
+// insertTexts is insert with the records' text as well, compressed in pieces as
+// long as reeve's. Compressing counts.
+func insertTexts(ctx context.Context, j job) (outcome, error) { return insertAll(ctx, j, true) }
+
+// contents are the columns for texts, as in the table of that name.
+var contents = &store.Table{Name: "contents", Columns: []string{"id", "tenant_id", "feed", "part", "blob", "bytes", "data"}}
+
+func insertAll(ctx context.Context, j job, texts bool) (outcome, error) {
 	m, err := newRowMaker(ctx, j.Dir)
 	if err != nil {
 		return outcome{}, err
 	}
 	defer m.db.Close()
-	in, err := newInserter(ctx, filepath.Join(j.Dir, "plain.db"), databasePath(j.Dir))
+	var in inserter
+	if strings.HasPrefix(j.Database, "sqlite:") {
+		in, err = newSQLite(ctx, filepath.Join(j.Dir, "plain.db"), filepath.Join(j.Dir, "rows.db"))
+	} else {
+		in, err = newPostgres(ctx, j.Database)
+	}
 	if err != nil {
 		return outcome{}, err
 	}
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(pieceBytes))
+	if err != nil {
+		return outcome{}, err
+	}
+	var watch stopwatch
 	var records int
-	var size int64
+	var size, piece int64
+	var text []byte      // of the piece that is collected
+	var waiting [][]byte // pieces to be compressed and inserted
 	put := func(b *store.Batch) error {
 		records += b.Records
+		tables := b.Tables()
+		in.prepare(tables)
 		runtime.GC() // what decoding has left behind is not to be paid for here
-		in.watch.start()
-		defer in.watch.stop()
-		return in.transaction(ctx, b.Tables())
+		watch.start()
+		defer watch.stop()
+		if texts {
+			rows := store.NewRows(contents, len(waiting))
+			for _, t := range waiting {
+				piece++
+				rows.Add(piece, 1, "audit", "Audit.General", fmt.Sprint("blob ", piece), len(t), encoder.EncodeAll(t, nil))
+			}
+			waiting = nil
+			tables = append(tables, rows)
+		}
+		return in.transaction(ctx, tables)
 	}
 	b := m.batch()
 	err = corpus(j.Corpus).each(func(_ blobHead, body []byte) error {
 		size += int64(len(body))
-		return m.decode(body, func() (*store.Batch, error) {
-			if b.Records < insertRecords {
-				return b, nil
-			}
+		err := m.decode(body, func(record []byte) (*store.Batch, error) {
 			full := b
-			b = m.batch()
-			return b, put(full)
+			if b.Records >= insertRecords {
+				b = m.batch()
+				if err := put(full); err != nil {
+					return nil, err
+				}
+			}
+			if texts {
+				text = append(append(text, record...), '\n')
+			}
+			if len(text) >= pieceBytes {
+				waiting, text = append(waiting, text), nil
+			}
+			return b, nil
 		})
+		// A piece is of one blob.
+		if len(text) > 0 {
+			waiting, text = append(waiting, text), nil
+		}
+		return err
 	})
 	if err == nil {
 		err = put(b)
 	}
-	in.watch.start()
+	watch.start()
 	err = errors.Join(err, in.Close()) // writes what is still in the journal
-	in.watch.stop()
-	return in.watch.outcome(records, size), err
+	watch.stop()
+	return watch.outcome(records, size), err
 }
 
-// An inserter writes rows by database/sql and nothing else.
-type inserter struct {
+// An inserter writes rows by the bare driver.
+type inserter interface {
+	// prepare turns values into what the driver takes fastest. It does not count.
+	prepare(tables []*store.Rows)
+	transaction(ctx context.Context, tables []*store.Rows) error
+	Close() error
+}
+
+// sqliteInserter writes rows by database/sql and nothing else.
+type sqliteInserter struct {
 	db         *sql.DB
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
-	watch      stopwatch
 }
 
-// newInserter makes a database with the tables for the audit feed's rows, as they
+// newSQLite makes a database with the tables for the audit feed's rows, as they
 // are in the database of reeve's at model.
-func newInserter(ctx context.Context, path, model string) (_ *inserter, err error) {
-	in := &inserter{statements: map[string]*sql.Stmt{}}
+func newSQLite(ctx context.Context, path, model string) (_ inserter, err error) {
+	in := &sqliteInserter{statements: map[string]*sql.Stmt{}}
 	in.db, err = sql.Open("sqlite", "file:"+path+
 		"?_pragma=page_size(16384)&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=cache_size(-32768)")
 	if err != nil {
@@ -93,14 +148,15 @@ func newInserter(ctx context.Context, path, model string) (_ *inserter, err erro
 	return in, nil
 }
 
-func (in *inserter) copyTables(ctx context.Context, model string) error {
+func (in *sqliteInserter) copyTables(ctx context.Context, model string) error {
 	db, err := sql.Open("sqlite", "file:"+model)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	rows, err := db.QueryContext(ctx, `SELECT sql FROM sqlite_master WHERE type = 'table'
-		AND (name IN ('audit_events', 'ignored_audit_events') OR name LIKE 'event_meta_%' OR name LIKE 'event_copilot_%')`)
+	rows, err := db.QueryContext(ctx, `SELECT sql FROM sqlite_master WHERE sql IS NOT NULL
+		AND (tbl_name IN ('audit_events', 'ignored_audit_events', 'contents') OR tbl_name LIKE 'event_meta_%' OR tbl_name LIKE 'event_copilot_%')
+		ORDER BY type DESC`) // tables before their indexes
 	if err != nil {
 		return err
 	}
@@ -117,8 +173,9 @@ func (in *inserter) copyTables(ctx context.Context, model string) error {
 	return rows.Err()
 }
 
-// Close closes the database.
-func (in *inserter) Close() error {
+func (in *sqliteInserter) prepare([]*store.Rows) {}
+
+func (in *sqliteInserter) Close() error {
 	var err error
 	for _, s := range in.statements {
 		err = errors.Join(err, s.Close())
@@ -129,8 +186,7 @@ func (in *inserter) Close() error {
 	return errors.Join(err, in.db.Close())
 }
 
-// transaction inserts rows.
-func (in *inserter) transaction(ctx context.Context, tables []*store.Rows) error {
+func (in *sqliteInserter) transaction(ctx context.Context, tables []*store.Rows) error {
 	if _, err := in.conn.ExecContext(ctx, "BEGIN"); err != nil {
 		return err
 	}
@@ -143,14 +199,14 @@ func (in *inserter) transaction(ctx context.Context, tables []*store.Rows) error
 	return err
 }
 
-func (in *inserter) insert(ctx context.Context, rows *store.Rows) error {
+func (in *sqliteInserter) insert(ctx context.Context, rows *store.Rows) error {
 	var args []any
 	for at := 0; at < rows.Len(); {
 		n := insertRows
 		if n > rows.Len()-at {
 			n = 1
 		}
-		stmt, err := in.prepare(ctx, rows.Table, n)
+		stmt, err := in.statement(ctx, rows.Table, n)
 		if err != nil {
 			return err
 		}
@@ -166,8 +222,8 @@ func (in *inserter) insert(ctx context.Context, rows *store.Rows) error {
 	return nil
 }
 
-// prepare gives a statement that inserts n rows.
-func (in *inserter) prepare(ctx context.Context, t *store.Table, n int) (*sql.Stmt, error) {
+// statement gives one that inserts n rows.
+func (in *sqliteInserter) statement(ctx context.Context, t *store.Table, n int) (*sql.Stmt, error) {
 	key := fmt.Sprint(t.Name, n)
 	if s, ok := in.statements[key]; ok {
 		return s, nil
@@ -179,4 +235,65 @@ func (in *inserter) prepare(ctx context.Context, t *store.Table, n int) (*sql.St
 		in.statements[key] = s
 	}
 	return s, err
+}
+
+// postgresInserter copies rows straight into the tables, by COPY and nothing else.
+type postgresInserter struct{ conn *pgx.Conn }
+
+// newPostgres makes reeve's tables in an empty database, with one partition for all days.
+func newPostgres(ctx context.Context, address string) (inserter, error) {
+	db, err := store.Open(ctx, address, store.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	in := &postgresInserter{}
+	if in.conn, err = pgx.Connect(ctx, address); err != nil {
+		return nil, err
+	}
+	_, err = in.conn.Exec(ctx, `DO $$ DECLARE t text; BEGIN
+		FOR t IN SELECT partrelid::regclass::text FROM pg_partitioned_table LOOP
+			EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (MINVALUE) TO (MAXVALUE)', t || '_all', t);
+		END LOOP; END $$`)
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	return in, nil
+}
+
+func (in *postgresInserter) Close() error { return in.conn.Close(context.Background()) }
+
+// prepare makes times of texts that are times: the driver would do so for each.
+func (in *postgresInserter) prepare(tables []*store.Rows) {
+	for _, rows := range tables {
+		for c, name := range rows.Table.Columns {
+			if name != "time_stamp" {
+				continue
+			}
+			for i := range rows.Len() {
+				if text, ok := rows.Row(i)[c].(string); ok {
+					if t, err := time.Parse("2006-01-02 15:04:05.000", text); err == nil {
+						rows.Row(i)[c] = t
+					}
+				}
+			}
+		}
+	}
+}
+
+func (in *postgresInserter) transaction(ctx context.Context, tables []*store.Rows) error {
+	tx, err := in.conn.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback(ctx)
+	for _, rows := range tables {
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{rows.Table.Name}, rows.Table.Columns,
+			pgx.CopyFromSlice(rows.Len(), func(i int) ([]any, error) { return rows.Row(i), nil })); err != nil {
+			return fmt.Errorf("copying into %s: %w", rows.Table.Name, err)
+		}
+	}
+	return tx.Commit(ctx)
 }

@@ -3,7 +3,7 @@
 // the bare driver, in the same run on the same machine. It fails if a single
 // record is missing at the end.
 //
-//	go run ./bench                             both sizes; about five minutes
+//	go run ./bench                             both sizes, both engines; about fifteen minutes
 //	go run ./bench -short                      10,000 records; seconds
 //	go run ./bench -write docs/benchmarks.md   writes the page as well
 //
@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -43,6 +44,7 @@ func run(ctx context.Context, args []string, out, talk io.Writer) error {
 	short := flags.Bool("short", false, "only 10,000 records in blobs of 100, once, without latency")
 	runs := flags.Int("runs", 0, "how often to measure (default 3 times for 100,000 records, once for 1,000,000)")
 	only := flags.Int("only", 0, "only the case with so many records")
+	engineNames := flags.String("engines", "sqlite,postgres", "the databases to measure with")
 	write := flags.String("write", "", "write the page with the results to this file")
 	profiles := flags.String("profile", "", "write profiles of the last import to this folder")
 	if err := flags.Parse(args); err != nil {
@@ -59,7 +61,12 @@ func run(ctx context.Context, args []string, out, talk io.Writer) error {
 	if *short {
 		cases = shortCases
 	}
-	b := &bench{exe: exe, talk: talk, profiles: *profiles}
+	databases, err := engines(strings.Split(*engineNames, ","))
+	if err != nil {
+		return err
+	}
+	defer closeEngines(databases)
+	b := &bench{exe: exe, talk: talk, profiles: *profiles, engines: databases}
 	var results []*result
 	for _, c := range cases {
 		if *only != 0 && *only != c.records {
@@ -101,9 +108,10 @@ var (
 	shortCases = []size{{records: 10_000, blob: 100, runs: 1, latencies: []time.Duration{0}}}
 )
 
-// A result is what was measured of one case: a size at one latency.
+// A result is what was measured of one case: a size at one latency with one engine.
 type result struct {
 	size     size
+	engine   *engine
 	latency  time.Duration
 	rounds   []round
 	requests map[string]int // of the last import, by operation
@@ -112,11 +120,14 @@ type result struct {
 
 // A round is one measurement of everything.
 type round struct {
-	imported, download, decode, insert, reflection measurement
+	imported, download, decode, insert, texts, reflection measurement
 }
 
 // yardsticks is the sum of the three, in processor seconds for 100,000 records.
 func (r round) yardsticks() float64 { return r.download.cpu() + r.decode.cpu() + r.insert.cpu() }
+
+// beside is how fast the import is beside the bare driver, when that inserts the texts as well.
+func (r round) beside() float64 { return r.imported.rate() / r.texts.rate() }
 
 // ratio is what the import costs beside the sum of the yardsticks.
 func (r round) ratio() float64 { return r.imported.cpu() / r.yardsticks() }
@@ -125,6 +136,7 @@ type bench struct {
 	exe      string
 	talk     io.Writer
 	profiles string
+	engines  []*engine
 }
 
 // measure measures one size at all its latencies.
@@ -145,59 +157,96 @@ func (b *bench) measure(ctx context.Context, s size) ([]*result, error) {
 	}
 	defer tenant.Close()
 	var results []*result
-	for _, latency := range s.latencies {
-		results = append(results, &result{size: s, latency: latency})
+	for _, e := range b.engines {
+		for _, latency := range s.latencies {
+			results = append(results, &result{size: s, engine: e, latency: latency})
+		}
 	}
 	// Nobody is to be the first to touch the data.
-	if _, err := b.part(ctx, s, job{Part: "download", Corpus: string(c), Variables: tenant.variables[0]}); err != nil {
+	if _, err := b.part(ctx, s, b.engines[0], job{Part: "download", Corpus: string(c), Variables: tenant.variables[0]}); err != nil {
 		return nil, err
 	}
 	for n := range s.runs {
 		fmt.Fprintf(b.talk, "%d records, run %d of %d\n", s.records, n+1, s.runs)
-		var common round // what does not depend on the latency
+		var common round // what depends neither on the engine nor on the latency
 		for _, p := range []struct {
 			name string
 			to   *measurement
-		}{{"decode", &common.decode}, {"insert", &common.insert}, {"encoding/json", &common.reflection}} {
-			if *p.to, err = b.part(ctx, s, job{Part: p.name, Corpus: string(c)}); err != nil {
+		}{{"decode", &common.decode}, {"encoding/json", &common.reflection}} {
+			if *p.to, err = b.part(ctx, s, b.engines[0], job{Part: p.name, Corpus: string(c)}); err != nil {
 				return nil, err
 			}
 		}
 		for i, r := range results {
 			round := common
-			if round.download, err = b.part(ctx, s, job{Part: "download", Corpus: string(c), Variables: tenant.variables[i]}); err != nil {
+			latency := i % len(s.latencies)
+			if latency == 0 {
+				fmt.Fprintf(b.talk, " %s\n", r.engine.name)
+				for _, p := range []struct {
+					name string
+					to   *measurement
+				}{{"insert", &common.insert}, {"insert texts", &common.texts}} {
+					if *p.to, err = b.part(ctx, s, r.engine, job{Part: p.name, Corpus: string(c)}); err != nil {
+						return nil, err
+					}
+				}
+				round = common
+			}
+			if round.download, err = b.part(ctx, s, r.engine, job{Part: "download", Corpus: string(c), Variables: tenant.variables[latency]}); err != nil {
 				return nil, err
 			}
 			if _, err := tenant.requests(); err != nil {
 				return nil, err
 			}
-			if round.imported, r.database, err = b.importAndAccount(ctx, s, job{Corpus: string(c), Variables: tenant.variables[i]}); err != nil {
+			if round.imported, r.database, err = b.importAndAccount(ctx, s, r.engine, job{Corpus: string(c), Variables: tenant.variables[latency]}); err != nil {
 				return nil, err
 			}
 			if r.requests, err = tenant.requests(); err != nil {
 				return nil, err
 			}
 			r.rounds = append(r.rounds, round)
-			fmt.Fprintf(b.talk, "  at %v: ratio %.2f\n", r.latency, round.ratio())
+			fmt.Fprintf(b.talk, "  at %v: ratio %.2f, %.2f of the bare driver's rate\n", r.latency, round.ratio(), round.beside())
 		}
 	}
 	return results, nil
 }
 
-// part measures one part in a new folder, and removes what it leaves there.
-func (b *bench) part(ctx context.Context, s size, j job) (m measurement, err error) {
-	if j.Dir, err = os.MkdirTemp(filepath.Dir(j.Corpus), "part-"); err != nil {
-		return m, err
-	}
-	defer os.RemoveAll(j.Dir)
-	return b.measured(ctx, s, j)
+// part measures one part in a new folder and a new database, and removes what it leaves
+// there.
+func (b *bench) part(ctx context.Context, s size, e *engine, j job) (m measurement, err error) {
+	err = b.inNew(j, e, func(j job) error {
+		m, err = b.measured(ctx, s, e, j)
+		return err
+	})
+	return m, err
 }
 
-func (b *bench) measured(ctx context.Context, s size, j job) (measurement, error) {
+func (b *bench) inNew(j job, e *engine, f func(job) error) (err error) {
+	if j.Dir, err = os.MkdirTemp(filepath.Dir(j.Corpus), "part-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(j.Dir)
+	var drop func() error
+	if j.Database, drop, err = e.database(j.Dir); err != nil {
+		return err
+	}
+	return errors.Join(f(j), drop())
+}
+
+func (b *bench) measured(ctx context.Context, s size, e *engine, j job) (measurement, error) {
+	before, err := e.used()
+	if err != nil {
+		return measurement{}, err
+	}
 	m, err := measure(ctx, b.exe, j)
 	if err != nil {
 		return m, err
 	}
+	after, err := e.used()
+	if err != nil {
+		return m, err
+	}
+	m.CPU += after - before
 	if m.Bytes < int64(s.records)*recordBytes*9/10 {
 		return m, fmt.Errorf("%s saw %d bytes, too few for %d records", j.Part, m.Bytes, s.records)
 	}
@@ -212,27 +261,23 @@ func (b *bench) measured(ctx context.Context, s size, j job) (measurement, error
 }
 
 // importAndAccount measures an import, and then looks for every record.
-func (b *bench) importAndAccount(ctx context.Context, s size, j job) (m measurement, database int64, err error) {
-	if j.Dir, err = os.MkdirTemp(filepath.Dir(j.Corpus), "import-"); err != nil {
-		return m, 0, err
-	}
-	defer os.RemoveAll(j.Dir)
-	j.Part, j.Profile = "import", b.profiles
-	if m, err = b.measured(ctx, s, j); err != nil {
-		return m, 0, err
-	}
-	j.Part = "account"
-	a, err := measure(ctx, b.exe, j)
-	if err != nil {
-		return m, 0, err
-	}
-	if sum := a.Stored + a.OutOfScope + a.Quarantined; sum != s.records || a.Missing != 0 || a.Records != s.records {
-		return m, 0, fmt.Errorf("of %d records %d are stored, %d out of scope, %d in quarantine and %d missing",
-			a.Records, a.Stored, a.OutOfScope, a.Quarantined, a.Missing)
-	}
-	info, err := os.Stat(databasePath(j.Dir))
-	if err != nil {
-		return m, 0, err
-	}
-	return m, info.Size(), nil
+func (b *bench) importAndAccount(ctx context.Context, s size, e *engine, j job) (m measurement, database int64, err error) {
+	err = b.inNew(j, e, func(j job) error {
+		j.Part, j.Profile = "import", b.profiles
+		if m, err = b.measured(ctx, s, e, j); err != nil {
+			return err
+		}
+		j.Part = "account"
+		a, err := measure(ctx, b.exe, j)
+		if err != nil {
+			return err
+		}
+		if sum := a.Stored + a.OutOfScope + a.Quarantined; sum != s.records || a.Missing != 0 || a.Records != s.records {
+			return fmt.Errorf("of %d records %d are stored, %d out of scope, %d in quarantine and %d missing",
+				a.Records, a.Stored, a.OutOfScope, a.Quarantined, a.Missing)
+		}
+		database, err = e.size(ctx, j.Database)
+		return err
+	})
+	return m, database, err
 }

@@ -20,6 +20,7 @@ type job struct {
 	Part      string
 	Corpus    string
 	Dir       string          `json:",omitempty"` // for what it writes
+	Database  string          `json:",omitempty"` // the address of an empty one, or one to look into
 	Records   int             `json:",omitempty"` // to build
 	Blob      int             `json:",omitempty"` // records in each blob to build
 	Latencies []time.Duration `json:",omitempty"` // for serve
@@ -41,7 +42,7 @@ type outcome struct {
 // A measurement is an outcome with what the process has used.
 type measurement struct {
 	outcome
-	CPU  time.Duration // for the work, in user and kernel mode
+	CPU  time.Duration // for the work, in user and kernel mode, that of a database server included
 	Peak int64         // bytes
 }
 
@@ -59,6 +60,7 @@ var parts = map[string]func(context.Context, job) (outcome, error){
 	"download":      download,
 	"decode":        decode,
 	"insert":        insert,
+	"insert texts":  insertTexts,
 	"encoding/json": decodeByReflection,
 }
 

@@ -13,9 +13,9 @@ import (
 
 // What the import is meant to reach in every case.
 const (
-	aimRatio = 1.3
-	aimRate  = 15_000
-	aimPeak  = 200 << 20
+	aimRatio  = 1.3
+	aimBeside = 0.8
+	aimPeak   = 200 << 20
 )
 
 // over tells the median of f over the rounds, and the best if there are several.
@@ -63,8 +63,8 @@ func (r *result) missed() string {
 	if median(r.sorted(round.ratio)) > aimRatio {
 		missed = append(missed, "ratio")
 	}
-	if median(r.sorted(func(x round) float64 { return x.imported.rate() })) < aimRate {
-		missed = append(missed, "records/s")
+	if median(r.sorted(round.beside)) < aimBeside {
+		missed = append(missed, "of the driver's rate")
 	}
 	if r.peak(func(x round) measurement { return x.imported }) > aimPeak {
 		missed = append(missed, "memory")
@@ -88,41 +88,50 @@ func (r *result) asked() string {
 func renderTables(results []*result) string {
 	var b strings.Builder
 	row := func(cells ...string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
-	row("records", "in each blob", "latency", "runs", "records/s", "CPU s per 100,000", "yardsticks' CPU s", "ratio", "peak MiB", "requests", "database MiB", "aims missed")
-	row("--:", "--:", "--:", "--:", "--:", "--:", "--:", "--:", "--:", "---", "--:", "---")
+	row("database", "records", "in each blob", "latency", "runs", "records/s", "of the driver's rate", "CPU s per 100,000", "yardsticks' CPU s", "ratio", "peak MiB", "requests", "database MiB", "aims missed")
+	row("---", "--:", "--:", "--:", "--:", "--:", "--:", "--:", "--:", "--:", "--:", "---", "--:", "---")
 	for _, r := range results {
 		imported := func(x round) measurement { return x.imported }
-		row(whole(float64(r.size.records)), whole(float64(r.size.blob)), r.latency.String(), strconv.Itoa(len(r.rounds)),
+		row(r.engine.name, whole(float64(r.size.records)), whole(float64(r.size.blob)), r.latency.String(), strconv.Itoa(len(r.rounds)),
 			r.over(func(x round) float64 { return x.imported.rate() }, true, whole),
+			r.over(round.beside, true, hundredths),
 			r.over(func(x round) float64 { return x.imported.cpu() }, false, hundredths),
 			r.over(round.yardsticks, false, hundredths),
 			"**"+r.over(round.ratio, false, hundredths)+"**",
 			mebibytes(r.peak(imported)), r.asked(), mebibytes(r.database), r.missed())
 	}
-	fmt.Fprintf(&b, "| *aim* | | | | *at least %s* | | | *at most %v* | *under %d* | | | |\n", whole(aimRate), aimRatio, aimPeak>>20)
+	fmt.Fprintf(&b, "| *aim* | | | | | | *at least %v* | | | *at most %v* | *under %d* | | | |\n", aimBeside, aimRatio, aimPeak>>20)
 
 	fmt.Fprint(&b, "\nThe parts alone:\n\n")
-	row("records", "in each blob", "latency", "part", "records/s", "CPU s per 100,000", "peak MiB")
-	row("--:", "--:", "--:", "---", "--:", "--:", "--:")
-	for i, r := range results {
+	row("records", "in each blob", "part", "records/s", "CPU s per 100,000", "peak MiB")
+	row("--:", "--:", "---", "--:", "--:", "--:")
+	type measured struct {
+		records    int
+		name, with string
+	}
+	seen := map[measured]bool{}
+	for _, r := range results {
 		for _, part := range []struct {
-			name    string
-			network bool
-			of      func(round) measurement
+			name string
+			with string // what else it depends on
+			of   func(round) measurement
 		}{
-			{"download", true, func(x round) measurement { return x.download }},
-			{"decode", false, func(x round) measurement { return x.decode }},
-			{"insert", false, func(x round) measurement { return x.insert }},
-			{"*encoding/json, for comparison*", false, func(x round) measurement { return x.reflection }},
+			{"download", r.latency.String(), func(x round) measurement { return x.download }},
+			{"decode", "", func(x round) measurement { return x.decode }},
+			{"insert", r.engine.name, func(x round) measurement { return x.insert }},
+			{"insert texts", r.engine.name, func(x round) measurement { return x.texts }},
+			{"*encoding/json, for comparison*", "", func(x round) measurement { return x.reflection }},
 		} {
-			latency := r.latency.String()
-			if !part.network {
-				latency = "–"
-				if i > 0 && results[i-1].size.records == r.size.records {
-					continue // it is the same measurement
-				}
+			same := measured{r.size.records, part.name, part.with}
+			if seen[same] {
+				continue
 			}
-			row(whole(float64(r.size.records)), whole(float64(r.size.blob)), latency, part.name,
+			seen[same] = true
+			name := part.name
+			if part.with != "" {
+				name += ", " + part.with
+			}
+			row(whole(float64(r.size.records)), whole(float64(r.size.blob)), name,
 				r.over(func(x round) float64 { return part.of(x).rate() }, true, whole),
 				r.over(func(x round) float64 { return part.of(x).cpu() }, false, hundredths),
 				mebibytes(r.peak(part.of)))

@@ -84,17 +84,22 @@ func Connect(t testing.TB, address string) *sql.DB {
 	return db
 }
 
-var shared = sync.OnceValues(func() (*Server, error) {
+var shared = sync.OnceValues(func() (*Server, error) { return Launch() })
+
+// Launch starts a server that ends with this program, with settings as in
+// postgresql.conf. The error matches exec.ErrNotFound if there is none on this machine.
+func Launch(settings ...string) (*Server, error) {
+	// The path of a socket has at most 107 bytes.
 	dir, err := os.MkdirTemp("", "reeve-postgres-")
 	if err != nil {
 		return nil, err
 	}
-	s, err := start(dir)
+	s, err := start(dir, settings...)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, nil
-})
+}
 
 // A Server is a running PostgreSQL server, reached over a socket in its folder.
 type Server struct {
@@ -110,20 +115,17 @@ type Server struct {
 // Start starts a server of the test's own, which the test may Stop and Restart.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	// The path of a socket has at most 107 bytes.
-	dir, err := os.MkdirTemp("", "reeve-postgres-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	s, err := start(dir, settings...)
+	s, err := Launch(settings...)
 	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip("PostgreSQL is not installed")
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Stop() })
+	t.Cleanup(func() {
+		s.Stop()
+		os.RemoveAll(s.dir)
+	})
 	return s
 }
 
@@ -169,21 +171,37 @@ func (s *Server) Address(database string) string {
 // Database makes a database, which is dropped when the test ends.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
+	address, drop, err := s.Make()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { drop() }) // it is gone with the server at the latest
+	return address
+}
+
+// Make makes a database, and gives the function that drops it.
+func (s *Server) Make() (address string, drop func() error, err error) {
 	s.mu.Lock()
 	s.next++
 	name := fmt.Sprintf("test%d", s.next)
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if _, err := s.admin.ExecContext(ctx, "CREATE DATABASE "+name+" TEMPLATE template0"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
+	exec := func(query string) error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		s.admin.ExecContext(ctx, "DROP DATABASE "+name+" WITH (FORCE)") // it is gone with the server at the latest
-	})
-	return s.Address(name)
+		_, err := s.admin.ExecContext(ctx, query)
+		return err
+	}
+	return s.Address(name), func() error { return exec("DROP DATABASE " + name + " WITH (FORCE)") }, exec("CREATE DATABASE " + name + " TEMPLATE template0")
+}
+
+// PID is the number of the server's first process.
+func (s *Server) PID() (int, error) {
+	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strconv.Atoi(line)
 }
 
 // Exec runs a statement as the server's superuser.
