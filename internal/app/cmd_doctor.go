@@ -221,9 +221,9 @@ func (p *program) printResults(results []doctor.Result) error {
 	for _, r := range results {
 		counts[r.Status]++
 		name := strings.TrimSpace(r.Check + " " + r.Of)
-		fmt.Fprintf(p.Out, "%-8s %s: %s\n", r.Status, name, r.Seen)
+		fmt.Fprintf(p.Out, "%-8s %s: %s\n", r.Status, plain(name), plain(r.Seen))
 		if r.Remedy != "" {
-			fmt.Fprintf(p.Out, "         do:  %s\n         who: %s\n", r.Remedy, r.Who)
+			fmt.Fprintf(p.Out, "         do:  %s\n         who: %s\n", plain(r.Remedy), r.Who)
 		}
 	}
 	_, err := fmt.Fprintf(p.Out, "\n%d ok, %d warnings, %d failed, %d skipped\n",

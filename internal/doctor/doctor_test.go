@@ -317,6 +317,21 @@ func TestProxy(t *testing.T) {
 	want(t, results, "host", Failed, "let the proxy")
 	want(t, results, "tls", Skipped, "403")
 
+	// What Go cannot read, it passes over without a word.
+	for value, status := range map[string]Status{"http://quill:sesame%zz@proxy:3128": Failed, "quill:sesame@proxy:31x28": Failed, "": OK} {
+		o := through(t, proxy.URL, own.pem())
+		o.HTTP.Transport.(*http.Transport).Proxy, o.Environ = nil, []string{"https_proxy=" + value}
+		if u, err := url.Parse(value); err == nil && value != "" { // as Go takes it
+			o.HTTP.Transport.(*http.Transport).Proxy = http.ProxyURL(u)
+		}
+		o.Resolver = resolver(t, nil)
+		results := run(t, o, "proxy")
+		want(t, results, "proxy", status, "HTTPS_PROXY")
+		if strings.Contains(fmt.Sprint(results), "sesame") {
+			t.Errorf("the password is shown: %+v", results)
+		}
+	}
+
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	results = run(t, through(t, gone.URL, nil), "host", "proxy")
@@ -618,6 +633,7 @@ func TestDatabase(t *testing.T) {
 }
 
 func TestListen(t *testing.T) {
+	want(t, run(t, Options{Listen: "192.0.2.1:8080"}, "listen"), "listen", Failed, "no such address")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -723,6 +739,24 @@ func TestIdentity(t *testing.T) {
 	gone.Close()
 	o.Environ = []string{"IDENTITY_ENDPOINT=" + gone.URL}
 	want(t, run(t, o, "identity"), "identity", Failed, "auth.method")
+
+	// The metadata service: what Azure answers to a question without its header, and what
+	// another cloud does.
+	for status, expected := range map[int]Status{http.StatusBadRequest: OK, http.StatusUnauthorized: Warning, http.StatusNotFound: Warning} {
+		service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Metadata") != "" {
+				t.Error("it asks for a token")
+			}
+			w.WriteHeader(status)
+		}))
+		if r := New(o).metadata(t.Context(), service.URL); r.Status != expected {
+			t.Errorf("%d: %+v", status, r)
+		}
+		service.Close()
+	}
+	if r := New(o).metadata(t.Context(), gone.URL); r.Status != Failed {
+		t.Errorf("nobody there: %+v", r)
+	}
 }
 
 // TestHosts: one setting gives all hosts.
