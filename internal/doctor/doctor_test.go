@@ -775,7 +775,7 @@ func TestHosts(t *testing.T) {
 		var got []string
 		for _, h := range Hosts(cloud, permission.Feeds(), nil) {
 			got = append(got, h.Host)
-			if h.Port != "443" || h.Why == "" || h.Cloud != name {
+			if h.Port != "443" || h.Protocol != "https" || h.Why == "" || h.Cloud != name {
 				t.Errorf("%+v", h)
 			}
 			if !isMicrosofts(strings.TrimPrefix(h.Host, "*.")) {
@@ -794,7 +794,23 @@ func TestHosts(t *testing.T) {
 	if s := strings.Join(got, " "); s != "login.microsoftonline.com manage.office.com fabrikam.vault.azure.net management.azure.com" {
 		t.Errorf("the audit log alone: %s", s)
 	}
-	custom := m365.Cloud{Name: m365.Custom, AuthorityHost: "https://login.fabrikam.example:8443", Manage: "https://manage.fabrikam.example"}
+	// Who is told of events is not asked by HTTPS alone.
+	for want, told := range map[string][]Host{
+		"https hooks.fabrikam.example:443": Told("public", "https://hooks.fabrikam.example", Mail{}),
+		"https hooks.fabrikam.example:844": Told("public", "https://hooks.fabrikam.example:844", Mail{}),
+		"smtp mail.fabrikam.example:587":   Told("public", "", Mail{Host: "mail.fabrikam.example", TLS: "starttls"}),
+		"smtp mail.fabrikam.example:465":   Told("public", "", Mail{Host: "mail.fabrikam.example", TLS: "implicit"}),
+		"smtp mail.fabrikam.example:2525":  Told("public", "", Mail{Host: "mail.fabrikam.example", TLS: "none", Port: 2525}),
+	} {
+		if len(told) != 1 || told[0].Protocol+" "+told[0].address() != want || told[0].Why == "" {
+			t.Errorf("%+v, want %s", told, want)
+		}
+	}
+	custom := m365.Cloud{Name: m365.Custom, Resources: "https://resources.fabrikam.example:8444"}
+	if all := Hosts(custom, nil, nil); len(all) != 1 || all[0].address() != "resources.fabrikam.example:8444" {
+		t.Errorf("Resource Manager: %+v", all)
+	}
+	custom = m365.Cloud{Name: m365.Custom, AuthorityHost: "https://login.fabrikam.example:8443", Manage: "https://manage.fabrikam.example"}
 	got = nil
 	for _, h := range Hosts(custom, feeds(t, "audit"), nil) {
 		got = append(got, h.address())

@@ -545,14 +545,7 @@ func (d *Doctor) mail(ctx context.Context) Result {
 	}
 	ctx, cancel := d.short(ctx)
 	defer cancel()
-	port := m.Port
-	if port == 0 {
-		port = map[string]int{"implicit": 465, "none": 25}[m.TLS]
-		if port == 0 {
-			port = 587
-		}
-	}
-	address := net.JoinHostPort(m.Host, strconv.Itoa(port))
+	address := net.JoinHostPort(m.Host, strconv.Itoa(m.port()))
 	cannot := func(what string, err error) Result {
 		var untrusted *tls.CertificateVerificationError
 		switch {
