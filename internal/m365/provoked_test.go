@@ -61,7 +61,7 @@ var notProvoked = map[string]string{
 	"AADSTS90020":  "no sign-in service of an organization's own is emulated; the emulator says it of failures of its own",
 	"AADSTS50000":  "the emulator says 90020",
 	"AADSTS500021": "it takes a proxy that restricts tenants",
-	"AADSTS500113": "no page of consent is emulated",
+	"AADSTS500113": "the emulated pages say 50011 of an application without a reply address",
 
 	"AADSTS50020":  "people of the emulator have no passwords, second factors, devices or other tenants",
 	"AADSTS50053":  "as AADSTS50020",
