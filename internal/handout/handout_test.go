@@ -91,6 +91,12 @@ func TestScriptsAreWhole(t *testing.T) {
 		if f == Portal || f == AzureCLI {
 			want = append(want, "Key Vault Certificate User", "every secret", aReader, "@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/reeve)")
 		}
+		if f == Portal {
+			want = append(want, "Logic App", "Secure outputs", "Identity > System assigned", "Key Vault Certificates Officer")
+		}
+		if f == PowerShell || f == HTTP {
+			want = append(want, "leave that box empty")
+		}
 		for _, w := range want {
 			if !strings.Contains(text, w) {
 				t.Errorf("%s: lacks %q", f, w)
