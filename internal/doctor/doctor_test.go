@@ -662,6 +662,22 @@ func TestWebhook(t *testing.T) {
 	o.CA = nil
 	want(t, run(t, o, "webhook"), "webhook", Failed, "nothing here trusts")
 	want(t, run(t, Options{}, "webhook"), "webhook", Skipped)
+
+	// Whose authority it is stays out of a bundle, though it is called by plain words.
+	own := httptest.NewUnstartedServer(nil)
+	own.TLS = &tls.Config{Certificates: []tls.Certificate{newAuthority(t, `the "open" network, and key`).serve(t, "127.0.0.1", time.Now().Add(time.Hour))}}
+	own.StartTLS()
+	defer own.Close()
+	o.Webhook = Origin(own.URL)
+	results := run(t, o, "webhook")
+	want(t, results, "webhook", Failed, "and key")
+	scrub := NewScrubber(nil, nil)
+	for _, name := range results[0].Names {
+		scrub.Always("authority", name)
+	}
+	if text := scrub.Text(results[0].Seen); strings.Contains(text, "open") || strings.Contains(text, "network") {
+		t.Errorf("the bundle would say: %s", text)
+	}
 }
 
 // mailServer speaks as much SMTP as a greeting takes.

@@ -136,11 +136,20 @@ func (d *Doctor) issuers() []task {
 	return d.each(func(ctx context.Context, h Host) Result {
 		seen := d.reach(ctx, d.question(h))
 		r := d.interception(seen)
-		if seen.trust != known && seen.issuer != "" {
-			r.Names = []string{seen.issuer}
+		if seen.trust != known {
+			r.Names = quotable(seen.issuer)
 		}
 		return r
 	})
+}
+
+// quotable is a name as it is, and as it stands in quotation marks.
+func quotable(name string) []string {
+	if name == "" {
+		return nil
+	}
+	quoted := strconv.Quote(name)
+	return []string{name, quoted[1 : len(quoted)-1]}
 }
 
 func (d *Doctor) interception(r *reached) Result {
@@ -512,8 +521,10 @@ func (d *Doctor) webhook(ctx context.Context) Result {
 	case r.err != nil:
 		return Failed.because(r.trouble())
 	case r.issuer != "" && r.trust == none:
-		return Failed.because(fmt.Sprintf("%s shows a certificate of %q, which nothing here trusts", r.host, r.issuer),
+		bad := Failed.because(fmt.Sprintf("%s shows a certificate of %q, which nothing here trusts", r.host, r.issuer),
 			"name the authority in ca-file", operator)
+		bad.Names = quotable(r.issuer)
+		return bad
 	}
 	return ok("%s answers; nothing was posted", r.host)
 }
