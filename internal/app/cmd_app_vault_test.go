@@ -25,7 +25,7 @@ func (e *emulated) signsInTwice(t testing.TB, r *running, login, azure string) {
 
 // azure are the settings for a tenant with its vault.
 func (e *emulated) azure(t testing.TB) []string {
-	return e.cloud(t, "REEVE_RESOURCES_ENDPOINT="+e.variables["RESOURCES_BASE"])
+	return e.cloud(t, "REEVE_RESOURCES_ENDPOINT="+e.variables["REEVE_RESOURCES_ENDPOINT"])
 }
 
 // held is what service principals may do at the vault: by roles and by access policies.

@@ -75,7 +75,8 @@ open, and checks nothing.`,
 				return err
 			}
 			if hosts {
-				return p.printHosts(cloud, chosen, vaultsOf(c), allClouds, asJSON, asCSV)
+				o := doctorOptions(c, p.environ)
+				return p.printHosts(cloud, chosen, &o, allClouds, asJSON, asCSV)
 			}
 			o := doctorOptions(c, p.environ)
 			o.Cloud, o.HTTP, o.Feeds, o.Now, o.Patience = cloud, client, chosen, p.now, patience
@@ -221,9 +222,9 @@ func (p *program) printResults(results []doctor.Result) error {
 	for _, r := range results {
 		counts[r.Status]++
 		name := strings.TrimSpace(r.Check + " " + r.Of)
-		fmt.Fprintf(p.Out, "%-8s %s: %s\n", r.Status, name, r.Seen)
+		fmt.Fprintf(p.Out, "%-8s %s: %s\n", r.Status, plain(name), plain(r.Seen))
 		if r.Remedy != "" {
-			fmt.Fprintf(p.Out, "         do:  %s\n         who: %s\n", r.Remedy, r.Who)
+			fmt.Fprintf(p.Out, "         do:  %s\n         who: %s\n", plain(r.Remedy), r.Who)
 		}
 	}
 	_, err := fmt.Fprintf(p.Out, "\n%d ok, %d warnings, %d failed, %d skipped\n",
@@ -232,8 +233,8 @@ func (p *program) printResults(results []doctor.Result) error {
 }
 
 // printHosts lists hosts for those who look after a firewall.
-func (p *program) printHosts(cloud m365.Cloud, feeds []permission.Feed, vaults []string, all, asJSON, asCSV bool) error {
-	clouds := []m365.Cloud{cloud}
+func (p *program) printHosts(cloud m365.Cloud, feeds []permission.Feed, o *doctor.Options, all, asJSON, asCSV bool) error {
+	clouds, vaults := []m365.Cloud{cloud}, o.Vaults
 	if all {
 		clouds = nil
 		for _, name := range m365.CloudNames() {
@@ -250,6 +251,9 @@ func (p *program) printHosts(cloud m365.Cloud, feeds []permission.Feed, vaults [
 			limits = append(limits, c.Name+": "+l)
 		}
 	}
+	if !all {
+		hosts = append(hosts, doctor.Told(cloud.Name, o.Webhook, o.Mail)...)
+	}
 	if asJSON {
 		return printJSON(p.Out, map[string]any{"hosts": hosts, "limits": limits})
 	}
@@ -263,7 +267,7 @@ func (p *program) printHosts(cloud m365.Cloud, feeds []permission.Feed, vaults [
 		w := csv.NewWriter(p.Out)
 		w.Write([]string{"cloud", "host", "port", "protocol", "feeds", "why"})
 		for _, h := range hosts {
-			w.Write([]string{h.Cloud, h.Host, h.Port, "https", feedsOf(h), h.Why})
+			w.Write([]string{h.Cloud, h.Host, h.Port, h.Protocol, feedsOf(h), h.Why})
 		}
 		w.Flush()
 		return w.Error()
@@ -276,7 +280,7 @@ func (p *program) printHosts(cloud m365.Cloud, feeds []permission.Feed, vaults [
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(p.Out, "\nAll by HTTPS, from this machine to there; nothing has to reach this machine. Revocation\nlists are not fetched, so port 80 stays shut.")
+	fmt.Fprintln(p.Out, "\nAll by HTTPS, but for a mail server, from this machine to there; nothing has to reach\nthis machine. Revocation lists are not fetched, so port 80 stays shut.")
 	for _, l := range limits {
 		fmt.Fprintln(p.Out, "cannot work in", l)
 	}

@@ -68,7 +68,7 @@ the token says instead: who it is for, which permissions (roles) it carries.`,
 				return err
 			}
 			if s.Pair.Certificate != nil {
-				fmt.Fprintf(p.Err, "certificate %s, thumbprint %s, until %s, %d days left\n", s.Pair.Certificate.Subject,
+				fmt.Fprintf(p.Err, "certificate %s, thumbprint %s, until %s, %d days left\n", plain(s.Pair.Certificate.Subject.String()),
 					pki.SHA1(s.Pair.Certificate), s.Pair.Certificate.NotAfter.UTC().Format(time.RFC3339), s.Pair.DaysLeft(p.now()))
 				if err := s.Pair.UsableForSignIn(p.now()); err != nil {
 					return failWith(exitSignIn, "the certificate of auth.certificate cannot sign in: %w", err)

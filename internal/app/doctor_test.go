@@ -5,7 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,5 +144,24 @@ func TestBundleHoldsNoSecretsAndNames(t *testing.T) {
 		if s.Key == "client-id" && !strings.Contains(all["journal.json"], s.Value) {
 			t.Errorf("the application is %s in the settings, and something else in the journal:\n%s", s.Value, all["journal.json"])
 		}
+	}
+}
+
+// What answers in a host's place does not steer the terminal.
+func TestDoctorPrintsPlainText(t *testing.T) {
+	t.Parallel()
+	host := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"issuer": "https://x/\u001b]0;gone\u0007\r\u001b[2J"}`)
+	}))
+	defer host.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: host.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := reeve(t, []string{"REEVE_CLOUD=custom", "REEVE_AUTHORITY_HOST=" + host.URL, "REEVE_CA_FILE=" + ca, "REEVE_TENANT_ID=11111111-2222-4333-8444-555555555555"},
+		"doctor", "--only", "tenant")
+	o.want(t, check)
+	if !strings.Contains(o.out, "describes https://x/") || strings.ContainsAny(o.out, "\x1b\a\r") {
+		t.Errorf("%q", o.out)
 	}
 }

@@ -115,6 +115,21 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
+// The name in a certificate, which may be another's, does not steer the terminal.
+func TestTokenPrintsPlainText(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	key := otherKey()
+	file := writePEM(t, key, issue(t, "a\x1b[2Jb", key, time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0)))
+	for _, args := range [][]string{{"token"}, {"token", "--explain"}} {
+		o := reeve(t, e.client(t, "REEVE_AUTH_CERTIFICATE="+file), args...)
+		o.want(t, signIn, "certificate CN=a", "AADSTS700027")
+		if strings.Contains(o.out+o.err, "\x1b") {
+			t.Errorf("%q", o.out+o.err)
+		}
+	}
+}
+
 // An import goes on under each kind of place where a certificate is kept.
 func TestImportWithVaultCertificate(t *testing.T) {
 	t.Parallel()

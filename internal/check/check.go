@@ -41,6 +41,10 @@ const (
 	Wrong State = "failed"  // it is missing, or does not work
 	Dark  State = "unknown" // whether it works could not be seen
 	Skip  State = "skipped" // there was nothing to be checked
+
+	// What the feed can do without, and does not count.
+	OptionalMissing State = "optional, missing"
+	OptionalFailed  State = "optional, failed" // it is there, and does not work
 )
 
 // Finding says why something is not as it should be, what to do, and who can.

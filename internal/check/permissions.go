@@ -339,6 +339,10 @@ func (c *permissionCheck) report() *PermissionReport {
 			}
 			row.Counts = !n.Optional || c.o.Optional
 			switch {
+			case !row.Counts && row.State == Wrong && row.InToken == No:
+				row.State = OptionalMissing
+			case !row.Counts && row.State == Wrong:
+				row.State = OptionalFailed
 			case !row.Counts:
 			case row.State == Wrong, row.State == Empty && !c.o.AllowEmpty:
 				missing[row.Permission], feed.State = true, Wrong
@@ -505,7 +509,8 @@ func (c *permissionCheck) notes() []Finding {
 	}
 	if slices.ContainsFunc(c.apis, func(a permission.API) bool { return c.tokens[a].byCertificate == No }) {
 		notes = append(notes, Finding{
-			Cause:  "the application signs in with a client secret: Graph and the Management Activity API take that, and SharePoint refuses it (\"Unsupported app only token\")",
+			Cause: "the application signs in with a client secret. What these feeds ask takes that; SharePoint, which none of them asks, " +
+				"answers it with 401, \"Unsupported app only token\"",
 			Remedy: "sign in with a certificate: reeve cert adopt, or auth.certificate", Who: "an owner of the application uploads the certificate"})
 	}
 	return notes

@@ -73,6 +73,18 @@ type Mail struct {
 	TLS  string // starttls, implicit or none
 }
 
+func (m Mail) port() int {
+	switch {
+	case m.Port != 0:
+		return m.Port
+	case m.TLS == "implicit":
+		return 465
+	case m.TLS == "none":
+		return 25
+	}
+	return 587
+}
+
 // Options say what to look at. What is empty is not configured, and its check skipped.
 type Options struct {
 	Cloud    m365.Cloud

@@ -317,6 +317,21 @@ func TestProxy(t *testing.T) {
 	want(t, results, "host", Failed, "let the proxy")
 	want(t, results, "tls", Skipped, "403")
 
+	// What Go cannot read, it passes over without a word.
+	for value, status := range map[string]Status{"http://quill:sesame%zz@proxy:3128": Failed, "quill:sesame@proxy:31x28": Failed, "": OK} {
+		o := through(t, proxy.URL, own.pem())
+		o.HTTP.Transport.(*http.Transport).Proxy, o.Environ = nil, []string{"https_proxy=" + value}
+		if u, err := url.Parse(value); err == nil && value != "" { // as Go takes it
+			o.HTTP.Transport.(*http.Transport).Proxy = http.ProxyURL(u)
+		}
+		o.Resolver = resolver(t, nil)
+		results := run(t, o, "proxy")
+		want(t, results, "proxy", status, "HTTPS_PROXY")
+		if strings.Contains(fmt.Sprint(results), "sesame") {
+			t.Errorf("the password is shown: %+v", results)
+		}
+	}
+
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	results = run(t, through(t, gone.URL, nil), "host", "proxy")
@@ -618,6 +633,7 @@ func TestDatabase(t *testing.T) {
 }
 
 func TestListen(t *testing.T) {
+	want(t, run(t, Options{Listen: "192.0.2.1:8080"}, "listen"), "listen", Failed, "no such address")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -646,6 +662,22 @@ func TestWebhook(t *testing.T) {
 	o.CA = nil
 	want(t, run(t, o, "webhook"), "webhook", Failed, "nothing here trusts")
 	want(t, run(t, Options{}, "webhook"), "webhook", Skipped)
+
+	// Whose authority it is stays out of a bundle, though it is called by plain words.
+	own := httptest.NewUnstartedServer(nil)
+	own.TLS = &tls.Config{Certificates: []tls.Certificate{newAuthority(t, `the "open" network, and key`).serve(t, "127.0.0.1", time.Now().Add(time.Hour))}}
+	own.StartTLS()
+	defer own.Close()
+	o.Webhook = Origin(own.URL)
+	results := run(t, o, "webhook")
+	want(t, results, "webhook", Failed, "and key")
+	scrub := NewScrubber(nil, nil)
+	for _, name := range results[0].Names {
+		scrub.Always("authority", name)
+	}
+	if text := scrub.Text(results[0].Seen); strings.Contains(text, "open") || strings.Contains(text, "network") {
+		t.Errorf("the bundle would say: %s", text)
+	}
 }
 
 // mailServer speaks as much SMTP as a greeting takes.
@@ -723,6 +755,24 @@ func TestIdentity(t *testing.T) {
 	gone.Close()
 	o.Environ = []string{"IDENTITY_ENDPOINT=" + gone.URL}
 	want(t, run(t, o, "identity"), "identity", Failed, "auth.method")
+
+	// The metadata service: what Azure answers to a question without its header, and what
+	// another cloud does.
+	for status, expected := range map[int]Status{http.StatusBadRequest: OK, http.StatusUnauthorized: Warning, http.StatusNotFound: Warning} {
+		service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Metadata") != "" {
+				t.Error("it asks for a token")
+			}
+			w.WriteHeader(status)
+		}))
+		if r := New(o).metadata(t.Context(), service.URL); r.Status != expected {
+			t.Errorf("%d: %+v", status, r)
+		}
+		service.Close()
+	}
+	if r := New(o).metadata(t.Context(), gone.URL); r.Status != Failed {
+		t.Errorf("nobody there: %+v", r)
+	}
 }
 
 // TestHosts: one setting gives all hosts.
@@ -741,7 +791,7 @@ func TestHosts(t *testing.T) {
 		var got []string
 		for _, h := range Hosts(cloud, permission.Feeds(), nil) {
 			got = append(got, h.Host)
-			if h.Port != "443" || h.Why == "" || h.Cloud != name {
+			if h.Port != "443" || h.Protocol != "https" || h.Why == "" || h.Cloud != name {
 				t.Errorf("%+v", h)
 			}
 			if !isMicrosofts(strings.TrimPrefix(h.Host, "*.")) {
@@ -760,7 +810,23 @@ func TestHosts(t *testing.T) {
 	if s := strings.Join(got, " "); s != "login.microsoftonline.com manage.office.com fabrikam.vault.azure.net management.azure.com" {
 		t.Errorf("the audit log alone: %s", s)
 	}
-	custom := m365.Cloud{Name: m365.Custom, AuthorityHost: "https://login.fabrikam.example:8443", Manage: "https://manage.fabrikam.example"}
+	// Who is told of events is not asked by HTTPS alone.
+	for want, told := range map[string][]Host{
+		"https hooks.fabrikam.example:443": Told("public", "https://hooks.fabrikam.example", Mail{}),
+		"https hooks.fabrikam.example:844": Told("public", "https://hooks.fabrikam.example:844", Mail{}),
+		"smtp mail.fabrikam.example:587":   Told("public", "", Mail{Host: "mail.fabrikam.example", TLS: "starttls"}),
+		"smtp mail.fabrikam.example:465":   Told("public", "", Mail{Host: "mail.fabrikam.example", TLS: "implicit"}),
+		"smtp mail.fabrikam.example:2525":  Told("public", "", Mail{Host: "mail.fabrikam.example", TLS: "none", Port: 2525}),
+	} {
+		if len(told) != 1 || told[0].Protocol+" "+told[0].address() != want || told[0].Why == "" {
+			t.Errorf("%+v, want %s", told, want)
+		}
+	}
+	custom := m365.Cloud{Name: m365.Custom, Resources: "https://resources.fabrikam.example:8444"}
+	if all := Hosts(custom, nil, nil); len(all) != 1 || all[0].address() != "resources.fabrikam.example:8444" {
+		t.Errorf("Resource Manager: %+v", all)
+	}
+	custom = m365.Cloud{Name: m365.Custom, AuthorityHost: "https://login.fabrikam.example:8443", Manage: "https://manage.fabrikam.example"}
 	got = nil
 	for _, h := range Hosts(custom, feeds(t, "audit"), nil) {
 		got = append(got, h.address())

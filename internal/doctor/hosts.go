@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/reeve365/reeve/internal/m365"
@@ -19,8 +20,12 @@ type Host struct {
 	Feeds []string `json:"feeds"` // none: whatever is imported
 	Why   string   `json:"why"`
 
+	Protocol string `json:"protocol"` // https, but for who is told of events
+
 	url string // where it is asked; empty when it is a pattern, or not asked
 }
+
+const https = "https"
 
 // Hosts lists the hosts that the feeds need in a cloud, with the vaults that are
 // configured. Where none is, it names the domain of all vaults.
@@ -35,7 +40,7 @@ func Hosts(cloud m365.Cloud, feeds []permission.Feed, vaults []string) []Host {
 		if port == "" {
 			port = "443"
 		}
-		all = append(all, Host{cloud.Name, u.Hostname(), port, feeds, why, strings.TrimSuffix(origin, "/")})
+		all = append(all, Host{cloud.Name, u.Hostname(), port, feeds, why, https, strings.TrimSuffix(origin, "/")})
 	}
 	by := map[string][]string{}
 	for _, f := range feeds {
@@ -56,20 +61,39 @@ func Hosts(cloud m365.Cloud, feeds []permission.Feed, vaults []string) []Host {
 		}
 	}
 	if slices.ContainsFunc(feeds, func(f permission.Feed) bool { return f.Name == "usage" }) && cloud.AuthorityHost == "https://login.microsoftonline.com" {
-		all = append(all, Host{Cloud: cloud.Name, Host: "*.office.com", Port: "443", Feeds: []string{"usage"},
+		all = append(all, Host{Cloud: cloud.Name, Host: "*.office.com", Port: "443", Protocol: https, Feeds: []string{"usage"},
 			Why: "downloading usage reports, to which Microsoft Graph redirects; seen are reports.office.com and such names as reportsweu.office.com for a region"})
 	}
 	for _, v := range vaults {
 		add(v, "the key vault with certificates and keys", nil)
 	}
 	if len(vaults) == 0 && cloud.VaultSuffix != "" {
-		all = append(all, Host{Cloud: cloud.Name, Host: "*." + cloud.VaultSuffix, Port: "443",
+		all = append(all, Host{Cloud: cloud.Name, Host: "*." + cloud.VaultSuffix, Port: "443", Protocol: https,
 			Why: "key vaults, if certificates are kept in one; the vault's own name is enough"})
 	}
 	if cloud.Resources != "" {
-		u, _ := url.Parse(cloud.Resources)
-		all = append(all, Host{Cloud: cloud.Name, Host: u.Hostname(), Port: "443",
-			Why: "Azure Resource Manager, only while setting up, to give access to a key vault"})
+		before := len(all)
+		add(cloud.Resources, "Azure Resource Manager, only while setting up, to give access to a key vault", nil)
+		for i := range all[before:] {
+			all[before+i].url = "" // and so not asked
+		}
+	}
+	return all
+}
+
+// Told are the hosts that take what people are told: a webhook, by its origin, and a mail
+// server. Either may be empty.
+func Told(cloud, webhook string, mail Mail) []Host {
+	var all []Host
+	if u, err := url.Parse(webhook); err == nil && u.Host != "" {
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		}
+		all = append(all, Host{Cloud: cloud, Host: u.Hostname(), Port: port, Protocol: u.Scheme, Why: "notify.webhook: telling programs of events"})
+	}
+	if mail.Host != "" {
+		all = append(all, Host{Cloud: cloud, Host: mail.Host, Port: strconv.Itoa(mail.port()), Protocol: "smtp", Why: "notify.mail: telling people of events; never by the proxy"})
 	}
 	return all
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/reeve365/reeve/internal/m365"
@@ -134,11 +136,20 @@ func (d *Doctor) issuers() []task {
 	return d.each(func(ctx context.Context, h Host) Result {
 		seen := d.reach(ctx, d.question(h))
 		r := d.interception(seen)
-		if seen.trust != known && seen.issuer != "" {
-			r.Names = []string{seen.issuer}
+		if seen.trust != known {
+			r.Names = quotable(seen.issuer)
 		}
 		return r
 	})
+}
+
+// quotable is a name as it is, and as it stands in quotation marks.
+func quotable(name string) []string {
+	if name == "" {
+		return nil
+	}
+	quoted := strconv.Quote(name)
+	return []string{name, quoted[1 : len(quoted)-1]}
 }
 
 func (d *Doctor) interception(r *reached) Result {
@@ -208,6 +219,10 @@ func (d *Doctor) proxies(ctx context.Context) Result {
 			answers = true
 		}
 	}
+	if len(by) == 0 && !readable(d.env["HTTPS_PROXY"]) {
+		return Failed.because("HTTPS_PROXY is set, cannot be read as an address, and is passed over: no proxy is asked for",
+			"write HTTPS_PROXY as http://HOST:PORT; in a name or password write signs that have a meaning as codes: % as %25, @ as %40", operator)
+	}
 	if len(by) == 0 {
 		return ok("no proxy is asked for: HTTPS_PROXY is not set, or NO_PROXY names the hosts")
 	}
@@ -234,6 +249,16 @@ func (d *Doctor) proxies(ctx context.Context) Result {
 	return ok("%s", text)
 }
 
+// readable reports whether Go takes the address of a proxy; of one that it does not, it
+// says nothing.
+func readable(proxy string) bool {
+	if u, err := url.Parse(proxy); err == nil && (proxy == "" || u.Scheme != "" && u.Host != "") {
+		return true
+	}
+	_, err := url.Parse("http://" + proxy)
+	return err == nil
+}
+
 // proxyFor gives host and port of the proxy for a host; its name and password are kept
 // out.
 func (d *Doctor) proxyFor(h Host) (string, error) {
@@ -248,6 +273,9 @@ func (d *Doctor) proxyFor(h Host) (string, error) {
 	p, err := t.Proxy(&http.Request{URL: u})
 	if err != nil || p == nil {
 		return "", err
+	}
+	if p.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, p.Scheme) {
+		return "", errors.New("it is no address of a proxy")
 	}
 	return p.Host, nil
 }
@@ -418,33 +446,69 @@ func isGUID(s string) bool {
 	return len(s) == 36 && s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-'
 }
 
-// identity connects to the service of the machine's managed identity.
+// metadataService is where Azure serves managed identities to its machines; it is on the
+// machine's own network.
+const metadataService = "http://169.254.169.254"
+
+// identity looks whether the service of the machine's managed identity answers. It asks
+// for no token.
 func (d *Doctor) identity(ctx context.Context) Result {
 	if !d.Identity {
 		return skip("no managed identity is used")
 	}
-	address := "169.254.169.254:80"
-	if endpoint := d.env["IDENTITY_ENDPOINT"]; endpoint != "" {
-		u, err := url.Parse(endpoint)
-		if err != nil || u.Host == "" {
-			return Failed.because("IDENTITY_ENDPOINT is no address", "unset it, unless the platform sets it", operator)
+	endpoint := d.env["IDENTITY_ENDPOINT"]
+	if endpoint == "" {
+		return d.metadata(ctx, metadataService)
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" {
+		return Failed.because("IDENTITY_ENDPOINT is no address", "unset it, unless the platform sets it", operator)
+	}
+	address := u.Host
+	if u.Port() == "" {
+		port := "80"
+		if u.Scheme == "https" {
+			port = "443"
 		}
-		if address = u.Host; u.Port() == "" {
-			address = net.JoinHostPort(u.Hostname(), map[string]string{"https": "443"}[u.Scheme])
-			if u.Scheme != "https" {
-				address = net.JoinHostPort(u.Hostname(), "80")
-			}
-		}
+		address = net.JoinHostPort(u.Hostname(), port)
 	}
 	ctx, cancel := d.short(ctx)
 	defer cancel()
 	conn, err := (&net.Dialer{Resolver: d.Resolver}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return Failed.because(fmt.Sprintf("the service of managed identities does not answer at %s", address),
-			"run reeve on a machine of Azure that has a managed identity, or sign in another way (auth.method, auth.vault-method)", operator)
+		return noIdentity(address)
 	}
 	conn.Close()
 	return ok("the service of managed identities answers at %s", address)
+}
+
+func noIdentity(address string) Result {
+	return Failed.because(fmt.Sprintf("the service of managed identities does not answer at %s", address),
+		"run reeve on a machine of Azure that has a managed identity, or sign in another way (auth.method, auth.vault-method)", operator)
+}
+
+// metadata asks the metadata service without the header that each request must have: Azure
+// answers 400. Other clouds have services of their own at the same address, and connect, too
+// (learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling).
+func (d *Doctor) metadata(ctx context.Context, origin string) Result {
+	ctx, cancel := d.short(ctx)
+	defer cancel()
+	host := strings.TrimPrefix(origin, "http://")
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, origin+"/metadata/identity/oauth2/token?api-version=2018-02-01", nil)
+	if err != nil {
+		return noIdentity(host)
+	}
+	t := &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10} // never by a proxy
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return noIdentity(host)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusBadRequest {
+		return Warning.because(fmt.Sprintf("%s answers %d, and not as Azure's service of managed identities does: it may be that of another cloud", host, resp.StatusCode),
+			"run reeve on a machine of Azure that has a managed identity, or sign in another way (auth.method, auth.vault-method)", operator)
+	}
+	return ok("the service of managed identities answers at %s", host)
 }
 
 // webhook asks the host of notify.webhook.url, and not the address itself.
@@ -457,8 +521,10 @@ func (d *Doctor) webhook(ctx context.Context) Result {
 	case r.err != nil:
 		return Failed.because(r.trouble())
 	case r.issuer != "" && r.trust == none:
-		return Failed.because(fmt.Sprintf("%s shows a certificate of %q, which nothing here trusts", r.host, r.issuer),
+		bad := Failed.because(fmt.Sprintf("%s shows a certificate of %q, which nothing here trusts", r.host, r.issuer),
 			"name the authority in ca-file", operator)
+		bad.Names = quotable(r.issuer)
+		return bad
 	}
 	return ok("%s answers; nothing was posted", r.host)
 }
@@ -469,7 +535,12 @@ func (d *Doctor) listen(ctx context.Context) Result {
 		return skip("listen is not set")
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", d.Listen)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return Failed.because(d.Listen+" cannot be had: this user may not take that port", "set listen to a port from 1024 on", operator)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return Failed.because(d.Listen+" cannot be had: this machine has no such address", "set listen to an address that it has, such as 127.0.0.1", operator)
+	case err != nil:
 		return Warning.because(fmt.Sprintf("%s cannot be had: it is in use, by a reeve that serves or by another program", d.Listen),
 			"nothing, if reeve serve is running; else set listen to a free port", operator)
 	}
@@ -485,14 +556,7 @@ func (d *Doctor) mail(ctx context.Context) Result {
 	}
 	ctx, cancel := d.short(ctx)
 	defer cancel()
-	port := m.Port
-	if port == 0 {
-		port = map[string]int{"implicit": 465, "none": 25}[m.TLS]
-		if port == 0 {
-			port = 587
-		}
-	}
-	address := net.JoinHostPort(m.Host, strconv.Itoa(port))
+	address := net.JoinHostPort(m.Host, strconv.Itoa(m.port()))
 	cannot := func(what string, err error) Result {
 		var untrusted *tls.CertificateVerificationError
 		switch {

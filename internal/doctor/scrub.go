@@ -188,9 +188,18 @@ func (s *Scrubber) address(a netip.Addr) string {
 	return s.Name("ip", a.String())
 }
 
-// services are the hosts of Microsoft's clouds that all customers share. Below the others
-// customers have names of their own.
-var services = regexp.MustCompile(`(?i)^(login|graph|dod-graph|manage|manage-gcc|management|api|reports[a-z]{0,4}|learn|microsoftgraph)(\.[a-z0-9-]+)*\.[a-z]+$`)
+// services are the hosts of Microsoft's clouds that all customers share, without their
+// domain. Other names in these domains are customers' own, and so are names below them, such
+// as those of machines.
+var services = regexp.MustCompile(`^(login|graph|dod-graph|manage|manage-gcc|management|api|reports[a-z]{0,4}|learn|microsoftgraph)(\.(partner|protection|loganalytics))?$`)
+
+func isShared(host string) bool {
+	host = strings.ToLower(host)
+	return slices.ContainsFunc(microsofts, func(domain string) bool {
+		name, in := strings.CutSuffix(host, "."+domain)
+		return in && services.MatchString(name)
+	})
+}
 
 func (s *Scrubber) host(h string) string {
 	name, port := h, ""
@@ -201,7 +210,7 @@ func (s *Scrubber) host(h string) string {
 		return s.address(a) + port
 	}
 	switch {
-	case name == "localhost", services.MatchString(name) && isMicrosofts(name):
+	case name == "localhost", isShared(name):
 		return name + port
 	case isMicrosofts(name):
 		for _, d := range microsofts {

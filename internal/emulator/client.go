@@ -75,6 +75,7 @@ func (e *Emulator) WriteClient(dir string) ([]string, error) {
 		"REEVE_GRAPH_ENDPOINT=" + o.Graph,
 		"REEVE_MANAGE_ENDPOINT=" + o.Manage,
 		"REEVE_LOGS_ENDPOINT=" + o.Logs,
+		"REEVE_RESOURCES_ENDPOINT=" + o.Resources,
 		"REEVE_VAULT_URL=" + o.Vault,
 		"REEVE_CA_FILE=" + caFile,
 		"SSL_CERT_FILE=" + caFile,

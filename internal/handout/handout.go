@@ -19,6 +19,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"github.com/reeve365/reeve/internal/permission"
 	"github.com/reeve365/reeve/internal/pki"
 )
@@ -89,6 +91,19 @@ type Vault struct {
 	URL         string
 	Certificate string // its name in the vault
 	Reader      string // the object ID of the identity under which reeve runs
+}
+
+// Role is the role that reads a certificate with its private key, Key Vault Certificate User.
+func (Vault) Role() string { return "db79e9a7-68ee-4b58-9aeb-b90e7c24fcba" }
+
+// Assignments are the names of the role assignments, by the collection of the vault's in
+// which the object is. Each time they are the same, so that nothing is assigned twice.
+func (v Vault) Assignments() map[string]string {
+	names := map[string]string{}
+	for _, kind := range []string{"certificates", "secrets"} {
+		names[kind] = uuid.NewSHA1(uuid.NameSpaceURL, []byte(strings.ToLower(v.URL+"/"+kind+"/"+v.Certificate+"#"+v.Reader))).String()
+	}
+	return names
 }
 
 var (
@@ -280,9 +295,20 @@ func header(s script, f Format) []string {
 	if s.Role != nil {
 		lines = append(lines, "  5. the directory role "+s.Role.Name+" for it")
 	}
+	vault := s.Vault != nil && f == AzureCLI
+	if vault {
+		lines = append(lines, "  6. for the identity "+s.Vault.Reader+" the right to read the certificate",
+			"       "+s.Vault.Certificate+" with its private key in the key vault "+s.Vault.Name)
+	}
 	lines = append(lines, "",
 		"Who can run it: an Application Administrator for 1 to 3; for 4 a "+s.AdminRole,
 		"or a Global Administrator. Nothing in this file is secret: it holds no private key.")
+	if s.Role != nil {
+		lines = append(lines, "For 5 a Privileged Role Administrator or a Global Administrator.")
+	}
+	if vault {
+		lines = append(lines, "For 6 an Owner of the key vault; where it goes by access policies, a Contributor, too.")
+	}
 	if text := proof[f]; text != "" {
 		lines = append(lines, strings.Split("\n"+text, "\n")...)
 	}

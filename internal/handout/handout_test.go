@@ -89,12 +89,21 @@ func TestScriptsAreWhole(t *testing.T) {
 			want = append(want, o.UniqueName)
 		}
 		if f == Portal || f == AzureCLI {
-			want = append(want, "Key Vault Certificate User", aReader, "@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/reeve)")
+			want = append(want, "Key Vault Certificate User", "every secret", aReader, "@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/reeve)")
+		}
+		if f == Portal {
+			want = append(want, "Logic App", "Secure outputs", "Identity > System assigned", "Key Vault Certificates Officer")
+		}
+		if f == PowerShell || f == HTTP {
+			want = append(want, "leave that box empty")
 		}
 		for _, w := range want {
 			if !strings.Contains(text, w) {
 				t.Errorf("%s: lacks %q", f, w)
 			}
+		}
+		if f == AzureCLI && !strings.Contains(text, "identity "+aReader) {
+			t.Errorf("%s: its head does not say who is let into the key vault", f)
 		}
 		if strings.Contains(text, "SecretUri=https://contoso.vault.azure.net/certificates") {
 			t.Errorf("%s: a reference to the certificate instead of the secret", f)
@@ -111,6 +120,15 @@ func TestScriptsAreWhole(t *testing.T) {
 		if !strings.Contains(text, "ertificates & secrets") {
 			t.Errorf("%s: does not say where to upload a certificate", f)
 		}
+	}
+}
+
+// What opens a door does not stand among the arguments of a program, where others on the
+// machine read it.
+func TestCodesAreNotArguments(t *testing.T) {
+	text := mustScript(t, order(t), HTTP)
+	if strings.Contains(text, "device_code=$") || !strings.Contains(text, "device_code@-") {
+		t.Error("the device code, for which anybody gets the token, is an argument of curl")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -22,7 +23,9 @@ import (
 	"github.com/reeve365/reeve/internal/emulator"
 	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/emulator/emulatortest"
+	"github.com/reeve365/reeve/internal/emulator/keyvault"
 	"github.com/reeve365/reeve/internal/emulator/origin"
+	"github.com/reeve365/reeve/internal/emulator/resources"
 	"github.com/reeve365/reeve/internal/handout"
 	"github.com/reeve365/reeve/internal/permission"
 	"github.com/reeve365/reeve/internal/pki"
@@ -325,15 +328,65 @@ func TestAzureCLI(t *testing.T) {
 	t.Parallel()
 	needs(t, "az")
 	w := newWorld(t)
+	if err := w.Grant(w.Tenant.Client().ClientID, "resources/Owner"); err != nil {
+		t.Fatal(err)
+	}
 	w.env = append(w.env, "AZURE_CONFIG_DIR="+t.TempDir(), "AZURE_CORE_COLLECT_TELEMETRY=no", "AZURE_CORE_ONLY_SHOW_ERRORS=yes")
 	w.env = slices.DeleteFunc(w.env, func(s string) bool { return strings.HasPrefix(s, "AZURE_AUTHORITY_HOST=") })
 	signIn := w.command(t, "az", "login", "--service-principal", "--allow-no-subscriptions", "--tenant", w.Tenant.ID, "-u", w.Tenant.Client().ClientID, "-p", w.variable(t, "CERT_PEM"))
 	if out, err := signIn.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	reader, ok := w.Tenant.Directory.View(0).ServicePrincipalByAppID(directory.LogAnalytics)
+	if !ok {
+		t.Fatal("there is no principal that could read the vault")
+	}
+	vault := w.Tenant.Vault
+	others := vault.Settings().Policies
 	w.order.Role = &handout.Roles()[1]
+	w.order.Vault = &handout.Vault{Name: vault.Name, URL: "https://" + vault.Name + ".vault.azure.net", Certificate: "reeve", Reader: reader.ID}
 	w.twice(t, handout.AzureCLI, w.run(t, handout.AzureCLI))
+	policies := vault.Settings().Policies
+	if got := policies[reader.ID]; !slices.Equal(got, []string{"certificates/get", "secrets/get"}) {
+		t.Errorf("the access policy is %v", got)
+	}
+	delete(policies, reader.ID)
+	if !maps.EqualFunc(policies, others, slices.Equal) {
+		t.Errorf("access policies of others: %v, were %v", policies, others)
+	}
+	w.assignsRole(t, reader.ID)
 	w.refuses(t, handout.AzureCLI)
+}
+
+// assignsRole runs the script for a vault that goes by roles. The emulated Resource Manager
+// knows no scope below a vault, so that the vault stands in for the certificate and for
+// the secret: the role for the second is there already.
+func (w *world) assignsRole(t *testing.T, reader string) {
+	t.Helper()
+	vault := w.Tenant.Vault
+	vault.UseRBAC()
+	w.order.Vault.Reader = strings.ToUpper(reader) // as people paste it
+	file := w.script(t, handout.AzureCLI)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := strings.Replace(string(text), `"$vault/$1/reeve/providers`, `"$vault/providers`, 1)
+	if whole == string(text) {
+		t.Fatal("the script assigns no role below the vault")
+	}
+	if err := os.WriteFile(file, []byte(whole), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := w.command(t, "sh", file).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "the role for secrets/reeve: it is there") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	role, _ := resources.RoleID("Key Vault Certificate User")
+	given := slices.DeleteFunc(vault.RoleAssignments(), func(a keyvault.RoleAssignment) bool { return a.ObjectID != reader })
+	if len(given) != 1 || given[0].Role != role {
+		t.Errorf("the role assignments are %+v, want one of the role %s", given, role)
+	}
 }
 
 func TestM365CLI(t *testing.T) {
@@ -360,6 +413,7 @@ func TestShells(t *testing.T) {
 	t.Parallel()
 	needs(t, "shellcheck")
 	w := newWorld(t)
+	w.order.Vault = &handout.Vault{Name: "contoso", URL: "https://contoso.vault.azure.net", Certificate: "reeve", Reader: w.Tenant.ID}
 	for _, f := range []handout.Format{handout.HTTP, handout.AzureCLI, handout.M365CLI} {
 		// SC2016: single quotes keep a name's $ from meaning anything, as they should.
 		// SC1112: a name's typographic quotes are meant.

@@ -87,6 +87,7 @@ var explanations = slices.Concat(
 	table("Microsoft Entra ID", docSignIn, personExplanations),
 	table("Microsoft Graph", docGraph, graphExplanations),
 	table("Azure Key Vault", docVault, vaultExplanations),
+	table("Azure Resource Manager", docRoles, resourcesExplanations),
 	table("Management Activity API", docActivity, activityExplanations),
 	table("Azure Monitor Logs", docLogs, logsExplanations),
 	table("the network", docNetwork, networkExplanations),

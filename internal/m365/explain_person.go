@@ -178,6 +178,15 @@ var personExplanations = []Explanation{
 		Source:  docCode,
 	},
 	{
+		Code:    "AADSTS500113",
+		Title:   "the application has no address to return to",
+		Cause:   "After somebody has signed in or consented in a browser, the page goes back to the application, and this one has no reply address registered. reeve has none, as it has no web page to return to.",
+		Remedy:  "Where this comes at the end of the link for admin consent, see whether consent was given all the same: Entra ID > Enterprise applications > the application > Permissions, or `reeve check permissions`. Else grant it at App registrations > the application > API permissions.",
+		Who:     []string{rolesAdmin, globalAdmin},
+		Waiting: noWait,
+		Source:  docConsent,
+	},
+	{
 		Code:    "AADSTS54005",
 		Title:   "the code was redeemed before",
 		Cause:   "An authorization code is good once, and came twice: the page was reloaded, or a proxy repeated the request.",

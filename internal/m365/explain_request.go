@@ -40,10 +40,10 @@ var requestExplanations = []Explanation{
 	{
 		Code:    "AADSTS50012",
 		Title:   "the assertion was refused",
-		Cause:   "An old number for several faults of an assertion; among them, that the same one was sent twice.",
-		Remedy:  "Read the message for the fault. If it speaks of one that was used before, see that no proxy repeats requests.",
-		Who:     []string{operator, networkPeople},
-		Waiting: noWait,
+		Cause:   "One number for several faults: the certificate is not among the application's, its subject or its chain is not trusted, it is out of its time, or the signature of the assertion is not right.",
+		Remedy:  "Look for a second number in the answer, which says which. Compare thumbprint and end date of the certificate in use (`reeve token` prints it) with those at Entra ID > App registrations > your application > Certificates & secrets; see that no proxy changes requests or repeats them.",
+		Who:     []string{operator, applicationOwner, networkPeople},
+		Waiting: waitDirectory,
 	},
 	{
 		Code:    "AADSTS50013",
@@ -251,10 +251,27 @@ var requestExplanations = []Explanation{
 	},
 	{
 		Code:    "AADSTS90020",
+		Title:   "a federated sign-in does not say who the person is",
+		Cause:   "The organization's own sign-in service (AD FS or another) sent an assertion in SAML 1.1 that lacks the person's ImmutableID. An application that signs in by certificate never sees this number.",
+		Remedy:  "Have the claim rules of that service mended, or sign in with an account of Entra ID's own.",
+		Who:     []string{issuerPeople, whoSignsIn},
+		Waiting: noWait,
+	},
+	{
+		Code:    "AADSTS50000",
 		Title:   "Entra ID has failed",
-		Cause:   "An error of the service's own, or what was sent upset it.",
+		Cause:   "An error of the sign-in service's own.",
 		Remedy:  "Nothing; it is tried again. If it lasts, give Microsoft's support the trace ID and the time.",
 		Who:     []string{microsoft},
 		Waiting: waitMinutes,
+	},
+	{
+		Code:    "AADSTS500021",
+		Title:   "the network lets nobody sign in to this tenant",
+		Cause:   "A proxy on the way adds the header Restrict-Access-To-Tenants, by which Entra ID takes sign-ins to the listed tenants alone, and this one is not in the list.",
+		Remedy:  "Have the tenant added to the list at the proxy, or let this machine pass without it.",
+		Who:     []string{networkPeople},
+		Waiting: noWait,
+		Source:  "https://learn.microsoft.com/entra/identity/enterprise-apps/tenant-restrictions",
 	},
 }

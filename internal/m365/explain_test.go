@@ -169,6 +169,10 @@ func TestExplainNamesFacts(t *testing.T) {
 			`{"error":{"code":"TooManyRequests","innerError":{"request-id":"` + trace + `","client-request-id":"` + other + `"}}} Retry-After: 17`,
 			[]Fact{{"retry after", "17"}, {"request ID", trace}},
 		},
+		{
+			"AuthorizationFailed: The client '" + app + "' with object id '" + other + "' does not have authorization to perform action 'Microsoft.Authorization/roleAssignments/write' over scope '/subscriptions/" + tenant + "'",
+			[]Fact{{"object", other}, {"action", "Microsoft.Authorization/roleAssignments/write"}},
+		},
 		{secret, nil},
 		{assertion, nil},
 	} {

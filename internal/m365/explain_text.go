@@ -234,6 +234,7 @@ var told = []struct {
 	{"object", regexp.MustCompile(`(?i)\b(?:oid|object ?id)["':=\s]+` + guid)},
 	{"key vault", regexp.MustCompile(`(?i)(?:\bkey vault '|\bVault: )([A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9])\b`)},
 	{"action", regexp.MustCompile(`Action: '(Microsoft\.KeyVault/[A-Za-z/]{3,100})'`)},
+	{"action", regexp.MustCompile(`perform action '(Microsoft\.[A-Za-z]{2,40}/[A-Za-z/]{3,100})'`)},
 	{"permission missing", regexp.MustCompile(`does not have ((?:certificates|secrets|keys) [a-z]{2,20}) permission`)},
 	{"permission missing", regexp.MustCompile(`expected permission ([A-Za-z]{2,40}\.[A-Za-z.]{2,60}[A-Za-z])`)},
 	{"address refused", regexp.MustCompile(`Client address: ([0-9a-fA-F.:]{3,45}[0-9a-fA-F])`)},

@@ -146,17 +146,9 @@ var vaultExplanations = []Explanation{
 		Waiting: "Yes, up to 10 minutes, if a role was given just now. Otherwise no.",
 	},
 	{
-		Code:    "CertificateDisabled",
-		Title:   "the version of the certificate is disabled",
-		Cause:   "Somebody has switched this version off.",
-		Remedy:  "Enable it, or make a new version.",
-		Who:     []string{vaultOwner},
-		Waiting: noWait,
-	},
-	{
 		Code:    "SecretDisabled",
 		Title:   "the version of the secret is disabled",
-		Cause:   "Somebody has switched this version off, or that of the certificate that the secret belongs to.",
+		Cause:   "Somebody has switched this version off, or that of the certificate that the secret belongs to. A disabled certificate is still shown; its private key is not given out.",
 		Remedy:  "Enable it, or make a new version.",
 		Who:     []string{vaultOwner},
 		Waiting: noWait,

@@ -338,7 +338,6 @@ var provokedSignIns = map[string]provocation{
 	},
 
 	// The service.
-	"AADSTS90020": failing("authority", "token", emulator.ServerError, asked("")),
 	"AADSTS90033": failing("authority", "token", emulator.Unavailable, asked("")),
 	"AADSTS90055": failing("authority", "token", emulator.ThrottleSilent, asked("")),
 }

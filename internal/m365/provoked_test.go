@@ -31,7 +31,7 @@ type tenantWorld struct {
 type provocation func(*testing.T, *tenantWorld) string
 
 // provoked says, for every explanation that the emulated tenant can show, how.
-var provoked = join(provokedSignIns, provokedPeople, provokedGraph, provokedVault, provokedActivity, provokedLogs, provokedNetwork)
+var provoked = join(provokedSignIns, provokedPeople, provokedGraph, provokedVault, provokedResources, provokedActivity, provokedLogs, provokedNetwork)
 
 func join(all ...map[string]provocation) map[string]provocation {
 	joined := map[string]provocation{}
@@ -58,6 +58,11 @@ var notProvoked = map[string]string{
 	"AADSTS650056":  "what brings it about is documented nowhere well enough",
 	"AADSTS700229":  "it takes a token that Entra ID signs for a person, for the exchange of tokens: none is given to people",
 
+	"AADSTS90020":  "no sign-in service of an organization's own is emulated; the emulator says it of failures of its own",
+	"AADSTS50000":  "the emulator says 90020",
+	"AADSTS500021": "it takes a proxy that restricts tenants",
+	"AADSTS500113": "the emulated pages say 50011 of an application without a reply address",
+
 	"AADSTS50020":  "people of the emulator have no passwords, second factors, devices or other tenants",
 	"AADSTS50053":  "as AADSTS50020",
 	"AADSTS50055":  "as AADSTS50020",
@@ -79,10 +84,11 @@ var notProvoked = map[string]string{
 	"Service_ServiceUnavailable":     "the emulator says serviceNotAvailable",
 	"UnknownError":                   "the emulator has reasons",
 
-	"ForbiddenByPolicy":   "access policies for applications on behalf of people are not emulated",
-	"CertificateDisabled": "the emulator shows a disabled certificate, and refuses its secret and key",
-	"Unauthorized":        "the emulator always gives the number of the reason, which is more particular",
-	"Forbidden":           "the emulator always gives a reason, which is more particular",
+	"ForbiddenByPolicy": "access policies for applications on behalf of people are not emulated",
+	"Unauthorized":      "the emulator always gives the number of the reason, which is more particular",
+	"Forbidden":         "the emulator always gives a reason, which is more particular",
+
+	"RoleAssignmentLimitExceeded": "the emulated subscription has no limit",
 
 	"AF20012": "Microsoft does not say when it comes and when AF20011",
 	"AF20023": "no administrator of the emulator disables subscriptions",
