@@ -89,6 +89,8 @@ type discovery struct {
 	record registration.Record
 	checks []checked
 	proofs []registration.Proof
+	// readable is whether Graph lets the application itself read it.
+	readable bool
 }
 
 func (p *program) appDiscover(cmd *cobra.Command, args []string, o *discoverOptions) error {
@@ -178,7 +180,7 @@ func (d *discovery) prove(ctx context.Context) {
 			d.add("token", checkOK, "", "%s: %s", x.Resource, cmp.Or(strings.Join(x.Roles, ", "), "no permission, and none is needed"))
 		}
 		for _, u := range x.Missing {
-			d.add("token", checkFailed, "grant "+u.Permission.String()+" (type Application) and admin consent; it takes minutes to show: --wait",
+			d.add("token", checkFailed, "if it was granted within the last minutes, wait until it shows: --wait; else grant "+u.Permission.String()+" (type Application), with admin consent",
 				"%s: without %s, which %s needs. %s", x.Resource, u.Name, strings.Join(u.Feeds, ", "), u.Without)
 		}
 	}
@@ -215,6 +217,7 @@ func (d *discovery) look(ctx context.Context) {
 		return
 	}
 	d.record.Name, d.record.ObjectID = app.Name, app.ObjectID
+	d.readable = reader != d.app.person
 	d.add("registration", checkOK, "", "%s, object ID %s", app.Name, app.ObjectID)
 	d.compareCertificate(app)
 	d.comparePrincipal(ctx, reader)
@@ -295,7 +298,14 @@ func (d *discovery) finish(ctx context.Context, file, reference string) error {
 	case !saved:
 		fmt.Fprintln(d.Err, "Nothing was saved.")
 	default:
-		fmt.Fprintf(d.Err, "Next: reeve cert adopt --config %s lets reeve renew the certificate; reeve serve --config %s\n", file, file)
+		adopt := "reeve cert adopt --config " + file
+		if !d.readable { // by the application itself, which is who adopts
+			adopt += " --object-id " + cmp.Or(d.record.ObjectID, "OBJECT-ID")
+		}
+		fmt.Fprintf(d.Err, "Next: %s lets reeve renew the certificate; reeve serve --config %s\n", adopt, file)
+		if !d.readable && d.record.ObjectID == "" {
+			fmt.Fprintln(d.Err, "OBJECT-ID is at Entra ID > App registrations > Overview: reeve may not look it up, and needs no permission else.")
+		}
 	}
 	return nil
 }

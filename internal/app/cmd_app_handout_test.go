@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
 	"os/exec"
@@ -9,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 	"github.com/reeve365/reeve/internal/handout"
 )
@@ -62,17 +62,27 @@ func TestScriptThenToken(t *testing.T) {
 	pem := dir + "/second.pem"
 	o := reeve(t, e.client(t), "app", "script", "--format", "http", "--name", "second", "--certificate", pem)
 	o.want(t, ok)
-	for _, role := range []string{"Application.ReadWrite.All", "AppRoleAssignment.ReadWrite.All"} {
-		if err := e.Directory.GrantRole(e.Client().ClientID, directory.Graph, role); err != nil {
-			t.Fatal(err)
+	// The hosts are the tenant's own, and the resource that tokens are for is Microsoft's.
+	c := exec.CommandContext(t.Context(), "sh", "-c", o.out)
+	c.Env = append(c.Environ(), "CURL_CA_BUNDLE="+e.variables["CA_PEM"], "TOKEN=", "NO_PROXY=127.0.0.1")
+	c.Stderr = t.Output()
+	stdout, err := c.StdoutPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		out = append(append(out, lines.Bytes()...), '\n')
+		if m := deviceCode.FindStringSubmatch(lines.Text()); m != nil {
+			if err := e.approve(m[1], "admin@"+e.Directory.Domain); err != nil {
+				t.Error(err)
+			}
 		}
 	}
-	token := reeve(t, e.client(t), "token", "--resource", "graph")
-	token.want(t, ok)
-	c := exec.CommandContext(t.Context(), "sh", "-c", o.out)
-	c.Env = append(c.Environ(), "CURL_CA_BUNDLE="+e.variables["CA_PEM"], "TOKEN="+strings.TrimSpace(token.out), "NO_PROXY=127.0.0.1")
-	out, err := c.CombinedOutput()
-	if err != nil {
+	if err := c.Wait(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	id := regexp.MustCompile(`reeve app discover (\S+)`).FindSubmatch(bytes.TrimSpace(out))
@@ -83,7 +93,7 @@ func TestScriptThenToken(t *testing.T) {
 	var got claims
 	r := reeve(t, environ, "token", "--claims")
 	r.decode(t, &got)
-	if got.Application != string(id[1]) || !slices.Equal(got.Roles, []string{"ActivityFeed.Read"}) {
+	if got.Application != string(id[1]) || !slices.Equal(got.Roles, []string{"ActivityFeed.Read", "ActivityFeed.ReadDlp"}) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -32,7 +32,7 @@ type feedFlags struct {
 }
 
 func (f *feedFlags) flags(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&f.names, "feeds", []string{"audit"}, "the feeds whose permissions are asked for: "+strings.Join(permission.Names(), ", "))
+	cmd.Flags().StringSliceVar(&f.names, "feeds", []string{"audit", "dlp"}, "the feeds whose permissions are asked for: "+strings.Join(permission.Names(), ", "))
 	cmd.Flags().BoolVar(&f.optional, "optional", false, "ask for the permissions that the feeds can do without, too")
 	cmd.RegisterFlagCompletionFunc("feeds", cobra.FixedCompletions(permission.Names(), cobra.ShellCompDirectiveNoFileComp))
 }
@@ -126,6 +126,7 @@ func (p *program) appScript(ctx context.Context, o *scriptFlags) error {
 	}
 	order.Cloud, order.TenantID = cloud.Name, c.TenantID
 	order.Authority, order.Graph = strings.TrimSuffix(cloud.AuthorityHost, "/"), strings.TrimSuffix(cloud.Graph, "/")
+	order.Audience = cloud.GraphAudience
 	order.UniqueName = registration.Wanted{TenantID: c.TenantID, Name: o.name}.UniqueName() // by which app setup finds it, too
 	if order.Role, err = o.directoryRole(); err != nil {
 		return err

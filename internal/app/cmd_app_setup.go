@@ -261,6 +261,9 @@ func (r *setupRun) choose(ctx context.Context, w *registration.Wanted) (registra
 		}
 	}
 	if client != "" && !r.cmd.Flags().Changed("name") || r.cmd.Flags().Changed("client-id") {
+		if name := otherProgramsVariable(r.app.Config, "client-id"); name != "" {
+			return registration.Record{}, failWith(exitUsage, "%s names the application %s, and that variable is for other programs: to take that application say --client-id %s; to have one made, say --name, or unset the variable", name, client, client)
+		}
 		w.ClientID = client
 	}
 	for _, k := range all {
@@ -269,6 +272,18 @@ func (r *setupRun) choose(ctx context.Context, w *registration.Wanted) (registra
 		}
 	}
 	return registration.Record{}, nil
+}
+
+// otherProgramsVariable is the variable of another program's that a setting comes from, if
+// it does: such a one may have been set for something else on this machine.
+func otherProgramsVariable(c *config.Config, key string) string {
+	for _, s := range c.Settings() {
+		name, ok := strings.CutPrefix(s.Origin, "environment variable ")
+		if ok && s.Key == key && !strings.HasPrefix(name, "REEVE_") {
+			return name
+		}
+	}
+	return ""
 }
 
 // people finds the owner and the directory role that are wanted.

@@ -106,6 +106,11 @@ func TestAppSetup(t *testing.T) {
 	// The configuration is all that is needed from then on.
 	alone := []string{"REEVE_CONFIG=" + file}
 	reeve(t, alone, "config", "validate").want(t, ok, "the one that reeve looks after itself")
+	reeve(t, alone, "doctor", "--offline", "--only", "files").want(t, ok)
+	reeve(t, alone, "token", "--explain", "--as", "curl").want(t, ok, "publish it to a live place")
+	if o := reeve(t, alone, "check", "permissions"); !strings.Contains(o.out, "graph/User.Read.All") {
+		t.Errorf("the feeds are not those of the set-up:\n%s", o.out)
+	}
 	claims := reeve(t, alone, "token", "--claims", "--resource", "graph")
 	claims.want(t, ok)
 	if !strings.Contains(claims.out, "User.Read.All") || strings.Contains(claims.out, "ReadWrite") {
@@ -191,6 +196,8 @@ func TestAppSetupRefused(t *testing.T) {
 	setup(failure, "admin", []string{"there is an application reeve already", "remedy: take it (--client-id " + e.Client().ClientID + ")"})
 	reeve(t, environ, "app", "setup", "--tenant-id", "11111111-1111-1111-1111-111111111111").want(t, signIn, "AADSTS90002", "Copy the tenant ID")
 	reeve(t, environ, "app", "setup", "--feeds", "everything").want(t, usage, "there is no feed")
+	reeve(t, append(slices.Clone(environ), "AZURE_CLIENT_ID="+e.Client().ClientID), "app", "setup", "--tenant-id", e.ID, "--sign-in", "certificate",
+		"--sign-in-client-id", e.Client().ClientID, "--sign-in-certificate", e.variables["CERT_PEM"]).want(t, usage, "AZURE_CLIENT_ID names the application", "--client-id "+e.Client().ClientID)
 	reeve(t, environ, "app", "setup", "--name", "{nobody}", "--sign-in", "certificate").want(t, usage, "--sign-in-client-id")
 	answers := filepath.Join(t.TempDir(), "answers.yaml")
 	if err := os.WriteFile(answers, []byte("colour: red\n"), 0o600); err != nil {
@@ -204,7 +211,7 @@ func TestAppSetupRefused(t *testing.T) {
 	if err := e.decline(m[1]); err != nil {
 		t.Fatal(err)
 	}
-	r.wait(t).want(t, signIn)
+	r.wait(t).want(t, signIn, "AADSTS70017, the person declined", "Start again, and say yes")
 	// Nobody answers.
 	offline := append(slices.Clone(environ), "REEVE_AUTHORITY_HOST=https://127.0.0.1:9", "REEVE_TENANT_ID="+e.ID)
 	reeve(t, offline, "app", "setup").want(t, source, "127.0.0.1:9")

@@ -56,7 +56,7 @@ does not import yet are checked all the same.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.checkPermissions(cmd.Context(), &o) },
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&o.feeds, "feeds", nil, "the feeds to check, or all; audit when left out")
+	f.StringSliceVar(&o.feeds, "feeds", nil, "the feeds to check, or all; by default those that the application was set up for, or audit")
 	complete(cmd, "feeds", append(permission.Names(), "all"))
 	f.BoolVar(&o.optional, "optional", false, "let permissions count as well that a feed can do without")
 	f.BoolVar(&o.allowEmpty, "allow-empty", false, "let answers count as well in which there is nothing")
@@ -65,9 +65,20 @@ does not import yet are checked all the same.`,
 	return cmd
 }
 
-// chosen gives the feeds by their names.
-func (o *permissionsOptions) chosen() ([]permission.Feed, error) {
+// chosen gives the feeds that are named, or else those that the application was set up for.
+func (o *permissionsOptions) chosen(ctx context.Context, a *App) ([]permission.Feed, error) {
 	names := o.feeds
+	if len(names) == 0 && a.DB != nil {
+		all, err := a.registrations(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range all {
+			if strings.EqualFold(k.ClientID, a.Config.ClientID) {
+				names = k.Feeds
+			}
+		}
+	}
 	if len(names) == 0 {
 		names = []string{"audit"} // the one feed that is imported by now
 	}
@@ -83,9 +94,8 @@ func (p *program) checkPermissions(ctx context.Context, o *permissionsOptions) e
 	if err != nil {
 		return err
 	}
-	feeds, err := o.chosen()
-	if err != nil {
-		return err
+	if _, err := permission.Choose(o.feeds); err != nil {
+		return wrongFlag("feeds", err)
 	}
 	p.notices(c)
 	a := &App{Config: c, log: p.certLogger(c), now: p.now}
@@ -94,6 +104,10 @@ func (p *program) checkPermissions(ctx context.Context, o *permissionsOptions) e
 		return err
 	}
 	s, err := p.signInNow(ctx, a)
+	if err != nil {
+		return err
+	}
+	feeds, err := o.chosen(ctx, a)
 	if err != nil {
 		return err
 	}

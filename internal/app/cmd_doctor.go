@@ -170,7 +170,7 @@ func doctorOptions(c *config.Config, environ []string) doctor.Options {
 			o.Files = append(o.Files, doctor.File{What: what, Path: path, Made: made})
 		}
 	}
-	if c.Auth.Method == string(m365.MethodCertificate) && !c.Auth.InVault() {
+	if c.Auth.Method == string(m365.MethodCertificate) && !c.Auth.InVault() && !c.Auth.Own() {
 		o.Certificate = c.Auth.Certificate
 		add("auth.certificate", c.Auth.Certificate, false)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reeve365/reeve/internal/certstore"
+	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/pki"
 	"github.com/reeve365/reeve/internal/sample"
@@ -108,6 +109,10 @@ func (p *program) printRequest(a *App, request, signed m365.TokenRequest, pair p
 // put it.
 func (p *program) pemFile(certificate string, pair pki.Pair) (string, error) {
 	const placeholder = "certificate.pem"
+	if (config.Auth{Certificate: certificate}).Own() {
+		fmt.Fprintf(p.Err, "note: reeve keeps this certificate itself, encrypted, and renews it. For programs publish it to a live place, reeve cert policy set --target directory:/PATH, and name /PATH/current/certificate.pem in place of %s\n", placeholder)
+		return placeholder, nil
+	}
 	ref, err := certstore.ParseReference(certificate)
 	if err != nil || ref.Kind != certstore.KindFile {
 		fmt.Fprintf(p.Err, "note: the certificate is not in a file here: put it, with its private key, into %s, or name a file by --auth-certificate\n", placeholder)

@@ -7,6 +7,7 @@ package handout
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"embed"
 	"fmt"
@@ -56,6 +57,7 @@ type Order struct {
 	Cloud     string // as in the configuration: public, gcc, …
 	Authority string // the origin where people sign in
 	Graph     string // the origin of Microsoft Graph
+	Audience  string // the resource that tokens for it name; the origin where it is left out
 	TenantID  string
 
 	Name string // of the application, as people see it
@@ -127,7 +129,7 @@ func (o Order) Check() error {
 	if !guid.MatchString(o.TenantID) {
 		return fmt.Errorf("the tenant ID %q is not a GUID", o.TenantID)
 	}
-	for _, origin := range []string{o.Authority, o.Graph} {
+	for _, origin := range []string{o.Authority, o.Graph, cmp.Or(o.Audience, o.Graph)} {
 		if err := checkOrigin(origin); err != nil {
 			return err
 		}
@@ -204,6 +206,7 @@ var scripts = template.Must(template.New("").Funcs(template.FuncMap{
 
 // Script writes the script of a format.
 func Script(o Order, f Format) ([]byte, error) {
+	o.Audience = cmp.Or(o.Audience, o.Graph)
 	if err := o.Check(); err != nil {
 		return nil, fmt.Errorf("writing the script: %w", err)
 	}
@@ -346,6 +349,16 @@ func newScript(o Order, t tools) script {
 		s.Key = toJSON(keyCredential{s.KeyName, "AsymmetricX509Cert", "Verify", s.DER, c.NotBefore.UTC().Format(time.RFC3339), s.NotAfter})
 	}
 	return s
+}
+
+// Discover are the flags with which reeve checks what the script has made, FILE being the
+// certificate with its private key.
+func (s script) Discover() string {
+	var feeds []string
+	for _, f := range s.Feeds {
+		feeds = append(feeds, f.Name)
+	}
+	return "--tenant-id " + s.TenantID + " --certificate FILE --feeds " + strings.Join(feeds, ",") + " --wait"
 }
 
 func byAPI(uses []permission.Use) []apiUses {

@@ -1,8 +1,12 @@
 package m365
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -35,6 +39,9 @@ func NewAzurePerson(c Cloud, tenantID string, client *http.Client, say func(mess
 	return newPerson(azureCommandLine, c, tenantID, client, say, []string{"user_impersonation"})
 }
 
+// codeExpired is the number of AADSTS70019.
+const codeExpired = 70019
+
 func newPerson(clientID string, c Cloud, tenantID string, client *http.Client, say func(message string), permissions []string) (azcore.TokenCredential, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -56,13 +63,14 @@ func newPerson(clientID string, c Cloud, tenantID string, client *http.Client, s
 	if err != nil {
 		return nil, fmt.Errorf("preparing to sign in a person: %w", err)
 	}
-	return person{inner, permissions}, nil
+	return person{inner, SignIn{Method: "device-code", TenantID: cmp.Or(tenantID, "organizations"), ClientID: clientID}, permissions}, nil
 }
 
 // person asks for the permissions by name: the default ones are those that somebody has
 // consented to before.
 type person struct {
 	inner       azcore.TokenCredential
+	signIn      SignIn
 	permissions []string
 }
 
@@ -75,10 +83,21 @@ func (p person) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azc
 	for _, name := range p.permissions {
 		o.Scopes = append(o.Scopes, resource+"/"+name)
 	}
-	seen := new(attempt)
+	seen := &attempt{answer: new(bytes.Buffer)}
 	token, err := p.inner.GetToken(context.WithValue(ctx, attemptKey{}, seen), o)
 	if err != nil {
-		c := &Credential{signIn: SignIn{Method: "device-code"}}
+		// To see whether the person is still at it the SDK reads the body, which says why it
+		// ended, and leaves none.
+		var failed *azidentity.AuthenticationFailedError
+		if errors.As(err, &failed) && failed.RawResponse != nil && seen.answer.Len() > 0 {
+			failed.RawResponse.Body = io.NopCloser(seen.answer)
+		}
+		// The SDK ends the waiting itself when the code does, and Entra ID is not asked again.
+		if ctx.Err() == nil && seen.err == nil && bytes.Contains(seen.answer.Bytes(), []byte("authorization_pending")) {
+			return azcore.AccessToken{}, &SignInError{SignIn: p.signIn.String(), Resource: strings.Join(o.Scopes, " "),
+				Codes: []int{codeExpired}, Message: "nobody has entered it in time"}
+		}
+		c := &Credential{signIn: p.signIn}
 		return azcore.AccessToken{}, c.signInError(ctx, o, err, seen.err)
 	}
 	return token, nil

@@ -1,6 +1,7 @@
 package m365
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -178,29 +179,39 @@ func (c *Credential) scrub(s string) string {
 	return s
 }
 
-// attempt carries the error of a request that got no answer past the SDK, which
-// keeps no more than its text.
-type attempt struct{ err error }
+// attempt carries past the SDK what it does not keep: the error of a request that got
+// no answer, of which it has no more than the text, and what was read of the last answer,
+// if that is wanted.
+type attempt struct {
+	err    error
+	answer *bytes.Buffer
+}
 
 type attemptKey struct{}
 
 // signInTransport sends the requests of the SDK's credentials.
 type signInTransport struct{ client *http.Client }
 
-// Do bounds the answer and notes an error of the network.
+// Do bounds the answer and notes what [attempt] carries.
 func (t signInTransport) Do(req *http.Request) (*http.Response, error) {
 	const maxBody = 1 << 20 // tokens and discovery documents have a few KiB
 	resp, err := t.client.Do(req)
-	if seen, ok := req.Context().Value(attemptKey{}).(*attempt); ok {
+	seen, ok := req.Context().Value(attemptKey{}).(*attempt)
+	if ok {
 		seen.err = err
 	}
 	if err != nil {
 		return nil, err
 	}
+	body := io.LimitReader(resp.Body, maxBody)
+	if ok && seen.answer != nil {
+		seen.answer.Reset()
+		body = io.TeeReader(body, seen.answer)
+	}
 	resp.Body = struct {
 		io.Reader
 		io.Closer
-	}{io.LimitReader(resp.Body, maxBody), resp.Body}
+	}{body, resp.Body}
 	return resp, nil
 }
 

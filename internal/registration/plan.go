@@ -209,7 +209,11 @@ func (b *planning) application() {
 		}
 	}
 	for _, n := range b.seen.Namesakes {
-		b.refuse(ErrTaken, fmt.Sprintf("there is an application %s already (client ID %s) that reeve did not make", n.Name, n.ClientID),
+		whose := "that reeve did not make"
+		if strings.HasPrefix(n.UniqueName, uniqueNames) {
+			whose = "that a reeve has made, with its name in other letters"
+		}
+		b.refuse(ErrTaken, fmt.Sprintf("there is an application %s already (client ID %s) %s", n.Name, n.ClientID, whose),
 			"take it (--client-id "+n.ClientID+"), or choose another name (--name)", "")
 	}
 	s.required, s.added = merge(nil, nil, b.roles())
@@ -427,7 +431,21 @@ func (b *planning) nameOf(g graph.RoleGrant) string {
 			}
 		}
 	}
-	return g.RoleID
+	return permissionName(g.RoleID)
+}
+
+// permissionName gives the name of a permission of the catalogue, or else its ID.
+func permissionName(id string) string {
+	for _, f := range permission.Feeds() {
+		for _, n := range f.Needs {
+			for _, p := range append([]permission.Permission{n.Permission}, n.Enough...) {
+				if p.ID == id {
+					return p.Name
+				}
+			}
+		}
+	}
+	return id
 }
 
 // people plans for an owner and a directory role.

@@ -44,11 +44,14 @@ type Wanted struct {
 	Vault *VaultAccess
 }
 
+// uniqueNames is what all of them begin with.
+const uniqueNames = "reeve-"
+
 // UniqueName is what an application that reeve makes is known by in the tenant. It follows
 // from the tenant and the name, so that a set-up whose answer was lost finds what it made.
 func (w Wanted) UniqueName() string {
 	sum := sha256.Sum256([]byte(strings.ToLower(w.TenantID) + "/" + w.Name))
-	return "reeve-" + hex.EncodeToString(sum[:8])
+	return uniqueNames + hex.EncodeToString(sum[:8])
 }
 
 // Key names the record of a set-up.

@@ -287,6 +287,15 @@ func TestRefusals(t *testing.T) {
 			os.Remove(w.file)
 			return w.setup(tok, w.wanted("audit"))
 		}, ErrTaken, "made by a reeve with another database", ""},
+		"a name in other letters": {func(w *world) *Setup {
+			tok := w.person(admin, Permissions(false)...)
+			if err := w.setup(tok, w.wanted("audit")).run(context.Background()); err != nil {
+				w.t.Fatal(err)
+			}
+			wanted := w.wanted("audit")
+			wanted.Name = strings.ToUpper(wanted.Name)
+			return w.setup(tok, wanted)
+		}, ErrTaken, "that a reeve has made", ""},
 		"no such application": {func(w *world) *Setup {
 			wanted := w.wanted("audit")
 			wanted.ClientID = "11111111-2222-3333-4444-555555555555"
