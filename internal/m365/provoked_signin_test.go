@@ -338,6 +338,7 @@ var provokedSignIns = map[string]provocation{
 	},
 
 	// The service.
+	"AADSTS50000": failing("authority", "token", emulator.ServerError, asked("")),
 	"AADSTS90033": failing("authority", "token", emulator.Unavailable, asked("")),
 	"AADSTS90055": failing("authority", "token", emulator.ThrottleSilent, asked("")),
 }

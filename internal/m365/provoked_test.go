@@ -58,8 +58,7 @@ var notProvoked = map[string]string{
 	"AADSTS650056":  "what brings it about is documented nowhere well enough",
 	"AADSTS700229":  "it takes a token that Entra ID signs for a person, for the exchange of tokens: none is given to people",
 
-	"AADSTS90020":  "no sign-in service of an organization's own is emulated; the emulator says it of failures of its own",
-	"AADSTS50000":  "the emulator says 90020",
+	"AADSTS90020":  "no sign-in service of an organization's own is emulated",
 	"AADSTS500021": "it takes a proxy that restricts tenants",
 	"AADSTS500113": "the emulated pages say 50011 of an application without a reply address",
 

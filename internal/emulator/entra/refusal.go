@@ -125,7 +125,7 @@ var refusals = map[int]struct {
 	9002325: {"invalid_request", 400},
 
 	// The token service itself.
-	90020: {"server_error", 500},
+	50000: {"server_error", 500},
 	90033: {"temporarily_unavailable", 503},
 	90055: {"temporarily_unavailable", 429},
 }
@@ -201,7 +201,7 @@ func entraHeaders(w http.ResponseWriter) {
 
 // refuseAuthority words what can go wrong with any API.
 func (e *API) refuseAuthority(w http.ResponseWriter, r *http.Request, f origin.Failure) {
-	code := 90020
+	code := 50000
 	switch f.Status {
 	case http.StatusTooManyRequests:
 		code = 90055

@@ -198,7 +198,7 @@ var provocations = map[int]func(*testing.T, *world) answer{
 	9002325: ask(pageRedirect, "code_challenge", ""),
 
 	// The token service itself.
-	90020: fault(origin.ServerError),
+	50000: fault(origin.ServerError),
 	90033: fault(origin.Unavailable),
 	90055: fault(origin.ThrottleSilent),
 }
