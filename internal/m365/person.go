@@ -1,8 +1,11 @@
 package m365
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -56,13 +59,14 @@ func newPerson(clientID string, c Cloud, tenantID string, client *http.Client, s
 	if err != nil {
 		return nil, fmt.Errorf("preparing to sign in a person: %w", err)
 	}
-	return person{inner, permissions}, nil
+	return person{inner, SignIn{Method: "device-code", TenantID: tenantID, ClientID: clientID}, permissions}, nil
 }
 
 // person asks for the permissions by name: the default ones are those that somebody has
 // consented to before.
 type person struct {
 	inner       azcore.TokenCredential
+	signIn      SignIn
 	permissions []string
 }
 
@@ -78,8 +82,25 @@ func (p person) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azc
 	seen := new(attempt)
 	token, err := p.inner.GetToken(context.WithValue(ctx, attemptKey{}, seen), o)
 	if err != nil {
-		c := &Credential{signIn: SignIn{Method: "device-code"}}
-		return azcore.AccessToken{}, c.signInError(ctx, o, err, seen.err)
+		return azcore.AccessToken{}, p.signInError(ctx, o, err, seen)
 	}
 	return token, nil
+}
+
+// codeExpired is what Entra ID says of a code that was not entered in time.
+const codeExpired = 70019
+
+// signInError is [Credential.signInError] for a device code. While the SDK waits for the
+// person it takes each refusal apart, so that it hands on an empty one; and it gives up at
+// the end of the code's time as if somebody had said when.
+func (p person) signInError(ctx context.Context, o policy.TokenRequestOptions, err error, seen *attempt) error {
+	var failed *azidentity.AuthenticationFailedError
+	switch {
+	case !errors.As(err, &failed):
+	case failed.RawResponse != nil:
+		failed.RawResponse.Body = io.NopCloser(bytes.NewReader(seen.refusal))
+	case ctx.Err() == nil && seen.err == nil && strings.Contains(err.Error(), context.DeadlineExceeded.Error()):
+		return &SignInError{SignIn: p.signIn.String(), Resource: strings.Join(o.Scopes, " "), Codes: []int{codeExpired}, Message: "the code has expired: nobody entered it in time"}
+	}
+	return (&Credential{signIn: p.signIn}).signInError(ctx, o, err, seen.err)
 }

@@ -1,6 +1,7 @@
 package m365
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -178,9 +179,12 @@ func (c *Credential) scrub(s string) string {
 	return s
 }
 
-// attempt carries the error of a request that got no answer past the SDK, which
-// keeps no more than its text.
-type attempt struct{ err error }
+// attempt carries past the SDK what it loses: the error of a request that got no answer,
+// of which it keeps no more than the text, and what the last refusal said.
+type attempt struct {
+	err     error
+	refusal []byte
+}
 
 type attemptKey struct{}
 
@@ -201,6 +205,15 @@ func (t signInTransport) Do(req *http.Request) (*http.Response, error) {
 		io.Reader
 		io.Closer
 	}{io.LimitReader(resp.Body, maxBody), resp.Body}
+	if seen, ok := req.Context().Value(attemptKey{}).(*attempt); ok && resp.StatusCode >= 400 {
+		seen.refusal, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			seen.err = err
+			return nil, err
+		}
+		resp.Body = io.NopCloser(bytes.NewReader(seen.refusal))
+	}
 	return resp, nil
 }
 
