@@ -97,7 +97,7 @@ func TestKilledWhenKeeping(t *testing.T) {
 			tok := w.person(admin, Permissions(false)...)
 			s := w.setup(tok, w.wanted("audit", "dlp"))
 			count := 0
-			s.Save = func(_ context.Context, r Record) error {
+			s.Save = func(_ context.Context, r Record, _ ...Event) error {
 				if count++; count != n {
 					return w.save(r)
 				}
