@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/registration"
 	"github.com/reeve365/reeve/internal/rotate"
@@ -109,13 +110,24 @@ func (p *program) appRemove(cmd *cobra.Command, args []string, o *removeOptions)
 			return err
 		}
 	}
-	if err := a.stopLooking(ctx, k.Record); err != nil {
+	mode, err := a.setMode(ctx, k.Record, credential.Off, "since it is removed")
+	if err != nil {
 		return err
 	}
-	if err := p.removeCertificates(ctx, a, k.Record, caller); err != nil {
-		return err
+	gone, err := p.removeCertificates(ctx, a, k.Record, caller)
+	if err == nil {
+		err = s.Remove(ctx, plan)
 	}
-	if err := s.Remove(ctx, plan); err != nil {
+	gone = gone || len(s.Record.Made) < len(k.Made)
+	switch {
+	case err == nil:
+	case !gone && errors.Is(err, m365.ErrForbidden): // and is in use still
+		_, modeErr := a.setMode(context.WithoutCancel(ctx), k.Record, mode, "since nothing could be taken away")
+		return errors.Join(err, modeErr)
+	case mode == credential.Off:
+		return err
+	default:
+		fmt.Fprintln(p.Err, "note: reeve looks after the application no longer. Run this command again; or to keep the application, 'reeve cert policy set --mode "+string(mode)+"'.")
 		return err
 	}
 	if err := a.DB.RemoveRegistration(ctx, a.Tenant, k.key); err != nil {
@@ -188,36 +200,37 @@ func (p *program) certificatesToGo(ctx context.Context, a *App, r registration.R
 // removeCertificates takes those away that reeve registered. It looks again, since all that
 // is not in the list that it sends is gone, and somebody may have taken their time to say
 // yes.
-func (p *program) removeCertificates(ctx context.Context, a *App, r registration.Record, caller registration.Caller) error {
+func (p *program) removeCertificates(ctx context.Context, a *App, r registration.Record, caller registration.Caller) (gone bool, err error) {
 	g, err := p.certificatesToGo(ctx, a, r)
 	if err != nil || len(g.ids) == 0 {
-		return err
+		return false, err
 	}
 	what := "take away the certificates " + strings.Join(g.ids, ", ")
 	tell := func(outcome, text string) error {
 		return a.DB.AddJournal(context.WithoutCancel(ctx), a.Tenant, r.ObjectID, store.JournalEntry{At: p.now(), Actor: cmp.Or(caller.Name, actor()), Step: "setup", Outcome: outcome, Text: plain(text)})
 	}
 	if err := tell(store.Intent, what+": reeve app remove"); err != nil {
-		return err
+		return false, err
 	}
 	if err := a.person.SetKeys(ctx, r.ObjectID, g.stay); err != nil {
-		return errors.Join(err, tell(store.Failed, what+": "+err.Error()))
+		return false, errors.Join(err, tell(store.Failed, what+": "+err.Error()))
 	}
-	return tell(store.Done, what)
+	return true, tell(store.Done, what)
 }
 
-// stopLooking keeps the autopilot from mending what is taken away.
-func (a *App) stopLooking(ctx context.Context, r registration.Record) error {
+// setMode sets how the autopilot looks after an application, so that it does not mend what
+// is taken away, and says how it was.
+func (a *App) setMode(ctx context.Context, r registration.Record, mode credential.Mode, why string) (before credential.Mode, err error) {
 	app, err := a.DB.Application(ctx, a.Tenant, r.ObjectID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && app.Mode == credential.Off {
-		return nil
+	if errors.Is(err, store.ErrNotFound) || err == nil && app.Mode == mode {
+		return mode, nil
 	}
 	if err != nil {
-		return err
+		return mode, err
 	}
-	return a.DB.ChangeApplication(ctx, a.Tenant, r.ObjectID, func(app *credential.Application) (*store.JournalEntry, error) {
-		app.Mode = credential.Off
-		return &store.JournalEntry{At: a.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: "mode off, since it is removed: reeve app remove"}, nil
+	return app.Mode, a.DB.ChangeApplication(ctx, a.Tenant, r.ObjectID, func(app *credential.Application) (*store.JournalEntry, error) {
+		app.Mode = mode
+		return &store.JournalEntry{At: a.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: fmt.Sprintf("mode %s, %s: reeve app remove", mode, why)}, nil
 	})
 }
 

@@ -74,7 +74,7 @@ whose other contents stay.`,
 	o.administrator.flags(cmd)
 	o.vaultOptions.flags(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&o.feeds, "feeds", []string{"audit", "dlp"}, "the feeds that are wanted: "+strings.Join(permission.Names(), ", "))
+	f.StringSliceVar(&o.feeds, "feeds", []string{"audit", "dlp"}, "the feeds that are wanted, instead of those of the run before: "+strings.Join(permission.Names(), ", "))
 	f.BoolVar(&o.optional, "optional", false, "ask for the permissions as well that the feeds can do without")
 	f.StringVar(&o.name, "name", "reeve", "what the application is called, with {tenant-name}, {tenant-id}")
 	f.StringVar(&o.owner, "owner", "me", "who is made an owner of it: me, none, or somebody's object ID")

@@ -128,6 +128,16 @@ func TestAppSetup(t *testing.T) {
 		t.Errorf("there are %d applications", n)
 	}
 
+	// Who may not take it away leaves it as it is, and reeve goes on looking after it.
+	r = start(t, alone, "app", "remove", "--yes")
+	e.signsIn(t, r, "pat")
+	r.wait(t).want(t, signIn, "Entra ID does not let who has signed in take away the application reeve", "Application Administrator")
+	history := reeve(t, alone, "cert", "history")
+	history.want(t, ok)
+	if !regexp.MustCompile(`mode off, since it is removed(?s:.*)mode on, since nothing could be taken away`).MatchString(history.out) {
+		t.Errorf("the history is\n%s", history.out)
+	}
+
 	// And away with it.
 	r = start(t, alone, "app", "remove", "--yes")
 	e.signsIn(t, r, "admin")
