@@ -71,6 +71,7 @@ func TestKilledAnywhere(t *testing.T) {
 					if n < 15 {
 						t.Errorf("there were %d requests only", *count)
 					}
+					t.Logf("struck at %d requests, one after the other", (n-1-i%stride)/stride)
 					return
 				}
 				if how != "lost" && !errors.Is(err, errKilled) {
