@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,15 +75,26 @@ func (p *program) signInAdministrator(ctx context.Context, a *App, o *administra
 	}
 	caller := registration.ReadCaller(token.Token)
 	tenant, err := a.person.Organization(ctx)
+	if errors.Is(err, m365.ErrForbidden) && !caller.Person && caller.TenantID != "" {
+		tenant, err = graph.Organization{TenantID: caller.TenantID}, nil // it may do without the name
+	}
 	if err != nil {
 		return caller, none, err
 	}
 	if a.Config.TenantID != "" && !strings.EqualFold(a.Config.TenantID, tenant.TenantID) {
 		return caller, none, &registration.Refusal{Kind: registration.ErrTenant,
-			Cause:  fmt.Sprintf("%s has signed in to tenant %s (%s), and tenant-id is %s", caller.Name, plain(tenant.Name), tenant.TenantID, a.Config.TenantID),
+			Cause:  fmt.Sprintf("%s has signed in to tenant %s, and tenant-id is %s", caller.Name, nameOfTenant(tenant), a.Config.TenantID),
 			Remedy: "sign in with an account of the tenant that is meant, or correct tenant-id"}
 	}
 	return caller, tenant, nil
+}
+
+// nameOfTenant is a tenant for people.
+func nameOfTenant(t graph.Organization) string {
+	if t.Name == "" {
+		return t.TenantID
+	}
+	return fmt.Sprintf("%s (%s)", plain(t.Name), t.TenantID)
 }
 
 // held keeps the token of somebody who has signed in, in memory, so that a person is asked
@@ -95,11 +107,12 @@ type held struct {
 	token azcore.AccessToken
 }
 
-// GetToken implements azcore.TokenCredential. All that use it ask for the same.
+// GetToken implements azcore.TokenCredential. All that use it ask for the same, unless the
+// API asks for claims that the token has not, as after a change of conditional access.
 func (h *held) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.token.Token != "" && h.now().Before(h.token.ExpiresOn.Add(-5*time.Minute)) {
+	if h.token.Token != "" && o.Claims == "" && h.now().Before(h.token.ExpiresOn.Add(-5*time.Minute)) {
 		return h.token, nil
 	}
 	token, err := h.inner.GetToken(ctx, o)
@@ -135,17 +148,27 @@ func (p *program) asAdministrator(a *App, o *administrator, permissions []string
 	return m365.NewCredential(a.Cloud, m365.SignIn{Method: m365.MethodCertificate, TenantID: a.Config.TenantID, ClientID: o.clientID, Pair: pair}, a.http)
 }
 
-// setting is a Setup that keeps its record in the database.
-func (p *program) setting(a *App, w registration.Wanted, caller registration.Caller, record registration.Record, key string) *registration.Setup {
+// setting is a Setup that keeps its record in the database, and tells the journal of the
+// application what it does.
+func (p *program) setting(a *App, w registration.Wanted, caller registration.Caller, k kept) *registration.Setup {
 	return &registration.Setup{
-		Graph: a.person, Cloud: a.Cloud, Wanted: w, Caller: caller, Record: record, Now: p.now, Sleep: sleep,
+		Graph: a.person, Cloud: a.Cloud, Wanted: w, Caller: caller, Record: k.Record, Now: p.now, Sleep: sleep,
 		Say: func(text string) { fmt.Fprintln(p.Err, plain(text)) },
-		Save: func(ctx context.Context, r registration.Record) error {
+		Save: func(ctx context.Context, r registration.Record, events ...registration.Event) error {
 			data, err := r.Encode()
 			if err != nil {
 				return err
 			}
-			return a.DB.SaveRegistration(context.WithoutCancel(ctx), a.Tenant, store.Registration{Name: key, ClientID: r.ClientID, Data: data})
+			var happened []store.JournalEntry
+			for _, e := range events {
+				happened = append(happened, store.JournalEntry{At: p.now(), Actor: cmp.Or(caller.Name, actor()), Step: "setup", Outcome: e.Outcome, Text: plain(e.Text)})
+			}
+			row := store.Registration{Name: k.key, ClientID: r.ClientID, ObjectID: r.ObjectID, Data: data}
+			if err := a.DB.SaveRegistration(context.WithoutCancel(ctx), a.Tenant, row, k.data, happened...); err != nil {
+				return err
+			}
+			k.data = data
+			return nil
 		},
 	}
 }
@@ -161,9 +184,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// kept is a record with the name that it is kept under.
+// kept is a record with the name that it is kept under, and as it was read; nil if there
+// is none yet.
 type kept struct {
-	key string
+	key  string
+	data []byte
 	registration.Record
 }
 
@@ -179,7 +204,7 @@ func (a *App) registrations(ctx context.Context) ([]kept, error) {
 		if err != nil {
 			return nil, failWith(exitDatabase, "reading what was made for application %s: %w", r.Name, err)
 		}
-		all = append(all, kept{r.Name, record})
+		all = append(all, kept{r.Name, r.Data, record})
 	}
 	return all, nil
 }

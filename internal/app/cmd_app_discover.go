@@ -120,7 +120,7 @@ func (p *program) appDiscover(cmd *cobra.Command, args []string, o *discoverOpti
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(p.Err, "%s has signed in to tenant %s (%s)\n", plain(caller.Name), plain(tenant.Name), tenant.TenantID)
+		fmt.Fprintf(p.Err, "%s has signed in to tenant %s\n", plain(caller.Name), nameOfTenant(tenant))
 		c.TenantID = tenant.TenantID
 	}
 	if c.TenantID == "" {
@@ -331,5 +331,5 @@ func (d *discovery) save(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.app.DB.SaveRegistration(ctx, d.app.Tenant, store.Registration{Name: d.record.ClientID, ClientID: d.record.ClientID, Data: data})
+	return d.app.DB.SaveRegistration(ctx, d.app.Tenant, store.Registration{Name: d.record.ClientID, ClientID: d.record.ClientID, Data: data}, nil)
 }

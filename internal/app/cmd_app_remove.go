@@ -1,15 +1,18 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/registration"
 	"github.com/reeve365/reeve/internal/rotate"
@@ -71,11 +74,7 @@ func (p *program) appRemove(cmd *cobra.Command, args []string, o *removeOptions)
 	if err != nil {
 		return err
 	}
-	uses, err := usesOf(k.Feeds, true)
-	if err != nil {
-		return err
-	}
-	s := p.setting(a, registration.Wanted{TenantID: tenant.TenantID, Name: k.Name, Feeds: k.Feeds, Uses: uses}, caller, k.Record, k.key)
+	s := p.setting(a, registration.Wanted{TenantID: tenant.TenantID, Name: k.Name, Feeds: k.Feeds}, caller, k)
 	script := ""
 	switch {
 	case !k.InVaults():
@@ -94,35 +93,48 @@ func (p *program) appRemove(cmd *cobra.Command, args []string, o *removeOptions)
 	if err != nil {
 		return err
 	}
-	if o.dryRun {
-		return p.printRemoval(plan, certificates, script, o.asJSON)
+	removal := removal{plan, certificates, script}
+	switch {
+	case o.dryRun && o.asJSON:
+		return printJSON(p.Out, removal.result())
+	case o.asJSON:
+		removal.print(p.Err)
+	default:
+		removal.print(p.Out)
 	}
-	if !o.asJSON {
-		if err := p.printRemoval(plan, certificates, script, false); err != nil {
-			return err
-		}
+	if o.dryRun {
+		return nil
 	}
 	if !o.yes {
-		if err := p.confirm(ctx, "Take this away from tenant "+plain(tenant.Name)+"?"); err != nil {
+		if err := p.confirm(ctx, "Take this away from tenant "+nameOfTenant(tenant)+"?"); err != nil {
 			return err
 		}
 	}
-	if err := a.stopLooking(ctx, k.Record); err != nil {
+	mode, err := a.setMode(ctx, k.Record, credential.Off, "since it is removed")
+	if err != nil {
 		return err
 	}
-	if len(certificates.ids) > 0 {
-		if err := a.person.SetKeys(ctx, k.ObjectID, certificates.stay); err != nil {
-			return err
-		}
+	gone, err := p.removeCertificates(ctx, a, k.Record, caller)
+	if err == nil {
+		err = s.Remove(ctx, plan)
 	}
-	if err := s.Remove(ctx, plan); err != nil {
+	gone = gone || len(s.Record.Made) < len(k.Made)
+	switch {
+	case err == nil:
+	case !gone && errors.Is(err, m365.ErrForbidden): // and is in use still
+		_, modeErr := a.setMode(context.WithoutCancel(ctx), k.Record, mode, "since nothing could be taken away")
+		return errors.Join(err, modeErr)
+	case mode == credential.Off:
+		return err
+	default:
+		fmt.Fprintln(p.Err, "note: reeve looks after the application no longer. Run this command again; or to keep the application, 'reeve cert policy set --mode "+string(mode)+"'.")
 		return err
 	}
 	if err := a.DB.RemoveRegistration(ctx, a.Tenant, k.key); err != nil {
 		return err
 	}
 	if o.asJSON {
-		return p.printRemoval(plan, certificates, script, true)
+		return printJSON(p.Out, removal.result())
 	}
 	fmt.Fprintln(p.Out, "It is taken away.")
 	return nil
@@ -149,8 +161,9 @@ func (a *App) chooseRecord(ctx context.Context, args []string) (kept, error) {
 // goingKeys are key credentials of an application that was there before: those that reeve
 // registered go.
 type goingKeys struct {
-	ids  []string
-	stay []graph.KeyCredential
+	ids     []string
+	stay    []graph.KeyCredential
+	request rotate.Request // by which they go
 }
 
 func (p *program) certificatesToGo(ctx context.Context, a *App, r registration.Record) (goingKeys, error) {
@@ -179,44 +192,88 @@ func (p *program) certificatesToGo(ctx context.Context, a *App, r registration.R
 			g.stay = append(g.stay, k)
 		}
 	}
-	return g, nil
+	call, err := graph.SetKeysCall(a.Cloud, r.ObjectID, g.stay)
+	g.request = rotate.Request{Method: call.Method, URL: call.URL, Body: string(call.Body)}
+	return g, err
 }
 
-// stopLooking keeps the autopilot from mending what is taken away.
-func (a *App) stopLooking(ctx context.Context, r registration.Record) error {
+// removeCertificates takes those away that reeve registered. It looks again, since all that
+// is not in the list that it sends is gone, and somebody may have taken their time to say
+// yes.
+func (p *program) removeCertificates(ctx context.Context, a *App, r registration.Record, caller registration.Caller) (gone bool, err error) {
+	g, err := p.certificatesToGo(ctx, a, r)
+	if err != nil || len(g.ids) == 0 {
+		return false, err
+	}
+	what := "take away the certificates " + strings.Join(g.ids, ", ")
+	tell := func(outcome, text string) error {
+		return a.DB.AddJournal(context.WithoutCancel(ctx), a.Tenant, r.ObjectID, store.JournalEntry{At: p.now(), Actor: cmp.Or(caller.Name, actor()), Step: "setup", Outcome: outcome, Text: plain(text)})
+	}
+	if err := tell(store.Intent, what+": reeve app remove"); err != nil {
+		return false, err
+	}
+	if err := a.person.SetKeys(ctx, r.ObjectID, g.stay); err != nil {
+		return false, errors.Join(err, tell(store.Failed, what+": "+err.Error()))
+	}
+	return true, tell(store.Done, what)
+}
+
+// setMode sets how the autopilot looks after an application, so that it does not mend what
+// is taken away, and says how it was.
+func (a *App) setMode(ctx context.Context, r registration.Record, mode credential.Mode, why string) (before credential.Mode, err error) {
 	app, err := a.DB.Application(ctx, a.Tenant, r.ObjectID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && app.Mode == credential.Off {
-		return nil
+	if errors.Is(err, store.ErrNotFound) || err == nil && app.Mode == mode {
+		return mode, nil
 	}
 	if err != nil {
-		return err
+		return mode, err
 	}
-	return a.DB.ChangeApplication(ctx, a.Tenant, r.ObjectID, func(app *credential.Application) (*store.JournalEntry, error) {
-		app.Mode = credential.Off
-		return &store.JournalEntry{At: a.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: "mode off, since it is removed: reeve app remove"}, nil
+	return app.Mode, a.DB.ChangeApplication(ctx, a.Tenant, r.ObjectID, func(app *credential.Application) (*store.JournalEntry, error) {
+		app.Mode = mode
+		return &store.JournalEntry{At: a.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: fmt.Sprintf("mode %s, %s: reeve app remove", mode, why)}, nil
 	})
 }
 
-func (p *program) printRemoval(plan registration.Removal, certificates goingKeys, script string, asJSON bool) error {
+// removal is all that would go, for people and as JSON.
+type removal struct {
+	plan         registration.Removal
+	certificates goingKeys
+	script       string
+}
+
+func (r removal) goes() []string {
 	what := []string{}
-	requests := []rotate.Request{}
-	if len(certificates.ids) > 0 {
-		what = append(what, "the certificates "+strings.Join(certificates.ids, ", "))
+	if len(r.certificates.ids) > 0 {
+		what = append(what, "the certificates "+strings.Join(r.certificates.ids, ", "))
 	}
-	for _, s := range plan.Steps {
+	for _, s := range r.plan.Steps {
 		what = append(what, s.What)
-		requests = append(requests, rotate.Request{Method: s.Request.Method, URL: s.Request.URL, Header: s.Request.Header, Body: string(s.Request.Body)})
 	}
-	if asJSON {
-		return printJSON(p.Out, map[string]any{"goes": what, "stays": plan.Stays, "requests": requests, "vault_script": script})
+	return what
+}
+
+func (r removal) requests() []rotate.Request {
+	all := []rotate.Request{}
+	if len(r.certificates.ids) > 0 {
+		all = append(all, r.certificates.request)
 	}
-	for _, w := range what {
-		fmt.Fprintln(p.Out, "goes:  ", plain(w))
+	for _, s := range r.plan.Steps {
+		all = append(all, rotate.Request{Method: s.Request.Method, URL: s.Request.URL, Header: s.Request.Header, Body: string(s.Request.Body)})
 	}
-	for _, s := range plan.Stays {
-		fmt.Fprintln(p.Out, "stays: ", plain(s))
+	return all
+}
+
+func (r removal) result() any {
+	return map[string]any{"goes": r.goes(), "stays": r.plan.Stays, "requests": r.requests(), "vault_script": r.script}
+}
+
+func (r removal) print(w io.Writer) {
+	for _, what := range r.goes() {
+		fmt.Fprintln(w, "goes:  ", plain(what))
 	}
-	requestPrinter{}.print(p.Out, requests)
-	fmt.Fprint(p.Out, script)
-	return nil
+	for _, s := range r.plan.Stays {
+		fmt.Fprintln(w, "stays: ", plain(s))
+	}
+	requestPrinter{}.print(w, r.requests())
+	fmt.Fprint(w, r.script)
 }

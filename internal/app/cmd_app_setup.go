@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/permission"
 	"github.com/reeve365/reeve/internal/registration"
+	"github.com/reeve365/reeve/internal/store"
 )
 
 // setupOptions are the flags of reeve app setup.
@@ -72,7 +74,7 @@ whose other contents stay.`,
 	o.administrator.flags(cmd)
 	o.vaultOptions.flags(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&o.feeds, "feeds", []string{"audit", "dlp"}, "the feeds that are wanted: "+strings.Join(permission.Names(), ", "))
+	f.StringSliceVar(&o.feeds, "feeds", []string{"audit", "dlp"}, "the feeds that are wanted, instead of those of the run before: "+strings.Join(permission.Names(), ", "))
 	f.BoolVar(&o.optional, "optional", false, "ask for the permissions as well that the feeds can do without")
 	f.StringVar(&o.name, "name", "reeve", "what the application is called, with {tenant-name}, {tenant-id}")
 	f.StringVar(&o.owner, "owner", "me", "who is made an owner of it: me, none, or somebody's object ID")
@@ -101,10 +103,12 @@ type setupRun struct {
 	file   string // the configuration
 	tenant graph.Organization
 	setup  *registration.Setup
-	key    string
 	limit  time.Duration // of certificates, by the tenant's policy; 0 for none that is known
 	policy credential.Policy
-	inUse  *credential.Credential // the certificate, if there is one
+	known  *credential.Application // that the autopilot looks after already; nil if not
+	inUse  *credential.Credential  // the certificate, if there is one
+	// sameFeeds is whether the feeds are those of the run before.
+	sameFeeds bool
 	// newVaultURL is whether vault-url was not set, and is now --vault.
 	newVaultURL bool
 }
@@ -126,6 +130,9 @@ func (p *program) appSetup(cmd *cobra.Command, o *setupOptions) error {
 		return err
 	}
 	plan.Notes = append(plan.Notes, r.vaultNotes()...)
+	if r.sameFeeds {
+		plan.Notes = append(plan.Notes, "The feeds are those of the run before: "+strings.Join(r.feeds, ", ")+" (--feeds, --optional).")
+	}
 	if o.dryRun {
 		if err := r.printDry(plan); err != nil {
 			return err
@@ -137,7 +144,7 @@ func (p *program) appSetup(cmd *cobra.Command, o *setupOptions) error {
 		return err
 	}
 	if !o.yes {
-		if err := p.confirm(ctx, "Make it so in tenant "+plain(r.tenant.Name)+"?"); err != nil {
+		if err := p.confirm(ctx, "Make it so in tenant "+nameOfTenant(r.tenant)+"?"); err != nil {
 			return err
 		}
 	}
@@ -156,8 +163,7 @@ func firstRefusal(p registration.Plan) error {
 
 // begin reads the settings, signs somebody in, opens the database and says what is wanted.
 func (r *setupRun) begin(ctx context.Context) error {
-	uses, err := usesOf(r.feeds, r.optional)
-	if err != nil {
+	if _, err := usesOf(r.feeds, r.optional); err != nil {
 		return err
 	}
 	c, file, err := r.loadFor()
@@ -189,32 +195,50 @@ func (r *setupRun) begin(ctx context.Context) error {
 	if err := r.openFor(ctx, &known); err != nil {
 		return err
 	}
-	w := registration.Wanted{TenantID: tenant.TenantID, Feeds: r.feeds, Uses: uses, Restore: r.restore, AnyRole: r.anyRole}
-	record, err := r.choose(ctx, &w)
-	if err != nil {
-		r.app.Close()
-		return err
-	}
-	if err := r.people(ctx, &w, caller); err != nil {
-		r.app.Close()
-		return err
-	}
-	if known, err := r.app.DB.Application(ctx, r.app.Tenant, record.ObjectID); err == nil {
-		if c, ok := known.Active(); ok {
-			r.inUse = &c
-		}
-	}
-	r.key = w.Key()
-	r.setup = r.setting(r.app, w, caller, record, r.key)
-	if err := r.choosePolicy(ctx, uses); err != nil {
-		r.app.Close()
-		return err
-	}
-	if err := r.chooseVault(ctx); err != nil {
+	if err := r.want(ctx, caller); err != nil {
 		r.app.Close()
 		return err
 	}
 	return nil
+}
+
+// want says what is wanted, and what is known of it already.
+func (r *setupRun) want(ctx context.Context, caller registration.Caller) error {
+	w := registration.Wanted{TenantID: r.tenant.TenantID, Restore: r.restore, AnyRole: r.anyRole}
+	k, err := r.choose(ctx, &w)
+	if err != nil {
+		return err
+	}
+	// A later run is not to take back what the one before was asked for.
+	flags := r.cmd.Flags()
+	if !flags.Changed("feeds") && len(k.Feeds) > 0 {
+		r.feeds, r.sameFeeds = k.Feeds, true
+	}
+	if r.sameFeeds && !flags.Changed("optional") {
+		r.optional = k.Optional
+	}
+	w.Feeds, w.Optional = r.feeds, r.optional
+	if w.Uses, err = usesOf(r.feeds, r.optional); err != nil {
+		return err
+	}
+	if err := r.people(ctx, &w, caller); err != nil {
+		return err
+	}
+	known, err := r.app.DB.Application(ctx, r.app.Tenant, k.ObjectID)
+	switch {
+	case err == nil:
+		r.known = &known
+		if c, ok := known.Active(); ok {
+			r.inUse = &c
+		}
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	r.setup = r.setting(r.app, w, caller, k)
+	if err := r.choosePolicy(ctx, w.Uses); err != nil {
+		return err
+	}
+	return r.chooseVault(ctx)
 }
 
 // openFor opens the database; one that is not there yet is not made to see what would be
@@ -240,15 +264,18 @@ func (r *setupRun) openFor(ctx context.Context, c *config.Config) error {
 
 // choose says which application is meant: the one of client-id, unless that is the one
 // that an earlier run has made; else one that is made.
-func (r *setupRun) choose(ctx context.Context, w *registration.Wanted) (registration.Record, error) {
+func (r *setupRun) choose(ctx context.Context, w *registration.Wanted) (kept, error) {
+	if r.tenant.Name == "" && strings.Contains(r.name, "{tenant-name}") {
+		return kept{}, wrongFlag("name", errors.New("the application that signs in may not read the tenant's name: give it Organization.Read.All, or leave {tenant-name} out"))
+	}
 	name := strings.NewReplacer("{tenant-name}", r.tenant.Name, "{tenant-id}", r.tenant.TenantID).Replace(r.name)
-	if strings.ContainsAny(name, "{}") || strings.TrimSpace(name) == "" || len(name) > 120 {
-		return registration.Record{}, wrongFlag("name", fmt.Errorf("%q: give up to 120 characters; of words in braces there are {tenant-name} and {tenant-id}", r.name))
+	if strings.ContainsAny(name, "{}") || strings.TrimSpace(name) == "" || utf8.RuneCountInString(name) > 120 {
+		return kept{}, wrongFlag("name", fmt.Errorf("%q: give up to 120 characters; of words in braces there are {tenant-name} and {tenant-id}", r.name))
 	}
 	w.Name = name
 	all, err := r.app.registrations(ctx)
 	if err != nil {
-		return registration.Record{}, err
+		return kept{}, err
 	}
 	client := r.app.Config.ClientID
 	for _, k := range all {
@@ -257,7 +284,7 @@ func (r *setupRun) choose(ctx context.Context, w *registration.Wanted) (registra
 				continue
 			}
 			w.Name = k.Name
-			return k.Record, nil
+			return k, nil
 		}
 	}
 	if client != "" && !r.cmd.Flags().Changed("name") || r.cmd.Flags().Changed("client-id") {
@@ -268,10 +295,10 @@ func (r *setupRun) choose(ctx context.Context, w *registration.Wanted) (registra
 	}
 	for _, k := range all {
 		if k.key == w.Key() {
-			return k.Record, nil
+			return k, nil
 		}
 	}
-	return registration.Record{}, nil
+	return kept{key: w.Key()}, nil
 }
 
 // otherProgramsVariable is the variable of another program's that a setting comes from, if
@@ -336,7 +363,16 @@ func (r *setupRun) choosePolicy(ctx context.Context, uses []permission.Use) erro
 		// Graph counts from the start of a certificate, which is a little before it is made.
 		r.limit, r.policy.Lifetime = limit, credential.Span(limit.Truncate(24*time.Hour))
 	}
-	if errs := r.app.checkPolicy(r.policy); len(errs) > 0 {
+	// What the policy names is looked for before anything is changed anywhere.
+	policy := r.policy
+	if r.known != nil {
+		app := *r.known
+		if err := r.updatePolicy(&app); err != nil {
+			return err
+		}
+		policy = app.Policy
+	}
+	if errs := r.app.checkPolicy(policy); len(errs) > 0 {
 		return failWith(exitUsage, "the policy of the certificates would not work: %w", errors.Join(errs...))
 	}
 	return nil

@@ -42,6 +42,9 @@ func readAnswers(cmd *cobra.Command, file string) error {
 }
 
 func answer(f *pflag.Flag, value any) error {
+	if value == nil {
+		return fmt.Errorf("%s has no value: give one, or leave it out", f.Name)
+	}
 	values, ok := value.([]any)
 	if !ok {
 		values = []any{value}

@@ -61,7 +61,7 @@ func (r *setupRun) certify(ctx context.Context) error {
 		return printJSON(r.Out, map[string]any{"vault": vaultProofs, "vault_script": script, "tenant": r.tenant, "registration": record, "proofs": proofs,
 			"certificate": pki.Describe(pair.Certificate, r.now()), "config": r.file, "changes": changes})
 	}
-	fmt.Fprintf(r.Out, "%s is set up in tenant %s: client ID %s\n", plain(record.Name), plain(r.tenant.Name), record.ClientID)
+	fmt.Fprintf(r.Out, "%s is set up in tenant %s: client ID %s\n", plain(record.Name), nameOfTenant(r.tenant), record.ClientID)
 	printProofs(r.Out, proofs)
 	fmt.Fprintf(r.Out, "certificate %s, until %s\n", active.SHA1, utc(active.NotAfter))
 	r.printVaultProofs(vaultProofs)
@@ -88,26 +88,26 @@ func (r *setupRun) adopt(ctx context.Context, record registration.Record) (crede
 	if err != nil {
 		return app, err
 	}
-	changed := false
+	text := ""
 	err = a.DB.ChangeApplication(ctx, a.Tenant, record.ObjectID, func(now *credential.Application) (*store.JournalEntry, error) {
 		before := *now
 		if err := r.updatePolicy(now); err != nil {
 			return nil, err
 		}
-		if changed = before.Mode != now.Mode || !reflect.DeepEqual(before.Policy, now.Policy); !changed {
+		if before.Mode == now.Mode && reflect.DeepEqual(before.Policy, now.Policy) {
 			return nil, nil
 		}
 		data, err := json.Marshal(map[string]any{"mode": now.Mode, "policy": now.Policy})
 		if err != nil {
 			return nil, err
 		}
-		text := fmt.Sprintf("set-up: mode %s, lifetime %v, proved by %s", now.Mode, now.Policy.Lifetime, strings.Join(now.Policy.Resources, ", "))
-		fmt.Fprintln(r.Err, plain(text))
+		text = fmt.Sprintf("set-up: mode %s, lifetime %v, proved by %s", now.Mode, now.Policy.Lifetime, strings.Join(now.Policy.Resources, ", "))
 		return &store.JournalEntry{At: r.now(), Actor: actor(), Step: "policy", Outcome: store.Done, Text: text, Data: data}, nil
 	})
-	if err != nil || !changed {
+	if err != nil || text == "" {
 		return app, err
 	}
+	fmt.Fprintln(r.Err, plain(text))
 	// One that was made under the policy before, and is refused, is given up.
 	for _, c := range app.Credentials {
 		if c.Stuck && c.State == credential.Staged {
@@ -120,7 +120,8 @@ func (r *setupRun) adopt(ctx context.Context, record registration.Record) (crede
 	return a.DB.Application(ctx, a.Tenant, record.ObjectID)
 }
 
-// updatePolicy changes an application that was set up before to what is wanted now.
+// updatePolicy changes an application that was set up before to what is wanted now. It
+// looks at nothing outside, so that it can be done in a transaction.
 func (r *setupRun) updatePolicy(app *credential.Application) error {
 	app.Mode = credential.On
 	resources := slices.Clone(app.Policy.Resources)
@@ -136,10 +137,7 @@ func (r *setupRun) updatePolicy(app *credential.Application) error {
 	if r.limit > 0 && time.Duration(app.Policy.Lifetime) > r.limit {
 		app.Policy.Lifetime = r.policy.Lifetime
 	}
-	if errs := r.app.checkPolicy(app.Policy); len(errs) > 0 {
-		return failWith(exitUsage, "the policy of %s would not work: %w", plain(app.Name), errors.Join(errs...))
-	}
-	return nil
+	return workable(*app, app.Policy.Check())
 }
 
 // certificatePatience is for how long the first certificate is worked on: it takes two

@@ -50,7 +50,7 @@ func (r *setupRun) certificateStep() plannedStep {
 }
 
 func (r *setupRun) printPlan(w io.Writer, plan registration.Plan) {
-	fmt.Fprintf(w, "Tenant %s (%s); signed in: %s\n\n", plain(r.tenant.Name), r.tenant.TenantID, plain(r.setup.Caller.Name))
+	fmt.Fprintf(w, "Tenant %s; signed in: %s\n\n", nameOfTenant(r.tenant), plain(r.setup.Caller.Name))
 	printAligned(w, func(t io.Writer) {
 		for _, s := range r.steps(plan) {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.State, s.Step, plain(s.What), plain(s.Why))

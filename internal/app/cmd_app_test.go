@@ -133,6 +133,16 @@ func TestAppSetup(t *testing.T) {
 		t.Errorf("there are %d applications", n)
 	}
 
+	// Who may not take it away leaves it as it is, and reeve goes on looking after it.
+	r = start(t, alone, "app", "remove", "--yes")
+	e.signsIn(t, r, "pat")
+	r.wait(t).want(t, signIn, "Entra ID does not let who has signed in take away the application reeve", "Application Administrator")
+	history := reeve(t, alone, "cert", "history")
+	history.want(t, ok)
+	if !regexp.MustCompile(`mode off, since it is removed(?s:.*)mode on, since nothing could be taken away`).MatchString(history.out) {
+		t.Errorf("the history is\n%s", history.out)
+	}
+
 	// And away with it.
 	r = start(t, alone, "app", "remove", "--yes")
 	e.signsIn(t, r, "admin")
@@ -167,10 +177,16 @@ func TestAppSetupOfAnother(t *testing.T) {
 	alone := []string{"REEVE_CONFIG=" + file}
 	r = start(t, alone, "app", "remove", "--dry-run", "--json")
 	e.signsIn(t, r, "admin")
-	var dry struct{ Goes, Stays []string }
+	var dry struct {
+		Goes, Stays []string
+		Requests    []struct{ Method, URL, Body string }
+	}
 	r.wait(t).decode(t, &dry)
 	if len(dry.Goes) != 4 || len(dry.Stays) != 1 { // certificates, permission, declaration, owner
 		t.Errorf("it would take away %q, and leave %q", dry.Goes, dry.Stays)
+	}
+	if len(dry.Requests) != 4 || dry.Requests[0].Body != `{"keyCredentials":[]}` {
+		t.Errorf("the requests are %+v", dry.Requests)
 	}
 	r = start(t, alone, "app", "remove", "--yes")
 	e.signsIn(t, r, "admin")
@@ -211,7 +227,7 @@ func TestAppSetupRefused(t *testing.T) {
 	if err := e.decline(m[1]); err != nil {
 		t.Fatal(err)
 	}
-	r.wait(t).want(t, signIn, "AADSTS70017, the person declined", "Start again, and say yes")
+	r.wait(t).want(t, signIn, "AADSTS70017", "Start again, and say yes")
 	// Nobody answers.
 	offline := append(slices.Clone(environ), "REEVE_AUTHORITY_HOST=https://127.0.0.1:9", "REEVE_TENANT_ID="+e.ID)
 	reeve(t, offline, "app", "setup").want(t, source, "127.0.0.1:9")

@@ -39,9 +39,6 @@ func NewAzurePerson(c Cloud, tenantID string, client *http.Client, say func(mess
 	return newPerson(azureCommandLine, c, tenantID, client, say, []string{"user_impersonation"})
 }
 
-// codeExpired is the number of AADSTS70019.
-const codeExpired = 70019
-
 func newPerson(clientID string, c Cloud, tenantID string, client *http.Client, say func(message string), permissions []string) (azcore.TokenCredential, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -83,22 +80,28 @@ func (p person) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azc
 	for _, name := range p.permissions {
 		o.Scopes = append(o.Scopes, resource+"/"+name)
 	}
-	seen := &attempt{answer: new(bytes.Buffer)}
+	seen := new(attempt)
 	token, err := p.inner.GetToken(context.WithValue(ctx, attemptKey{}, seen), o)
 	if err != nil {
-		// To see whether the person is still at it the SDK reads the body, which says why it
-		// ended, and leaves none.
-		var failed *azidentity.AuthenticationFailedError
-		if errors.As(err, &failed) && failed.RawResponse != nil && seen.answer.Len() > 0 {
-			failed.RawResponse.Body = io.NopCloser(seen.answer)
-		}
-		// The SDK ends the waiting itself when the code does, and Entra ID is not asked again.
-		if ctx.Err() == nil && seen.err == nil && bytes.Contains(seen.answer.Bytes(), []byte("authorization_pending")) {
-			return azcore.AccessToken{}, &SignInError{SignIn: p.signIn.String(), Resource: strings.Join(o.Scopes, " "),
-				Codes: []int{codeExpired}, Message: "nobody has entered it in time"}
-		}
-		c := &Credential{signIn: p.signIn}
-		return azcore.AccessToken{}, c.signInError(ctx, o, err, seen.err)
+		return azcore.AccessToken{}, p.signInError(ctx, o, err, seen)
 	}
 	return token, nil
+}
+
+// codeExpired is what Entra ID says of a code that was not entered in time.
+const codeExpired = 70019
+
+// signInError is [Credential.signInError] for a device code. While the SDK waits for the
+// person it takes each refusal apart, so that it hands on an empty one; and it gives up at
+// the end of the code's time as if somebody had said when.
+func (p person) signInError(ctx context.Context, o policy.TokenRequestOptions, err error, seen *attempt) error {
+	var failed *azidentity.AuthenticationFailedError
+	switch {
+	case !errors.As(err, &failed):
+	case failed.RawResponse != nil:
+		failed.RawResponse.Body = io.NopCloser(bytes.NewReader(seen.refusal))
+	case ctx.Err() == nil && seen.err == nil && strings.Contains(err.Error(), context.DeadlineExceeded.Error()):
+		return &SignInError{SignIn: p.signIn.String(), Resource: strings.Join(o.Scopes, " "), Codes: []int{codeExpired}, Message: "the code has expired: nobody entered it in time"}
+	}
+	return (&Credential{signIn: p.signIn}).signInError(ctx, o, err, seen.err)
 }

@@ -179,12 +179,11 @@ func (c *Credential) scrub(s string) string {
 	return s
 }
 
-// attempt carries past the SDK what it does not keep: the error of a request that got
-// no answer, of which it has no more than the text, and what was read of the last answer,
-// if that is wanted.
+// attempt carries past the SDK what it loses: the error of a request that got no answer,
+// of which it keeps no more than the text, and what the last refusal said.
 type attempt struct {
-	err    error
-	answer *bytes.Buffer
+	err     error
+	refusal []byte
 }
 
 type attemptKey struct{}
@@ -203,15 +202,19 @@ func (t signInTransport) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := io.LimitReader(resp.Body, maxBody)
-	if ok && seen.answer != nil {
-		seen.answer.Reset()
-		body = io.TeeReader(body, seen.answer)
-	}
 	resp.Body = struct {
 		io.Reader
 		io.Closer
-	}{body, resp.Body}
+	}{io.LimitReader(resp.Body, maxBody), resp.Body}
+	if ok && resp.StatusCode >= 400 {
+		seen.refusal, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			seen.err = err
+			return nil, err
+		}
+		resp.Body = io.NopCloser(bytes.NewReader(seen.refusal))
+	}
 	return resp, nil
 }
 

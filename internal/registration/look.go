@@ -3,11 +3,13 @@ package registration
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/m365/resources"
+	"github.com/reeve365/reeve/internal/permission"
 )
 
 // Seen is what there is at Entra ID of what is wanted.
@@ -29,6 +31,7 @@ type Seen struct {
 type Caller struct {
 	Name     string
 	ObjectID string
+	TenantID string
 	// Person is whether it is one; else a program that signs in as itself.
 	Person bool
 	// Known is whether Roles and Permissions are known.
@@ -60,7 +63,7 @@ func ReadCaller(token string) Caller {
 		}
 		return all
 	}
-	c := Caller{Name: text("upn", "unique_name", "app_displayname", "appid"), ObjectID: text("oid"), Known: true,
+	c := Caller{Name: text("upn", "unique_name", "app_displayname", "appid"), ObjectID: text("oid"), TenantID: text("tid"), Known: true,
 		Roles: list("wids"), Permissions: append(strings.Fields(text("scp")), list("roles")...)}
 	c.Person = text("scp") != ""
 	return c
@@ -73,15 +76,8 @@ func (s *Setup) Look(ctx context.Context) (Seen, error) {
 		return Seen{}, err
 	}
 	for _, u := range s.Wanted.Uses {
-		if _, ok := seen.APIs[u.API.AppID]; ok {
-			continue
-		}
-		p, ok, err := there(s.Graph.PrincipalByClientID(ctx, u.API.AppID))
-		if err != nil {
+		if err := s.lookForAPI(ctx, &seen, u.API); err != nil {
 			return Seen{}, err
-		}
-		if ok {
-			seen.APIs[u.API.AppID] = p
 		}
 	}
 	if seen.Application == nil {
@@ -91,6 +87,43 @@ func (s *Setup) Look(ctx context.Context) (Seen, error) {
 		return Seen{}, err
 	}
 	return seen, nil
+}
+
+// lookForAPI reads the service principal of an API, unless that is known.
+func (s *Setup) lookForAPI(ctx context.Context, seen *Seen, api permission.API) error {
+	if _, ok := seen.APIs[api.AppID]; ok {
+		return nil
+	}
+	p, ok, err := there(s.Graph.PrincipalByClientID(ctx, api.AppID))
+	if ok {
+		seen.APIs[api.AppID] = p
+	}
+	return err
+}
+
+// lookAtGrants reads the consent to permissions, and the APIs that it is for where that
+// takes them to be understood: those of the feeds are known by then.
+func (s *Setup) lookAtGrants(ctx context.Context, seen *Seen, principalID string) (err error) {
+	if seen.Grants, _, err = there(s.Graph.RoleGrants(ctx, principalID)); err != nil {
+		return err
+	}
+	for _, api := range permission.APIs() {
+		known := func(g graph.RoleGrant) bool {
+			for _, p := range seen.APIs {
+				if p.ObjectID == g.APIID {
+					return true
+				}
+			}
+			return false
+		}
+		if !slices.ContainsFunc(seen.Grants, func(g graph.RoleGrant) bool { return !known(g) }) {
+			return nil
+		}
+		if err := s.lookForAPI(ctx, seen, api); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lookForApplication finds the application that is meant, and those that are in its way.
@@ -151,7 +184,7 @@ func (s *Setup) lookAround(ctx context.Context, seen *Seen) error {
 		return err
 	}
 	seen.Principal = &p
-	if seen.Grants, _, err = there(s.Graph.RoleGrants(ctx, p.ObjectID)); err != nil {
+	if err := s.lookAtGrants(ctx, seen, p.ObjectID); err != nil {
 		return err
 	}
 	if s.Wanted.Role.ID != "" {

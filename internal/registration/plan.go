@@ -1,6 +1,7 @@
 package registration
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,11 +38,11 @@ type Step struct {
 	Ours  bool // and reeve made it so
 
 	id       string // Graph's, of what is there
-	name     string // of the application
+	name     string // of the application, or the directory role
 	api      string // client ID of the API
 	roleID   string
 	required []graph.ResourceAccess // the whole list
-	added    []string               // what reeve adds to it
+	added    []string               // what reeve adds to it, or grants
 	vault    resources.Vault
 	role     resources.Role
 	missing  []string // permissions in its access policies
@@ -72,6 +73,14 @@ func (s Step) do() string {
 		return "give the application " + strings.Join(s.missing, ", ") + " at the key vault " + s.vault.Name
 	}
 	return "give the directory role " + s.What
+}
+
+// told is what a step does, for the journal, in which nobody is named.
+func (s Step) told() string {
+	if s.Kind == Owner {
+		s.What = s.Key
+	}
+	return s.do()
 }
 
 // IDs that a request has where they are not known yet.
@@ -149,9 +158,10 @@ func MakePlan(w Wanted, seen Seen, record Record) Plan {
 	b := &planning{Plan: Plan{seen: seen}, w: w, seen: seen, record: record}
 	b.application()
 	b.principal()
+	b.vault() // what takes longest to have effect comes first
 	b.permissions()
 	b.people()
-	b.vault()
+	b.left()
 	b.rights()
 	return b.Plan
 }
@@ -183,8 +193,7 @@ func (b *planning) application() {
 	if app := b.seen.Application; app != nil {
 		s.name, s.What, s.id, s.There = app.Name, fmt.Sprintf("%s, client ID %s", app.Name, app.ClientID), app.ObjectID, true
 		if b.w.ClientID == "" && !b.record.OwnApplication() {
-			b.refuse(ErrTaken, fmt.Sprintf("the application %s (client ID %s) was made by a reeve with another database", app.Name, app.ClientID),
-				"work with that database, take the application as it is (--client-id "+app.ClientID+"), or choose another name (--name)", "")
+			b.Refusals = append(b.Refusals, taken(*app))
 		}
 		b.add(s)
 		b.declaration(app.Required)
@@ -373,7 +382,7 @@ func (b *planning) permissions() {
 			b.note("%s has the ID %s in this tenant, and %s by Microsoft's documents. That of the tenant is taken.", u.Permission, id, u.ID)
 		}
 		s := Step{Kind: Granted, Key: u.Permission.String(), api: u.API.AppID, roleID: id, What: u.Permission.String(),
-			Why: "to " + u.To + " (" + strings.Join(u.Feeds, ", ") + ")"}
+			Why: "to " + u.To + " (" + strings.Join(u.Feeds, ", ") + ")", added: []string{role{u.API.AppID, id}.String()}}
 		if g := b.granted(u.API.AppID, id); g != nil {
 			s.There, s.id = true, g.ID
 		}
@@ -401,12 +410,9 @@ func (b *planning) excess(needed []string) {
 		if m.Kind != Granted || slices.Contains(needed, m.Key) {
 			continue
 		}
-		_, name, _ := strings.Cut(m.Key, "/")
-		i := slices.IndexFunc(b.seen.Grants, func(g graph.RoleGrant) bool { return g.ID == m.ID || !m.Done && b.nameOf(g) == name })
-		if i >= 0 {
-			id := b.seen.Grants[i].ID
-			ours[id] = true
-			b.add(Step{Kind: TakenBack, Key: m.Key, id: id, What: m.Key, Why: "reeve granted it, and none of the chosen feeds needs it"})
+		if g := m.grant(b.seen); g != nil {
+			ours[g.ID] = true
+			b.add(Step{Kind: TakenBack, Key: m.Key, api: b.apiOf(*g), id: g.ID, What: m.Key, Why: "reeve granted it, and none of the chosen feeds needs it"})
 		}
 	}
 	var wanted []string
@@ -417,9 +423,35 @@ func (b *planning) excess(needed []string) {
 	}
 	for _, g := range b.seen.Grants {
 		if !slices.Contains(wanted, g.ID) && !ours[g.ID] {
-			b.note("The application has a permission of %s that the chosen feeds do not need: %s. Somebody else granted it, and it stays.", g.APIName, b.nameOf(g))
+			b.note("The application has a permission of %s that the chosen feeds do not need: %s. reeve has not granted it, and it stays; to take it back: Entra ID > Enterprise applications > the application > Permissions > Revoke permission.", g.APIName, b.nameOf(g))
 		}
 	}
+}
+
+// grant finds the consent that was recorded. One whose answer was lost is known by its
+// permission alone, and one with another ID is somebody else's.
+func (m Made) grant(seen Seen) *graph.RoleGrant {
+	for i, g := range seen.Grants {
+		for client, api := range seen.APIs {
+			if g.APIID == api.ObjectID && !m.Done && slices.Contains(m.Required, role{client, g.RoleID}.String()) {
+				return &seen.Grants[i]
+			}
+		}
+		if m.ID != "" && g.ID == m.ID {
+			return &seen.Grants[i]
+		}
+	}
+	return nil
+}
+
+// apiOf is the client ID of the API that a permission is one of, if that is known.
+func (b *planning) apiOf(g graph.RoleGrant) string {
+	for client, p := range b.seen.APIs {
+		if p.ObjectID == g.APIID {
+			return client
+		}
+	}
+	return ""
 }
 
 // nameOf names a permission as far as that is known.
@@ -459,7 +491,7 @@ func (b *planning) people() {
 			There: slices.ContainsFunc(b.seen.Owners, func(s graph.Somebody) bool { return s.ObjectID == o.ObjectID })})
 	}
 	if r := b.w.Role; r.ID != "" {
-		s := Step{Kind: Role, Key: r.ID, What: r.Name, Why: "it was asked for"}
+		s := Step{Kind: Role, Key: r.ID, What: r.Name, name: r.Name, Why: "it was asked for"}
 		for _, g := range b.seen.Roles {
 			if g.RoleID == r.ID && g.Scope == "/" {
 				s.There, s.id = true, g.ID
@@ -467,6 +499,41 @@ func (b *planning) people() {
 		}
 		b.add(s)
 	}
+}
+
+// left tells what reeve gave that is not wanted any more, and that stays until somebody
+// takes it away.
+func (b *planning) left() {
+	for _, m := range b.record.Made {
+		wanted := func(s Step) bool { return s.Kind == m.Kind && s.Key == m.Key }
+		var how string
+		switch i := slices.IndexFunc(b.Steps, wanted); {
+		case m.Kind == Role && i < 0:
+			b.note("reeve gave the application the directory role %s, which was not asked for this time. It stays; to take it away: Entra ID > Roles & admins > the role > Assignments, or 'reeve app remove'.", cmp.Or(m.Name, m.Key))
+			continue
+		case m.Kind == VaultRole && i < 0:
+			how = "the role " + m.Key
+		case m.Kind == VaultPolicy && i < 0:
+			how = strings.Join(m.Required, ", ") + " at " + m.Key
+		case m.Kind == VaultPolicy:
+			over := slices.DeleteFunc(slices.Clone(m.Required), func(p string) bool { return slices.Contains(b.w.Vault.Use.Permissions(), p) })
+			if len(over) == 0 {
+				continue
+			}
+			how = strings.Join(over, ", ") + " at " + m.Key
+		default:
+			continue
+		}
+		b.note("reeve gave the application %s, which what was chosen this time does not need. It stays, since programs may use it by now; to take it away: %s, or 'reeve app remove' with all else.", how, m.howToTake())
+	}
+}
+
+// howToTake says how the owner of a vault takes away what reeve gave there.
+func (m Made) howToTake() string {
+	if m.Kind == VaultRole {
+		return "az role assignment delete --ids " + m.ID
+	}
+	return "the vault > Access policies > the application"
 }
 
 // rights refuses what the caller may not do, before anything is begun.

@@ -71,8 +71,8 @@ type right struct {
 var (
 	mayRegister = right{"an Application Administrator, Cloud Application Administrator or Global Administrator",
 		[]string{globalAdministrator, applicationAdministrator, cloudApplicationAdministrator}, []string{"Application.ReadWrite.All"}}
-	mayConsent = right{"an Application Administrator, Cloud Application Administrator or Global Administrator",
-		mayRegister.roles, []string{"AppRoleAssignment.ReadWrite.All"}}
+	mayConsent = right{"an Application Administrator, Cloud Application Administrator, Privileged Role Administrator or Global Administrator",
+		[]string{globalAdministrator, privilegedRoleAdministrator, applicationAdministrator, cloudApplicationAdministrator}, []string{"AppRoleAssignment.ReadWrite.All"}}
 	// Permissions of Graph are not the application administrators' to grant
 	// (learn.microsoft.com/entra/identity/enterprise-apps/grant-admin-consent).
 	mayConsentToGraph = right{"a Global Administrator or Privileged Role Administrator",
@@ -107,6 +107,12 @@ func forbidden(s Step, err error) *Refusal {
 	r := s.needs()
 	return &Refusal{Kind: ErrRole, Cause: "Entra ID does not let who has signed in " + s.do(), Who: r.who, Err: err,
 		Remedy: "let somebody with the role sign in, with the role active (Privileged Identity Management), or activate yours and run the same command again: what is done stays, and it goes on from there"}
+}
+
+// taken is a refusal of an application that a reeve made of which this one knows nothing.
+func taken(app graph.Registration) *Refusal {
+	return &Refusal{Kind: ErrTaken, Cause: fmt.Sprintf("the application %s (client ID %s) was made by a reeve with another database", app.Name, app.ClientID),
+		Remedy: "work with that database, take the application as it is (--client-id " + app.ClientID + "), or choose another name (--name)"}
 }
 
 // verdict is what an answer means for a step.
@@ -154,7 +160,11 @@ func judge(err error) (verdict, string) {
 
 // timeout is a wait that has come to its end.
 func timeout(s Step, waited string, err error) *Refusal {
+	remedy := "run the same command again: what is done stays, and it goes on from there"
+	if s.Kind == Owner {
+		remedy = "see that " + s.Key + " is the object ID of somebody in this tenant (--owner), and " + remedy
+	}
 	return &Refusal{Kind: ErrNotThere, Err: err,
 		Cause:  fmt.Sprintf("it was tried to %s for %s, without success", s.do(), waited),
-		Remedy: "run the same command again: what is done stays, and it goes on from there"}
+		Remedy: remedy}
 }

@@ -30,6 +30,7 @@ type Wanted struct {
 	// that is to be made.
 	ClientID string
 	Feeds    []string
+	Optional bool // the permissions that the feeds can do without are wanted as well
 	Uses     []permission.Use
 	// Owner is made an owner of the application; none when its ObjectID is empty.
 	Owner graph.Somebody
@@ -70,14 +71,14 @@ const (
 	Application Kind = "application"       // make it
 	Restored    Kind = "restored"          // take it out of the recycle bin
 	Principal   Kind = "service principal" // make it
+	VaultRole   Kind = "vault role"        // at a Key Vault in which roles count
+	VaultPolicy Kind = "vault policy"      // at one in which access policies count
 	API         Kind = "API"               // make the service principal of one of Microsoft's APIs
 	Required    Kind = "declaration"       // of the permissions that the application asks for
 	Granted     Kind = "permission"        // consent to one
 	TakenBack   Kind = "excess"            // a permission that reeve granted and needs no longer
 	Owner       Kind = "owner"
 	Role        Kind = "directory role"
-	VaultRole   Kind = "vault role"   // at a Key Vault in which roles count
-	VaultPolicy Kind = "vault policy" // at one in which access policies count
 )
 
 // Record is what reeve has made for one application.
@@ -88,6 +89,7 @@ type Record struct {
 	ObjectID    string   `json:"object_id,omitempty"`
 	PrincipalID string   `json:"principal_id,omitempty"`
 	Feeds       []string `json:"feeds"`
+	Optional    bool     `json:"optional,omitempty"`
 	Made        []Made   `json:"made"`
 	// Complete is when all of it was seen to be there; zero while it is being made.
 	Complete time.Time `json:"complete,omitzero"`
@@ -96,10 +98,11 @@ type Record struct {
 // Made is something that reeve has made, or was about to make.
 type Made struct {
 	Kind Kind   `json:"kind"`
-	Key  string `json:"key,omitempty"` // which of its kind: manage/ActivityFeed.Read
-	ID   string `json:"id,omitempty"`  // Graph's, or Azure's
-	// Required are the permissions that a declaration added, each as API/role, or an
-	// access policy.
+	Key  string `json:"key,omitempty"`  // which of its kind: manage/ActivityFeed.Read
+	ID   string `json:"id,omitempty"`   // Graph's, or Azure's
+	Name string `json:"name,omitempty"` // for people, where the key is none
+	// Required are the permissions that a declaration added or a consent is to, each as
+	// API/role, or those of an access policy.
 	Required []string  `json:"required,omitempty"`
 	By       string    `json:"by"`
 	At       time.Time `json:"at"`

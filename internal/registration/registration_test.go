@@ -71,6 +71,7 @@ func TestKilledAnywhere(t *testing.T) {
 					if n < 15 {
 						t.Errorf("there were %d requests only", *count)
 					}
+					t.Logf("struck at %d requests, one after the other", (n-1-i%stride)/stride)
 					return
 				}
 				if how != "lost" && !errors.Is(err, errKilled) {
@@ -97,7 +98,7 @@ func TestKilledWhenKeeping(t *testing.T) {
 			tok := w.person(admin, Permissions(false)...)
 			s := w.setup(tok, w.wanted("audit", "dlp"))
 			count := 0
-			s.Save = func(_ context.Context, r Record) error {
+			s.Save = func(_ context.Context, r Record, _ ...Event) error {
 				if count++; count != n {
 					return w.save(r)
 				}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/reeve365/reeve/internal/m365"
@@ -26,6 +25,7 @@ type RemovalStep struct {
 
 	made  []Made
 	vault bool // it is not Graph's
+	right right
 }
 
 // PlanRemoval plans to take away what the record says that reeve has made, as far as it is
@@ -50,7 +50,7 @@ func (s *Setup) PlanRemoval(ctx context.Context) (Removal, error) {
 	if r.OwnApplication() {
 		p.Steps = append(p.Steps, RemovalStep{
 			What:    fmt.Sprintf("the application %s (client ID %s), with its service principal, permissions, certificates and roles; it goes to the recycle bin, from which it can be restored for 30 days", app.Name, app.ClientID),
-			Request: graph.DeleteApplication(s.Cloud, app.ObjectID), made: slices.Clone(r.Made),
+			Request: graph.DeleteApplication(s.Cloud, app.ObjectID), made: slices.Clone(r.Made), right: mayRegister,
 		})
 		return p, nil
 	}
@@ -91,13 +91,15 @@ func (s *Setup) recorded(ctx context.Context) (graph.Registration, bool, error) 
 // planUndo adds what takes one thing away, if it is there.
 func (s *Setup) planUndo(ctx context.Context, p *Removal, app graph.Registration, m Made) error {
 	add := func(what string, r graph.Request) {
-		p.Steps = append(p.Steps, RemovalStep{What: what, Request: r, made: []Made{m}})
+		needs := Step{Kind: m.Kind}.needs()
+		p.Steps = append(p.Steps, RemovalStep{What: what, Request: r, made: []Made{m}, right: needs})
 	}
 	switch principal := s.Record.PrincipalID; m.Kind {
 	case Granted:
-		id, err := s.grantOf(ctx, m)
-		if err == nil && id != "" {
-			add("the permission "+m.Key, graph.RevokeRole(s.Cloud, principal, id))
+		seen := Seen{APIs: map[string]graph.Principal{}}
+		err := s.lookAtGrants(ctx, &seen, principal)
+		if g := m.grant(seen); g != nil {
+			add("the permission "+m.Key, graph.RevokeRole(s.Cloud, principal, g.ID))
 		}
 		return err
 	case Role:
@@ -130,46 +132,31 @@ func (s *Setup) planUndo(ctx context.Context, p *Removal, app graph.Registration
 	return nil
 }
 
-// grantOf finds the consent that was recorded; one whose answer was lost by its permission.
-func (s *Setup) grantOf(ctx context.Context, m Made) (string, error) {
-	all, _, err := there(s.Graph.RoleGrants(ctx, s.Record.PrincipalID))
-	if err != nil {
-		return "", err
-	}
-	for _, g := range all {
-		if g.ID == m.ID {
-			return g.ID, nil
-		}
-	}
-	if m.Done {
-		return "", nil // somebody else took it back
-	}
-	for _, u := range s.Wanted.Uses {
-		if u.Permission.String() != m.Key {
-			continue
-		}
-		i := slices.IndexFunc(all, func(g graph.RoleGrant) bool { return strings.EqualFold(g.RoleID, u.ID) })
-		if i >= 0 {
-			return all[i].ID, nil
-		}
-	}
-	return "", nil
-}
-
 // Remove carries a removal out.
 func (s *Setup) Remove(ctx context.Context, r Removal) error {
 	for _, step := range r.Steps {
-		if err := s.remove(ctx, step); err != nil {
+		if err := s.Save(ctx, s.Record, Event{"intent", "take away " + step.told()}); err != nil {
 			return err
+		}
+		if err := s.remove(ctx, step); err != nil {
+			return s.failed(ctx, "take away "+step.told(), err)
 		}
 		for _, m := range step.made {
 			s.Record.forget(m.Kind, m.Key)
 		}
-		if err := s.Save(ctx, s.Record); err != nil {
+		if err := s.Save(ctx, s.Record, Event{"done", "take away " + step.told()}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// told is what goes, for the journal, in which nobody is named.
+func (r RemovalStep) told() string {
+	if len(r.made) == 1 && r.made[0].Kind == Owner {
+		return "the owner " + r.made[0].Key
+	}
+	return r.What
 }
 
 // remove sends one request until Graph has done it, or what it is about is gone.
@@ -188,13 +175,13 @@ func (s *Setup) remove(ctx context.Context, step RemovalStep) error {
 		case errors.Is(err, m365.ErrForbidden) && step.vault:
 			return VaultForbidden("take away "+step.What, step.made[0].Kind == VaultRole, err)
 		case errors.Is(err, m365.ErrForbidden):
-			return &Refusal{Kind: ErrRole, Cause: "Entra ID does not let who has signed in take this away", Who: mayConsentToGraph.who, Err: err,
+			return &Refusal{Kind: ErrRole, Cause: "Entra ID does not let who has signed in take away " + step.told(), Who: step.right.who, Err: err,
 				Remedy: "let somebody with the role sign in, and run the same command again"}
 		case v != busy, s.Now().After(end):
 			return fmt.Errorf("taking away %s: %w", step.What, err)
 		}
 		s.Say("  waiting, for " + patience.String() + " at most: " + why)
-		if err := s.Sleep(ctx, wait(err)); err != nil {
+		if err := s.Sleep(ctx, wait(v, 0, err)); err != nil {
 			return err
 		}
 	}

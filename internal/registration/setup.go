@@ -22,12 +22,19 @@ type Setup struct {
 	Wanted    Wanted
 	Caller    Caller
 	Record    Record
-	// Save keeps the record; what it returns without an error is on the disk.
-	Save func(context.Context, Record) error
+	// Save keeps the record, and what happened; what it returns without an error is on the
+	// disk.
+	Save func(context.Context, Record, ...Event) error
 	Say  func(message string) // what is being done and waited for
 	Now  func() time.Time
 	// Sleep waits, or returns the context's error.
 	Sleep func(context.Context, time.Duration) error
+}
+
+// Event is something for the journal of the application: who did it is [Setup.Caller].
+type Event struct {
+	Outcome string // as in the journal: intent, done, failed, seen
+	Text    string
 }
 
 const (
@@ -73,14 +80,17 @@ func (s *Setup) Confirm(ctx context.Context) error {
 
 // begin enters what is known from the start.
 func (s *Setup) begin(p Plan) {
-	s.Record.Feeds = s.Wanted.Feeds
+	s.Record.Feeds, s.Record.Optional = s.Wanted.Feeds, s.Wanted.Optional
 	s.Record.Complete = time.Time{}
 	if s.Wanted.ClientID == "" {
 		s.Record.UniqueName = s.Wanted.UniqueName()
 	}
-	s.Record.Name = s.Wanted.Name
+	s.Record.Name = s.Wanted.Name // the unique name follows from it, whatever people call the application later
 	if app := p.seen.Application; app != nil {
-		s.Record.Name, s.Record.ClientID, s.Record.ObjectID = app.Name, app.ClientID, app.ObjectID
+		s.Record.ClientID, s.Record.ObjectID = app.ClientID, app.ObjectID
+		if s.Record.UniqueName == "" {
+			s.Record.Name = app.Name
+		}
 	}
 	if p.seen.Principal != nil {
 		s.Record.PrincipalID = p.seen.Principal.ObjectID
@@ -97,11 +107,14 @@ func (s *Setup) carryOut(ctx context.Context, step Step, k *ids) error {
 				return s.Save(ctx, s.Record)
 			}
 			made.ID = step.id
-			return s.Save(ctx, s.Record)
+			return s.Save(ctx, s.Record, Event{"seen", step.told() + ": it was done before the interruption"})
 		}
 		return nil
 	}
 	m := Made{Kind: step.Kind, Key: step.Key, Required: step.added, By: s.Caller.Name, At: s.Now().UTC()}
+	if step.Kind == Role {
+		m.Name = step.name
+	}
 	switch step.Kind {
 	case VaultRole:
 		m.ID = resources.AssignmentID(step.vault.ID, k.principal, step.role)
@@ -110,25 +123,49 @@ func (s *Setup) carryOut(ctx context.Context, step Step, k *ids) error {
 		m = *s.Record.find(Granted, step.Key)
 	}
 	s.Record.put(m)
-	if err := s.Save(ctx, s.Record); err != nil {
+	if err := s.Save(ctx, s.Record, Event{"intent", step.told() + ": " + step.Why}); err != nil {
 		return err
 	}
 	s.Say(step.do())
-	id, err := s.try(ctx, step, k)
+	id, ours, err := s.try(ctx, step, k, made != nil)
 	if err != nil {
-		return err
+		if !ours {
+			s.Record.forget(step.Kind, step.Key)
+		}
+		return s.failed(ctx, step.told(), err)
 	}
+	happened := Event{"done", step.told()}
 	switch {
 	case step.Kind == TakenBack:
 		s.Record.forget(Granted, step.Key)
-	case step.Kind == VaultRole && !strings.EqualFold(id, m.ID):
-		s.Record.forget(step.Kind, step.Key) // somebody else has given it meanwhile
+	case !ours && (step.Kind == Application || step.Kind == API || !s.Record.OwnApplication()),
+		step.Kind == VaultRole && !strings.EqualFold(id, m.ID):
+		s.Record.forget(step.Kind, step.Key)
+		happened = Event{"seen", step.told() + ": somebody else did it at the same time"}
 	default:
 		m.ID, m.Done = id, true
 		s.Record.put(m)
 	}
 	s.Record.ClientID, s.Record.ObjectID, s.Record.PrincipalID = known(k.client, unknownClient), known(k.object, unknownObject), known(k.principal, unknownPrincipal)
-	return s.Save(ctx, s.Record)
+	if err := s.Save(ctx, s.Record, happened); err != nil {
+		return err
+	}
+	if !ours && step.Kind == Application {
+		return taken(graph.Registration{Name: step.name, ClientID: k.client})
+	}
+	return nil
+}
+
+// failed keeps what failed. A run that was interrupted keeps nothing: whether it was done
+// is seen by the next one.
+func (s *Setup) failed(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	if saveErr := s.Save(ctx, s.Record, Event{"failed", what + ": " + err.Error()}); saveErr != nil {
+		return errors.Join(err, saveErr)
+	}
+	return err
 }
 
 func known(id, unknown string) string {
@@ -138,45 +175,58 @@ func known(id, unknown string) string {
 	return id
 }
 
-// try sends a step's request until it is done, and returns Graph's ID of what it made. It
-// gives up after a time, or when Graph refuses.
-func (s *Setup) try(ctx context.Context, step Step, k *ids) (string, error) {
+// try sends a step's request until it is done, and returns Graph's ID of what it made, or
+// of what was there. ours is whether a request of reeve's can have made it: again is
+// whether one was sent before. It gives up after a time, or when Graph refuses.
+func (s *Setup) try(ctx context.Context, step Step, k *ids, again bool) (id string, ours bool, err error) {
 	end := s.Now().Add(patience)
 	said := map[string]bool{}
-	for {
-		id, err := s.send(ctx, step, k)
+	for n := 0; ; n++ {
+		id, existed, err := s.send(ctx, step, k)
 		if err == nil {
-			return id, nil
+			return id, again || !existed, nil
 		}
 		v, why := judgeOf(step.Kind.ofVault(), err)
+		again = again || ctx.Err() != nil || v != exists && !wasRefused(err)
 		switch {
 		case ctx.Err() != nil:
-			return "", err
+			return "", again, err
 		case v == refused && step.Kind.ofVault() && errors.Is(err, m365.ErrForbidden):
-			return "", VaultForbidden(step.do(), step.Kind == VaultRole, err)
+			return "", again, VaultForbidden(step.do(), step.Kind == VaultRole, err)
 		case v == refused && errors.Is(err, m365.ErrForbidden):
-			return "", forbidden(step, err)
+			return "", again, forbidden(step, err)
 		case v == refused:
-			return "", fmt.Errorf("to %s: %w", step.do(), err)
+			return "", again, fmt.Errorf("to %s: %w", step.do(), err)
 		case step.Kind == TakenBack && errors.Is(err, m365.ErrNotFound):
-			return "", nil
+			return "", again, nil
 		case v == exists:
-			return s.find(ctx, step, k, end)
+			id, err := s.find(ctx, step, k, end)
+			return id, again, err
 		case s.Now().After(end):
-			return "", timeout(step, patience.String(), err)
+			return "", again, timeout(step, patience.String(), err)
 		}
 		if !said[why] {
 			said[why] = true
 			s.Say("  waiting, for " + patience.String() + " at most: " + why)
 		}
-		if err := s.Sleep(ctx, wait(err)); err != nil {
-			return "", err
+		if err := s.Sleep(ctx, wait(v, n, err)); err != nil {
+			return "", again, err
 		}
 	}
 }
 
-// wait is how long to wait after an error.
-func wait(err error) time.Duration {
+// wasRefused reports whether it is certain that a request did nothing.
+func wasRefused(err error) bool {
+	var e *m365.Error
+	return errors.As(err, &e) && e.Status >= 400 && e.Status < 500
+}
+
+// wait is how long to wait after the n-th error. What is only not known everywhere yet is
+// mostly known in a second or two.
+func wait(v verdict, n int, err error) time.Duration {
+	if v == early {
+		return min(pause, time.Second<<min(n, 10))
+	}
 	var e *m365.Error
 	if errors.As(err, &e) {
 		return max(pause, min(e.RetryAfter, patience))
@@ -184,26 +234,28 @@ func wait(err error) time.Duration {
 	return pause
 }
 
-// send sends a step's request once, and takes the IDs out of the answer.
-func (s *Setup) send(ctx context.Context, step Step, k *ids) (string, error) {
+// send sends a step's request once, and takes the IDs out of the answer. existed is
+// whether what it was to make was there.
+func (s *Setup) send(ctx context.Context, step Step, k *ids) (id string, existed bool, err error) {
 	r := step.request(s.Cloud, s.Wanted.UniqueName(), *k)
 	var answer struct {
 		ID       string `json:"id"`
 		ClientID string `json:"appId"`
 	}
 	if err := s.change(ctx, step.Kind.ofVault(), r, &answer); err != nil {
-		return "", err
+		return "", false, err
 	}
 	switch {
 	case step.Kind == VaultRole:
-		return resources.AssignmentID(step.vault.ID, k.principal, step.role), nil
+		return resources.AssignmentID(step.vault.ID, k.principal, step.role), false, nil
 	case step.Kind == VaultPolicy, step.Kind == Required, step.Kind == Owner, step.Kind == TakenBack:
-		return "", nil
+		return "", false, nil
 	case answer.ID == "", step.Kind == Application && answer.ClientID == "", step.Kind == Restored: // it was there, or the answer is of a kind that varies
-		return s.find(ctx, step, k, s.Now().Add(patience))
+		id, err := s.find(ctx, step, k, s.Now().Add(patience))
+		return id, answer.ID == "" && step.Kind != Restored, err
 	}
 	s.learn(step, k, answer.ID, answer.ClientID)
-	return answer.ID, nil
+	return answer.ID, false, nil
 }
 
 // learn takes in the IDs of what a step made.
@@ -220,7 +272,7 @@ func (s *Setup) learn(step Step, k *ids, id, clientID string) {
 
 // find looks until what a step made, or was made before it, shows, and returns its ID.
 func (s *Setup) find(ctx context.Context, step Step, k *ids, end time.Time) (string, error) {
-	for {
+	for n := 0; ; n++ {
 		id, ok, err := s.look(ctx, step, k)
 		if err == nil && ok {
 			return id, nil
@@ -233,7 +285,7 @@ func (s *Setup) find(ctx context.Context, step Step, k *ids, end time.Time) (str
 		if s.Now().After(end) {
 			return "", timeout(step, patience.String(), err)
 		}
-		if err := s.Sleep(ctx, pause); err != nil {
+		if err := s.Sleep(ctx, wait(early, n, nil)); err != nil {
 			return "", err
 		}
 	}

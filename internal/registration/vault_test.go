@@ -212,6 +212,7 @@ func TestVaultKilledAnywhere(t *testing.T) {
 					ctx, count := w.killer(t.Context(), n, how)
 					err := s.run(ctx)
 					if *count < n {
+						t.Logf("struck at %d requests, one after the other", (n-1-i%stride)/stride)
 						return
 					}
 					if how != "lost" && !errors.Is(err, errKilled) {

@@ -32,7 +32,9 @@ type world struct {
 	cloud m365.Cloud
 	file  string // of the record
 	said  []string
-	http  *http.Client // of the last setup
+	// events are what the journal would be told.
+	events []Event
+	http   *http.Client // of the last setup
 	// see is told of each request to Graph; it may change what becomes of it.
 	see func(*http.Request, func() (*http.Response, error)) (*http.Response, error)
 }
@@ -172,8 +174,11 @@ func (w *world) setup(token_ string, wanted Wanted) *Setup {
 		w.t.Fatal(err)
 	}
 	s := &Setup{Graph: g, Cloud: w.cloud, Wanted: wanted, Caller: ReadCaller(token_), Now: w.clock.Now,
-		Say:  func(text string) { w.said = append(w.said, text) },
-		Save: func(_ context.Context, r Record) error { return w.save(r) },
+		Say: func(text string) { w.said = append(w.said, text) },
+		Save: func(_ context.Context, r Record, events ...Event) error {
+			w.events = append(w.events, events...)
+			return w.save(r)
+		},
 		Sleep: func(ctx context.Context, d time.Duration) error {
 			w.clock.Add(d)
 			return ctx.Err()

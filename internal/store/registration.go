@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 )
 
@@ -12,16 +13,41 @@ type Registration struct {
 	Name     string // names it in the tenant
 	ClientID string // empty until it is known
 	Data     []byte // JSON
+	// ObjectID is of the application whose journal takes what happened; empty until it is
+	// known. It is not kept.
+	ObjectID string
 }
 
-// SaveRegistration keeps what was made, in place of what was kept under the name. It is
-// on the disk when it returns.
-func (db *DB) SaveRegistration(ctx context.Context, tenant int, r Registration) error {
+// ErrChanged says that somebody else has changed what was read.
+var ErrChanged = errors.New("another run of reeve has changed what is recorded of this application since this one read it: run the command again when that one has ended")
+
+// SaveRegistration keeps what was made in place of the data that was read under the name,
+// nil for none, with what happened. It is on the disk when it returns. If something else is
+// kept under the name by now, nothing is written, and the error matches [ErrChanged].
+func (db *DB) SaveRegistration(ctx context.Context, tenant int, r Registration, before []byte, happened ...JournalEntry) error {
 	return db.writeDurably(ctx, func(tx *Tx) error {
-		if _, err := tx.exec(`INSERT INTO registrations (tenant_id, name, client_id, saved_at, data) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (tenant_id, name) DO UPDATE SET client_id = excluded.client_id, saved_at = excluded.saved_at, data = excluded.data`,
-			tenant, r.Name, r.ClientID, stamp(tx.Now), string(r.Data)); err != nil {
+		write := func() (int64, error) {
+			if before == nil {
+				return tx.exec(`INSERT INTO registrations (tenant_id, name, client_id, saved_at, data) VALUES ($1, $2, $3, $4, $5)
+					ON CONFLICT (tenant_id, name) DO NOTHING`, tenant, r.Name, r.ClientID, stamp(tx.Now), string(r.Data))
+			}
+			return tx.exec(`UPDATE registrations SET client_id = $1, saved_at = $2, data = $3 WHERE tenant_id = $4 AND name = $5 AND data = $6`,
+				r.ClientID, stamp(tx.Now), string(r.Data), tenant, r.Name, string(before))
+		}
+		n, err := write()
+		if err == nil && n == 0 {
+			err = ErrChanged
+		}
+		if err != nil {
 			return fmt.Errorf("keeping what was made for application %s: %w", r.Name, err)
+		}
+		for _, e := range happened {
+			if r.ObjectID == "" {
+				break
+			}
+			if err := tx.journal(tenant, r.ObjectID, e); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

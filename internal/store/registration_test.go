@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/reeve365/reeve/internal/store/storetest"
@@ -24,10 +25,21 @@ func TestRegistrations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, data := range []string{`{"a":1}`, `{"a":2}`} {
-			if err := db.SaveRegistration(ctx, one, Registration{Name: "reeve-1", ClientID: "c", Data: []byte(data)}); err != nil {
-				t.Fatal(err)
+		const first, second = `{"a":1}`, `{"a":2}`
+		save := func(before []byte, data string) error {
+			return db.SaveRegistration(ctx, one, Registration{Name: "reeve-1", ClientID: "c", ObjectID: "o", Data: []byte(data)}, before, JournalEntry{Actor: "somebody", Step: "setup", Outcome: Done, Text: data})
+		}
+		if err := errors.Join(save(nil, first), save([]byte(first), second)); err != nil {
+			t.Fatal(err)
+		}
+		// Who goes by what was before the last change changes nothing.
+		for _, before := range [][]byte{nil, []byte(first)} {
+			if err := save(before, `{"a":3}`); !errors.Is(err, ErrChanged) {
+				t.Errorf("over a change of somebody else's: %v", err)
 			}
+		}
+		if entries, err := db.Journal(ctx, one, "o", 0, 10); err != nil || len(entries) != 2 || entries[1].Text != second {
+			t.Errorf("the journal has %+v, %v", entries, err)
 		}
 		all, err := db.Registrations(ctx, one)
 		if err != nil || len(all) != 1 || string(all[0].Data) != `{"a":2}` || all[0].ClientID != "c" {
@@ -41,6 +53,9 @@ func TestRegistrations(t *testing.T) {
 		}
 		if all, err := db.Registrations(ctx, one); err != nil || len(all) != 0 {
 			t.Errorf("afterwards: %+v, %v", all, err)
+		}
+		if err := save([]byte(second), first); !errors.Is(err, ErrChanged) {
+			t.Errorf("over one that is forgotten: %v", err)
 		}
 	})
 }

@@ -212,6 +212,9 @@ func TestOddAnswers(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: got %v, want %q", name, err, test.want)
 		}
+		if _, err := c.RegistrationsNamed(t.Context(), "reeve"); err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s, of registrations: got %v, want %q", name, err, test.want)
+		}
 	}
 	for _, odd := range []string{`{"id":"other","appId":"other"}`, `{}`, `null`} {
 		body = odd
@@ -220,6 +223,15 @@ func TestOddAnswers(t *testing.T) {
 		}
 		if a, err := c.ApplicationByClientID(t.Context(), id); err == nil || a.ObjectID != "" {
 			t.Errorf("%s: got %+v, error %v", odd, a, err)
+		}
+		if r, err := c.RegistrationByClientID(t.Context(), id); err == nil || r.ObjectID != "" {
+			t.Errorf("%s: got %+v, error %v", odd, r, err)
+		}
+		if r, err := c.RegistrationByUniqueName(t.Context(), "reeve-1"); err == nil || r.ObjectID != "" {
+			t.Errorf("%s: got %+v, error %v", odd, r, err)
+		}
+		if p, err := c.PrincipalByClientID(t.Context(), id); err == nil || p.ObjectID != "" {
+			t.Errorf("%s: got %+v, error %v", odd, p, err)
 		}
 	}
 	body = `{"value": "x"}`

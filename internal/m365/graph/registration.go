@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -120,13 +121,22 @@ func (c *Client) RegistrationByClientID(ctx context.Context, clientID string) (R
 	if err := checkID(op, "client ID", clientID); err != nil {
 		return Registration{}, err
 	}
-	return c.registration(ctx, op, "applications(appId='"+clientID+"')")
+	r, err := c.registration(ctx, op, "applications(appId='"+clientID+"')")
+	if err == nil && !strings.EqualFold(r.ClientID, clientID) {
+		return Registration{}, otherObject(op, r.ClientID)
+	}
+	return r, err
 }
 
 // RegistrationByUniqueName reads the registration of the application that was made under
 // a unique name.
 func (c *Client) RegistrationByUniqueName(ctx context.Context, uniqueName string) (Registration, error) {
-	return c.registration(ctx, "reading the application with unique name "+uniqueName, byUniqueName(uniqueName))
+	op := "reading the application with unique name " + uniqueName
+	r, err := c.registration(ctx, op, byUniqueName(uniqueName))
+	if err == nil && r.UniqueName != uniqueName {
+		return Registration{}, otherObject(op, r.UniqueName)
+	}
+	return r, err
 }
 
 func (c *Client) registration(ctx context.Context, op, path string) (r Registration, err error) {
@@ -157,6 +167,9 @@ func (c *Client) PrincipalByClientID(ctx context.Context, clientID string) (p Pr
 	}
 	_, err = c.read(ctx, op, graphURL(c.cloud, "servicePrincipals(appId='"+clientID+"')",
 		url.Values{"$select": {"id,appId,displayName,accountEnabled,appRoles"}}), needsRead, &p)
+	if err == nil && !strings.EqualFold(p.ClientID, clientID) {
+		return Principal{}, otherObject(op, p.ClientID)
+	}
 	return p, err
 }
 
@@ -362,11 +375,15 @@ func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "
 // all lists objects to the end. id returns the object ID of each.
 func all[T any](ctx context.Context, c *Client, op, path string, query url.Values, id func(*T) string) ([]T, error) {
 	var found []T
-	page := graphURL(c.cloud, path, query)
-	for n := 0; page != ""; n++ {
-		if n == c.pageLimit {
+	page, seen := graphURL(c.cloud, path, query), map[string]bool{}
+	for page != "" {
+		switch {
+		case seen[page]:
+			return nil, &m365.Error{Op: op, Message: fmt.Sprintf("page %d leads back to an earlier one: the listing would never end", len(seen))}
+		case len(seen) == c.pageLimit:
 			return nil, &m365.Error{Op: op, Message: "there are too many pages"}
 		}
+		seen[page] = true
 		objects, next, err := listPage(ctx, c, op, page, func(o *T, _ time.Time) string { return id(o) })
 		if err != nil {
 			return nil, err

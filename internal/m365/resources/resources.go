@@ -374,8 +374,12 @@ func nameOf(id string) string { return id[strings.LastIndex(id, "/")+1:] }
 // list lists to the end.
 func list[T any](ctx context.Context, c *Client, op, path, version, filter string) ([]T, error) {
 	var all []T
-	next := c.address(path, version, filter)
+	next, seen := c.address(path, version, filter), map[string]bool{}
 	for range maxPages {
+		if seen[next] {
+			return nil, &m365.Error{Op: op, URL: strings.TrimPrefix(c.base, "https://"), Message: fmt.Sprintf("page %d leads back to an earlier one: the listing would never end", len(seen))}
+		}
+		seen[next] = true
 		var page struct {
 			Value *[]T   `json:"value"`
 			Next  string `json:"nextLink"`
