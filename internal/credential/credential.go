@@ -128,9 +128,12 @@ type Credential struct {
 	Failing  Action    `json:"failing,omitempty"`  // what failed last
 	FailedAt time.Time `json:"failed_at,omitzero"` // when the first of these failed
 	RetryAt  time.Time `json:"retry_at,omitzero"`
-	Error    string    `json:"error,omitempty"`
-	Remedy   string    `json:"remedy,omitempty"`
-	Stuck    bool      `json:"stuck,omitempty"` // a person must act: it is still tried, rarely
+	// RetryAfter is until when a service asked to wait, or reeve wants to whatever the
+	// emergency: it is never shortened.
+	RetryAfter time.Time `json:"retry_after,omitzero"`
+	Error      string    `json:"error,omitempty"`
+	Remedy     string    `json:"remedy,omitempty"`
+	Stuck      bool      `json:"stuck,omitempty"` // a person must act: it is still tried, rarely
 }
 
 // Proof is what tokens for one resource have shown: since Since there were Count, the
@@ -225,7 +228,9 @@ type Observation struct {
 	Locked   bool      `json:"locked,omitempty"`
 	FailedAt time.Time `json:"failed_at,omitzero"`
 	Attempts int       `json:"attempts,omitempty"`
-	Gone     bool      `json:"gone,omitempty"` // there is no such application
+	// RetryAfter is until when a service asked to wait with the next look.
+	RetryAfter time.Time `json:"retry_after,omitzero"`
+	Gone       bool      `json:"gone,omitempty"` // there is no such application
 	// Skew is how far the authority's clock was ahead of ours, at SkewAt.
 	Skew   time.Duration `json:"skew,omitempty"`
 	SkewAt time.Time     `json:"skew_at,omitzero"`

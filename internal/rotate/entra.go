@@ -109,6 +109,9 @@ func (w *work) lookFailed(ctx context.Context, err error, text string) error {
 	o.FailedAt = w.r.o.Now().UTC()
 	o.Error = text
 	o.Attempts++
+	if after := retryAfter(err); after > 0 {
+		o.RetryAfter = o.FailedAt.Add(after)
+	}
 	var signIn *m365.SignInError
 	passing := errors.Is(err, m365.ErrTransient) || errors.Is(err, m365.ErrThrottled)
 	o.Blind = unreadable(err) || o.Blind && passing

@@ -209,13 +209,18 @@ func (w *work) compare(ctx context.Context, c *credential.Credential, step crede
 	})
 }
 
-// unanswered records that it is not known what became of a list. It is looked for at once:
-// what replicas show that lag tells of it for a short time only.
+// unanswered records that it is not known what became of a list. It is looked for at once,
+// unless the service asks to wait: what replicas show that lag tells of it for a short time
+// only.
 func (w *work) unanswered(ctx context.Context, c credential.Credential, step credential.Action, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
 	text, _ := explain(err)
+	w.silence = err
+	if after := retryAfter(err); after > 0 {
+		c.RetryAfter = w.r.o.Now().UTC().Add(after)
+	}
 	return w.write(ctx, func(tx *store.CredentialTx) error {
 		if err := tx.Journal(w.entry(c.ID, string(step), store.Failed, text, requestIDs(err))); err != nil {
 			return err
@@ -322,13 +327,33 @@ func (w *work) restore(ctx context.Context, c *credential.Credential, step crede
 		}
 		back[i] = k.AsNew()
 	}
+	replaced, compared := c.Replaced, c.Compared
 	c.Replaced, c.Compared, c.Reads = w.r.o.Now().UTC(), false, 0
 	if err := w.intend(ctx, c, c.State, step, next); err != nil {
 		return err
 	}
 	err = w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(list, back...))
-	if err != nil && !refused(err) {
+	switch {
+	case putOff(err):
+		if refused(err) { // all is as it was before
+			next, c.Replaced, c.Compared = before, replaced, compared
+		} else {
+			next.Round = before.Round
+		}
+		return errors.Join(err, w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := tx.Journal(w.entry(c.ID, string(step), store.Intent, "the service asks to wait: this was no try", next)); err != nil {
+				return err
+			}
+			return tx.SaveCredential(*c)
+		}))
+	case err != nil && !refused(err):
 		return w.unanswered(ctx, *c, step, err)
 	}
 	return err
+}
+
+// putOff reports that a service has not done what it was asked for, and is to be asked
+// later: there was too much to do, or no token was to be had for the moment.
+func putOff(err error) bool {
+	return errors.Is(err, m365.ErrThrottled) || retryAfter(err) > 0 || refused(err) && errors.Is(err, m365.ErrTransient)
 }

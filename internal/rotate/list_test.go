@@ -375,3 +375,34 @@ func TestLostAndNotPutBack(t *testing.T) {
 		t.Errorf("the journal does not say that %s is missing (%v)\n%s", late, err, d.describe())
 	}
 }
+
+// TestPuttingBackIsThrottled has Graph ask to wait more often than lists are tried by which
+// a key is put back: that is no try, and is waited for.
+func TestPuttingBackIsThrottled(t *testing.T) {
+	const wait = 5 * time.Minute
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			d := newDuel(t)
+			var late string
+			var asked time.Time
+			d.list = func(n int, send func() (*http.Response, error)) (*http.Response, error) {
+				if !asked.IsZero() && d.clock.Now().Sub(asked) < wait {
+					t.Errorf("list %d comes %v after Graph asked to wait for %v", n, d.clock.Now().Sub(asked), wait)
+				}
+				switch {
+				case n == 1:
+					late = d.add()
+					d.clock.Add(5 * time.Second)
+				case n <= 2+restoreTries:
+					asked = d.clock.Now()
+					return &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {fmt.Sprint(wait.Seconds())}}, Body: http.NoBody, ProtoMajor: 1, ProtoMinor: 1}, nil
+				}
+				return send()
+			}
+			d.first()
+			if !d.there(late) || d.lists != 3+restoreTries {
+				t.Errorf("the key is there again: %t, after %d lists\n%s", d.there(late), d.lists, d.describe())
+			}
+		})
+	}
+}

@@ -164,10 +164,13 @@ func (w *work) at(ctx context.Context, name string, f func(context.Context, cert
 	}
 	own, cancel := context.WithTimeout(ctx, w.r.callTime)
 	defer cancel()
-	if err = f(own, target); err != nil && own.Err() != nil && ctx.Err() == nil {
+	if err = f(own, target); err == nil {
+		return nil
+	}
+	if own.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("it took longer than %v: %w", w.r.callTime, err)
 	}
-	return err
+	return placeError{err}
 }
 
 // placed is where a credential may be once it is published to a place.

@@ -46,6 +46,8 @@ type Options struct {
 
 	// Stores keep private keys, by the words of a policy.
 	Stores map[string]certstore.Store
+	// VaultURL is the address of the vault of Stores, and of live places that name none.
+	VaultURL string
 	// OpenTarget opens a live place of a policy.
 	OpenTarget func(name string) (certstore.Target, error)
 	// RunHook runs a command or a webhook of a policy. What it did not finish is tried

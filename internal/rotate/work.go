@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -23,7 +24,8 @@ type work struct {
 	lease *store.Lease
 	a     credential.Application // as it is in the database
 
-	changed bool // the active credential or the standby has changed
+	changed bool  // the active credential or the standby has changed
+	silence error // why a service did not answer, though the step went on
 }
 
 // run carries out what is due, one step after the other, and says when the next is.
@@ -61,7 +63,7 @@ func (w *work) due() (*credential.Step, time.Time) {
 	for _, s := range credential.Plan(now, w.a, w.r.o.Rhythm) {
 		at := s.At
 		if s.Due(now) {
-			until := w.r.breakers.until(needs(w.a, s), now)
+			until := w.r.breakers.until(w.r.needs(w.a, s), now)
 			if until.IsZero() {
 				return &s, time.Time{}
 			}
@@ -95,6 +97,7 @@ func (w *work) do(ctx context.Context, s credential.Step) error {
 	defer cancel()
 	var err error
 	var c credential.Credential
+	w.silence = nil
 	if s.Credential != "" {
 		var ok bool
 		if c, ok = w.find(s.Credential); !ok {
@@ -145,7 +148,9 @@ func (w *work) do(ctx context.Context, s credential.Step) error {
 	default:
 		err = fmt.Errorf("there is no step %q", s.Action)
 	}
-	w.r.breakers.record(w.r.o.Cloud, needs(w.a, s), err, w.r.o.Now())
+	if ctx.Err() == nil { // what the end of this process interrupts says nothing of a service
+		w.r.breakers.record(w.r.o.Cloud, w.a.ObjectID, w.r.needs(w.a, s), cmp.Or(err, w.silence), w.r.o.Now())
+	}
 	var database *store.Error
 	switch {
 	case err == nil:
@@ -190,7 +195,7 @@ func (w *work) failed(ctx context.Context, s credential.Step, err error) error {
 		wait = max(5*time.Second, min(wait, time.Minute))
 	}
 	if after := retryAfter(err); after > 0 {
-		wait = max(wait, after)
+		c.RetryAfter = now.Add(after).UTC()
 	}
 	c.RetryAt = now.Add(wait)
 	// An entry for each attempt would bury the journal in a long failure.
@@ -364,16 +369,23 @@ func explain(err error) (text, remedy string) {
 	return err.Error(), remedy
 }
 
-func retryAfter(err error) time.Duration {
-	var answer *m365.Error
-	var signIn *m365.SignInError
-	switch {
-	case errors.As(err, &answer):
-		return answer.RetryAfter
-	case errors.As(err, &signIn):
-		return signIn.RetryAfter
+// retryAfter is how long a service asked to wait: of several the longest.
+func retryAfter(err error) (longest time.Duration) {
+	switch err := err.(type) {
+	case *m365.Error:
+		longest = err.RetryAfter
+	case *m365.SignInError:
+		longest = err.RetryAfter
 	}
-	return 0
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		longest = max(longest, retryAfter(err.Unwrap()))
+	case interface{ Unwrap() []error }:
+		for _, err := range err.Unwrap() {
+			longest = max(longest, retryAfter(err))
+		}
+	}
+	return longest
 }
 
 // requestIDs are what Microsoft's support asks for.
