@@ -98,6 +98,9 @@ type Credential struct {
 	ReadAt     time.Time `json:"read_at,omitzero"`
 	List       string    `json:"list,omitempty"`      // what the list of keys was when it was read last, before it is replaced
 	ListSince  time.Time `json:"list_since,omitzero"` // since when
+	Restless   time.Time `json:"restless,omitzero"`   // since when it changes before it has been the same for long enough
+	Changes    int       `json:"changes,omitempty"`   // how often since then
+	Changed    string    `json:"changed,omitempty"`   // what the last change was
 	Replaced   time.Time `json:"replaced,omitzero"`   // when it was replaced, until every replica knows that and others have what they lost by it
 	Compared   bool      `json:"compared,omitempty"`  // the first list after that was compared with the one before
 	Forbidden  bool      `json:"forbidden,omitempty"` // a policy of the tenant does not allow the certificate, nor another like it

@@ -107,7 +107,14 @@ func (w *work) notYet(ctx context.Context, c credential.Credential, err error) e
 func (w *work) settled(c *credential.Credential, keys []graph.KeyCredential) bool {
 	now := w.r.o.Now().UTC()
 	// After a long pause the reads before it tell nothing of what was added of late.
-	if list := fingerprint(keys); list != c.List || c.ListSince.IsZero() || now.Sub(c.ReadAt).Abs() > listSpan {
+	list := fingerprint(keys)
+	if c.Restless.IsZero() {
+		c.Restless = now
+	}
+	if list != c.List && c.List != "" {
+		c.Changes, c.Changed = c.Changes+1, difference(c.List, list)
+	}
+	if list != c.List || c.ListSince.IsZero() || now.Sub(c.ReadAt).Abs() > listSpan {
 		c.List, c.ListSince, c.Reads = list, now, 0
 	}
 	c.Reads, c.ReadAt = c.Reads+1, now
@@ -116,7 +123,25 @@ func (w *work) settled(c *credential.Credential, keys []graph.KeyCredential) boo
 		return false
 	}
 	c.List, c.ListSince, c.Reads = "", time.Time{}, 0
+	c.Restless, c.Changes, c.Changed = time.Time{}, 0, ""
 	return true
+}
+
+// difference says which key ids one fingerprint has and another has not.
+func difference(before, after string) string {
+	was, is := strings.Fields(before)[1:], strings.Fields(after)[1:]
+	var changes []string
+	for _, id := range is {
+		if !slices.Contains(was, id) {
+			changes = append(changes, id+" has come")
+		}
+	}
+	for _, id := range was {
+		if !slices.Contains(is, id) {
+			changes = append(changes, id+" has gone")
+		}
+	}
+	return strings.Join(changes, ", ")
 }
 
 // fingerprint is the same for equal lists.

@@ -406,3 +406,40 @@ func TestPuttingBackIsThrottled(t *testing.T) {
 		})
 	}
 }
+
+// TestARestlessList has somebody change the list of keys all the time, so that reeve cannot
+// replace it: a finding says so, and what was seen, until it is over.
+func TestARestlessList(t *testing.T) {
+	d := newDuel(t)
+	restless := func(a credential.Application) string {
+		for _, f := range credential.Assess(d.clock.Now(), a) {
+			if f.Rule == "list-restless" {
+				return f.Message
+			}
+		}
+		return ""
+	}
+	d.adopt(func(a *Adoption) { a.Pair = pki.Pair{} })
+	begun, changes, at := d.clock.Now(), 0, d.clock.Now()
+	var last string
+	d.work("the finding", func(a credential.Application) bool {
+		if d.clock.Now().Sub(at) >= 15*time.Second {
+			at, changes = d.clock.Now(), changes+1
+			if last != "" {
+				d.remove(last)
+			}
+			last = d.add()
+		}
+		return restless(a) != ""
+	})
+	if took := d.clock.Now().Sub(begun); took < 5*time.Minute || took > 8*time.Minute || d.lists > 0 {
+		t.Errorf("the finding came after %v, and %d lists were sent", took, d.lists)
+	}
+	if m := restless(d.app()); !strings.Contains(m, "has come") && !strings.Contains(m, "has gone") || changes < 10 {
+		t.Errorf("after %d changes: %s", changes, m)
+	}
+	d.work("an active one", hasActive)
+	if m := restless(d.app()); m != "" {
+		t.Errorf("it is over: %s", m)
+	}
+}
