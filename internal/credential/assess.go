@@ -187,7 +187,7 @@ func failing(c Credential) string {
 func (a Application) assessPlaces() []Finding {
 	var found []Finding
 	for _, c := range a.Credentials {
-		places, text := a.Former(c), "%s is no live place of the policy any more, and has the private key of certificate %s (%s), which reeve does not take away from there as long as that is the current one"
+		places, text := a.Former(c), "%s is no live place of the policy any more, and has the private key of certificate %s (%s), which reeve takes away from there when that is destroyed"
 		notice := ""
 		if c.State == Destroyed {
 			notice, places, text = "left/"+c.ID, a.Places(c), "%s still has the private key of certificate %s, which is %s"

@@ -205,8 +205,9 @@ type Application struct {
 	Mode     Mode   `json:"mode"`
 	Policy   Policy `json:"policy"`
 
-	Generation int64     `json:"generation"`     // of the credential published last
-	Wrote      time.Time `json:"wrote,omitzero"` // when its key credentials were last changed by us
+	Vault      string    `json:"vault,omitempty"` // the address of the one that a live place means which names none
+	Generation int64     `json:"generation"`      // of the credential published last
+	Wrote      time.Time `json:"wrote,omitzero"`  // when its key credentials were last changed by us
 	Adopted    time.Time `json:"adopted"`
 	Made       time.Time `json:"made,omitzero"` // when reeve made it; zero if it was there before
 
@@ -392,7 +393,7 @@ func (a Application) Places(c Credential) []string {
 	}
 	places := slices.Clone(a.Policy.Targets)
 	if c.State == Destroyed { // what is left was looked for
-		places = slices.DeleteFunc(places, func(t string) bool { return !slices.ContainsFunc(c.Placed, samePlace(t)) })
+		places = slices.DeleteFunc(places, func(t string) bool { return !slices.ContainsFunc(c.Placed, a.samePlace(t)) })
 	}
 	return append(places, a.Former(c)...)
 }
@@ -402,20 +403,30 @@ func (a Application) Places(c Credential) []string {
 func (a Application) Former(c Credential) []string {
 	var former []string
 	for _, t := range slices.Concat(c.Placed, c.Published) {
-		if !slices.ContainsFunc(a.Policy.Targets, samePlace(t)) && !slices.ContainsFunc(former, samePlace(t)) {
+		if !slices.ContainsFunc(a.Policy.Targets, a.samePlace(t)) && !slices.ContainsFunc(former, a.samePlace(t)) {
 			former = append(former, t)
 		}
 	}
 	return former
 }
 
-// samePlace reports whether another target is the same place, perhaps with other options.
-func samePlace(target string) func(string) bool {
-	place, _, _ := strings.Cut(target, ",")
-	return func(other string) bool {
-		other, _, _ = strings.Cut(other, ",")
-		return other == place
+// samePlace reports whether another target is the same place, perhaps with other options
+// or, in a vault, under its short name.
+func (a Application) samePlace(target string) func(string) bool {
+	return func(other string) bool { return a.place(other) == a.place(target) }
+}
+
+// place is what a target names, whichever way it names it.
+func (a Application) place(target string) string {
+	target, _, _ = strings.Cut(target, ",")
+	name, vault := strings.CutPrefix(target, "keyvault:")
+	if !vault {
+		return target
 	}
+	if !strings.Contains(name, "/") {
+		name = strings.TrimSuffix(a.Vault, "/") + "/certificates/" + name
+	}
+	return "keyvault:" + strings.ToLower(name) // names in a vault have no case
 }
 
 func first(cs []Credential) (Credential, bool) {

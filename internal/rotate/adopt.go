@@ -251,7 +251,7 @@ func (r *Rotator) under(ctx context.Context, objectID string, f func(*work) erro
 		return err
 	}
 	w := &work{r: r, lease: lease}
-	if w.a, err = lease.Read(ctx); err == nil {
+	if err = w.reread(ctx); err == nil {
 		err = f(w)
 	}
 	if releaseErr := lease.Release(context.WithoutCancel(ctx), r.o.Now()); err == nil {

@@ -144,7 +144,7 @@ func (t doomedTarget) Publish(_ context.Context, p certstore.Publication) error 
 	return nil
 }
 
-func (t doomedTarget) Forget(context.Context, string) error {
+func (t doomedTarget) Forget(context.Context, string, bool) error {
 	if t.w.doom.at("forget") == "lose" {
 		return errLost
 	}

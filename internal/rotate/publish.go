@@ -301,16 +301,26 @@ func (w *work) seeFormer(ctx context.Context) error {
 	return w.reread(ctx)
 }
 
-// clear takes away what a place has of a credential, unless that is the current one there,
-// and reports whether it is. What may still be needed stays unless there is no current one.
+// clear takes away what a place has of a credential, and reports whether it still has the
+// certificate. The current one stays in a place of the policy, whose programs get another.
+// In one that the policy has no more it goes as well, when it is needless; what may still
+// be needed stays there, unless somebody has cleared the place.
 func (w *work) clear(ctx context.Context, name string, c credential.Credential, needless bool) (left bool, err error) {
+	current := needless && slices.Contains(w.a.Former(c), name) && !slices.ContainsFunc(w.a.Credentials, func(other credential.Credential) bool {
+		return other.ID != c.ID && other.SHA256 == c.SHA256 && other.State.HasKey()
+	})
 	err = w.at(ctx, name, func(ctx context.Context, t certstore.Target) error {
 		got, err := t.Published(ctx)
 		gone := errors.Is(err, fs.ErrNotExist)
 		left = !gone && (err != nil || !needless || pki.SHA256(got.Certificate) == c.SHA256) // or it cannot be seen
-		if gone || needless {
-			return t.Forget(ctx, c.ID)
+		if !gone && !needless {
+			return nil
 		}
+		if err := t.Forget(ctx, c.ID, current); err != nil || !current {
+			return err
+		}
+		got, err = t.Published(ctx)
+		left = err == nil && pki.SHA256(got.Certificate) == c.SHA256 // somebody else has put it there
 		return nil
 	})
 	return left, err

@@ -34,8 +34,7 @@ func (w *work) run(ctx context.Context) (time.Time, error) {
 		if err := ctx.Err(); err != nil {
 			return time.Time{}, context.Cause(ctx)
 		}
-		var err error
-		if w.a, err = w.lease.Read(ctx); err != nil {
+		if err := w.reread(ctx); err != nil {
 			return time.Time{}, err
 		}
 		if err := w.fulfil(ctx); err != nil {
@@ -329,6 +328,7 @@ func (w *work) fulfil(ctx context.Context) error {
 
 func (w *work) reread(ctx context.Context) (err error) {
 	w.a, err = w.lease.Read(ctx)
+	w.a.Vault = cmp.Or(w.r.o.VaultURL, w.a.Vault)
 	return err
 }
 
