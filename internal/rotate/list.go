@@ -77,7 +77,7 @@ const (
 	// compareWithin is how long after a list was replaced a key that was in it before, and
 	// is not now, is taken for lost by that: long enough for another process to go on when
 	// one is killed. Later somebody has more likely removed it.
-	compareWithin = 2 * leaseTime
+	compareWithin = 10 * time.Minute
 	// restoreTries is how often what others have lost is put back.
 	restoreTries = 5
 )

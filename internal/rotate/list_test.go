@@ -260,7 +260,12 @@ func TestKilledAfterAList(t *testing.T) {
 		}
 		return resp, err
 	}
-	d.first()
+	d.adopt(func(a *Adoption) { a.Pair = pki.Pair{} })
+	d.work("the end of the process", func(credential.Application) bool { return d.starts == 2 })
+	if free, err := d.reeve.db.NextApplication(t.Context(), d.reeve.o.Tenant); err != nil || free.Sub(d.clock.Now()) > 90*time.Second {
+		t.Errorf("the application waits for its lease until %v from now (%v)", free.Sub(d.clock.Now()), err)
+	}
+	d.work("an active one", hasActive)
 	if !d.there(lost) || d.starts != 2 {
 		t.Errorf("the key is there again: %t, after %d starts\n%s", d.there(lost), d.starts, d.describe())
 	}

@@ -255,12 +255,14 @@ func (w *work) entry(id, step, outcome, text string, data any) store.JournalEntr
 	return e
 }
 
-// hold makes sure that the lease outlasts the next effect, which takes so long at most.
+// hold makes sure that the lease outlasts the next effect, which takes so long at most. One
+// at many places holds it for each of them, see [work.at].
 func (w *work) hold(ctx context.Context, d time.Duration) error {
-	if left := w.lease.Until.Sub(w.r.o.Now()); left > d+callTime && left <= leaseTime {
+	need := min(d+leaseRoom, leaseMost)
+	if left := w.lease.Until.Sub(w.r.o.Now()); left >= need && left <= leaseMost {
 		return nil
 	}
-	return w.lease.Extend(ctx, leaseTime)
+	return w.lease.Extend(ctx, max(need, leaseTime))
 }
 
 func (w *work) find(id string) (credential.Credential, bool) {
