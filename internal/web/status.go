@@ -156,15 +156,19 @@ func (s *Site) status(r *http.Request) (view, error) {
 	if p.Arrears, err = notify.Arrears(ctx, s.DB, s.Tenant); err != nil {
 		return view{}, err
 	}
-	rows, err := s.applications(ctx)
+	rows, _, err := s.applications(ctx)
 	if err != nil {
 		return view{}, err
 	}
 	p.Attention, p.Unshown = needsAttention(rows)
 	// What is recorded about applications is what was so at the last look; the rows are now.
+	ids := map[string]bool{}
+	for _, row := range rows {
+		ids[row.ObjectID] = true
+	}
 	p.Findings = slices.DeleteFunc(p.Findings, func(f store.Finding) bool {
 		id, _, _ := strings.Cut(f.Subject, "/")
-		return slices.ContainsFunc(rows, func(r applicationRow) bool { return r.ObjectID == id })
+		return ids[id]
 	})
 	p.Applications, p.Rows = len(rows), rows[:min(len(rows), mostOnStatus)]
 	return view{"status.html", p}, nil
