@@ -162,6 +162,13 @@ func (a Application) assessOurs(now time.Time) []Finding {
 	for _, target := range slices.Sorted(maps.Keys(a.Observed.Targets)) {
 		add(Finding{Rule: "target-drifted", Severity: Warning, Remedy: "it is published there again by itself; find out who else writes there"}, "%s: %s", target, a.Observed.Targets[target])
 	}
+	for _, target := range slices.Sorted(maps.Keys(a.Observed.Contests)) {
+		if x := a.Observed.Contests[target]; x.Over() && x.What != "" {
+			add(Finding{Rule: "target-contested", Severity: Critical, Notice: "contested/" + a.ObjectID + "/" + target,
+				Remedy: "see whether another reeve, with another database, has the same place and application, and end one of the two; or take the place out of the policy of one: reeve cert policy set " + a.ClientID + " --target"},
+				"%s: %s. It was replaced there %d times: the certificate in use is published there once a day from now on, and each new one at once", target, x.What, x.Times)
+		}
+	}
 	found = append(found, a.assessPlaces()...)
 	for _, k := range a.Observed.Keys {
 		// A replica of Graph may show one for a while after it was taken away.

@@ -240,6 +240,8 @@ type Observation struct {
 	SkewAt time.Time     `json:"skew_at,omitzero"`
 	// Warnings are what the live places said last, by target.
 	Targets map[string]string `json:"targets,omitempty"`
+	// Contests are the live places at which somebody else's certificate was found.
+	Contests map[string]Contest `json:"contests,omitempty"`
 	// List is the body of the request that would leave the keys as they are, for a person
 	// who has to change them by hand.
 	List json.RawMessage `json:"list,omitempty"`
@@ -248,6 +250,18 @@ type Observation struct {
 	RungsAt time.Time `json:"rungs_at,omitzero"`
 	RungsOf string    `json:"rungs_of,omitempty"` // the credentials that they were tried with
 }
+
+// Contest is a live place to which somebody else publishes as well.
+type Contest struct {
+	Times int       `json:"times"` // how often what is ours was published there again
+	Last  time.Time `json:"last"`
+	What  string    `json:"what"` // what was found there last; empty once it is ours
+}
+
+// Over reports that it was so often that ours is published there once a day only.
+func (c Contest) Over() bool { return c.Times >= contestTries }
+
+const contestTries = 3
 
 // Rung is a way by which an application gets a working certificate again.
 type Rung struct {

@@ -59,7 +59,7 @@ func (w *work) observe(ctx context.Context, seen graph.Application) error {
 	now := w.r.o.Now().UTC()
 	before := w.a.Observed
 	o := credential.Observation{
-		At: now, Skew: before.Skew, SkewAt: before.SkewAt, Targets: before.Targets,
+		At: now, Skew: before.Skew, SkewAt: before.SkewAt, Targets: before.Targets, Contests: before.Contests,
 		List: listSeen(w.r.o.Cloud, seen), Rungs: before.Rungs, RungsAt: before.RungsAt, RungsOf: before.RungsOf,
 	}
 	var moved []credential.Credential // whose Missing has changed
