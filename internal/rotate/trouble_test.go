@@ -202,7 +202,7 @@ func TestKitOfAnAuthority(t *testing.T) {
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r, func(o *Adoption) { o.Policy.Issuer, o.Pair = credential.IssuerRequest, pki.Pair{} })
-	kit, err := r.MakeKit(t.Context(), w.object, "pat", "a test")
+	kit, err := r.MakeKit(t.Context(), w.object, "pat", "a test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestKitOfAnAuthority(t *testing.T) {
 	if _, err := r.Import(t.Context(), w.object, answer(request.Requests[0].PublicKey), "pat"); err != nil {
 		t.Fatal(err)
 	}
-	again, err := r.MakeKit(t.Context(), w.object, "pat", "a test")
+	again, err := r.MakeKit(t.Context(), w.object, "pat", "a test", nil)
 	if err != nil || again.Credential.ID != kit.Credential.ID || again.Credential.State != credential.Staged {
 		t.Fatalf("the second kit is for %s, which is %s: %v", again.Credential.ID, again.Credential.State, err)
 	}
