@@ -649,6 +649,32 @@ func (a Application) Fulfilled() []Wish {
 	return done
 }
 
+// Begun says what has been done of a wish so far; "" while nothing has, so that it can be
+// taken back.
+func (a Application) Begun(w Wish) string {
+	c, known := a.Find(w.Credential)
+	begun := false
+	switch {
+	case w.Kind == Renew:
+		i := slices.IndexFunc(a.Credentials, func(c Credential) bool { return c.renewed(w) })
+		if begun = i >= 0; begun {
+			c = a.Credentials[i]
+		}
+	case w.Kind == Promote, w.Kind == Rollback:
+		begun = known && (c.State == Publishing || c.State == Active)
+	case known:
+		begun = slices.Contains(away, c.State)
+	}
+	if !begun {
+		return ""
+	}
+	name := c.SHA1
+	if name == "" {
+		name = c.ID
+	}
+	return fmt.Sprintf("certificate %s is %s", name, c.State)
+}
+
 // InVain reports whether a wish that is over (see Fulfilled) cannot come true any more.
 func (a Application) InVain(w Wish) bool {
 	c, known := a.Find(w.Credential)

@@ -260,6 +260,32 @@ func (r *Rotator) under(ctx context.Context, objectID string, f func(*work) erro
 	return err
 }
 
+// ErrBegun says that what a person asked for cannot be taken back any more.
+var ErrBegun = errors.New("it has begun")
+
+// TakeBack takes back what a person asked for, if nothing was done of it yet. The error
+// matches [ErrBegun] if something was, and store.ErrNotFound if it is not asked for any more.
+func (r *Rotator) TakeBack(ctx context.Context, objectID string, wish credential.Wish, by, why string) error {
+	return r.under(ctx, objectID, func(w *work) error {
+		if !slices.ContainsFunc(w.a.Wishes, func(x credential.Wish) bool {
+			return x.Kind == wish.Kind && x.Credential == wish.Credential && x.At.Equal(wish.At)
+		}) {
+			return store.ErrNotFound
+		}
+		if done := w.a.Begun(wish); done != "" {
+			return fmt.Errorf("%w: %s", ErrBegun, done)
+		}
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			e := w.entry(wish.Credential, string(wish.Kind), store.Wished, credential.Wish{By: by, Why: why}.Asked("taken back"), nil)
+			e.Actor = by
+			if err := tx.Journal(e); err != nil {
+				return err
+			}
+			return tx.Fulfil(wish)
+		})
+	})
+}
+
 // Reconcile looks for private keys in the stores that the database knows nothing of, as
 // after it was restored from an older backup: what is of an application that is looked
 // after is taken up again, and the plan sees what becomes of it. It reports what it
