@@ -107,10 +107,11 @@ func culprit(cloud m365.Cloud, needed []string, err error) (service string, answ
 	case errors.As(err, &signIn):
 		return serviceToken, says(signIn.Status)
 	case errors.As(err, &answer):
-		host, _, _ := strings.Cut(answer.URL, "/")
-		if u, err := url.Parse(host); err == nil && u.Host != "" {
-			host = u.Host
+		_, rest, full := strings.Cut(answer.URL, "://")
+		if !full {
+			rest = answer.URL
 		}
+		host, _, _ := strings.Cut(rest, "/")
 		at := vaultAt(host)
 		if graph, err := url.Parse(cloud.Graph); err == nil && host == graph.Host {
 			at = serviceGraph

@@ -142,6 +142,7 @@ func TestWhoseFailure(t *testing.T) {
 		"Entra ID is silent":                {both, silent(over, serviceToken, errors.New("no answer")), true, serviceToken},
 		"somebody is silent":                {both, context.DeadlineExceeded, true, serviceGraph},
 		"the vault of the keys is down":     {store, at("keys.test/secrets/a", http.StatusServiceUnavailable, m365.ErrTransient), true, store[0]},
+		"the vault of the keys is silent":   {store, at("https://keys.test", 0, m365.ErrTransient), true, store[0]},
 		"a place in it":                     {store, placeError{at("keys.test/certificates/a", http.StatusServiceUnavailable, m365.ErrTransient)}, true, store[0]},
 		"a place in another vault":          {store, placeError{at("other.test/certificates/a", http.StatusServiceUnavailable, m365.ErrTransient)}, true, ""},
 		"a place is silent":                 {store, placeError{context.DeadlineExceeded}, true, ""},

@@ -351,17 +351,19 @@ func certificates(c credential.Credential) ([]*x509.Certificate, error) {
 	return all, nil
 }
 
-// explain gives an error's text and what to do about it.
+// explain gives an error's text and what to do about it. What our own packages say has the
+// remedy in its text.
 func explain(err error) (text, remedy string) {
 	var answer *m365.Error
 	var problem *pki.Problem
+	remedy = "do what the error says, and it goes on by itself; if it says nothing of that, it is tried again by itself"
 	x, explained := m365.ExplanationOf(err)
 	switch {
 	case explained:
 		remedy = x.Remedy
-	case errors.As(err, &answer):
+	case errors.As(err, &answer) && answer.Remedy != "":
 		remedy = answer.Remedy
-	case errors.As(err, &problem):
+	case errors.As(err, &problem) && problem.Remedy != "":
 		remedy = problem.Remedy
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		remedy = "make room on the disk: it goes on by itself then"

@@ -59,7 +59,7 @@ type overview struct {
 // An overview that took long to make is shown again for so many times as long, so that a
 // page which is made anew all the time takes a twentieth of a processor at most.
 const (
-	tookLong  = 100 * time.Millisecond
+	tookLong  = time.Second
 	shownLong = 20
 )
 

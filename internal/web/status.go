@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -222,8 +221,8 @@ var functions = template.FuncMap{
 	// count is a number with what it counts.
 	"count":      func(n any, noun string) string { return fmt.Sprint(n) + " " + plural(n, noun) },
 	"plural":     plural,
-	"plain":      func(s string) string { return supportIDs.ReplaceAllString(s, "") },
-	"supportIDs": func(s string) string { return strings.Trim(supportIDs.FindString(s), " ()") },
+	"plain":      func(s string) string { plain, _ := notify.SupportIDs(s); return plain },
+	"supportIDs": func(s string) string { _, ids := notify.SupportIDs(s); return ids },
 	"join":       func(s []string) string { return strings.Join(s, ", ") },
 	"day": func(s string) string {
 		t, err := time.Parse("20060102", s)
@@ -285,6 +284,3 @@ func soon(t, now time.Time) string {
 	}
 	return ago(int(far.Hours())/24, "day")
 }
-
-// supportIDs are what Microsoft's support asks for, as errors have it at their end.
-var supportIDs = regexp.MustCompile(` \((?:trace|request) [^()]*\)`)
