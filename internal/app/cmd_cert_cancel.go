@@ -24,7 +24,7 @@ waits: for a service that is down, for a clock, or for 'reeve serve'. What has b
 on, since half of it would be worse; the command says how far it has come, and what helps
 then. The journal has who took what back, and why.`,
 		Example: `  reeve cert cancel
-  reeve cert cancel reeve --kind renew --why 'wrong application'`,
+  reeve cert cancel reeve --kind renew --why ticket-4711`,
 		Args: applicationArgs(1), ValidArgsFunction: p.completeApplication,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.certCancel(cmd.Context(), args, credential.WishKind(kind), why, asJSON)
