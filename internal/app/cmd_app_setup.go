@@ -289,7 +289,7 @@ func (r *setupRun) choose(ctx context.Context, w *registration.Wanted) (kept, er
 	}
 	if client != "" && !r.cmd.Flags().Changed("name") || r.cmd.Flags().Changed("client-id") {
 		if name := otherProgramsVariable(r.app.Config, "client-id"); name != "" {
-			return registration.Record{}, failWith(exitUsage, "%s names the application %s, and that variable is for other programs: to take that application say --client-id %s; to have one made, say --name, or unset the variable", name, client, client)
+			return kept{}, failWith(exitUsage, "%s names the application %s, and that variable is for other programs: to take that application say --client-id %s; to have one made, say --name, or unset the variable", name, client, client)
 		}
 		w.ClientID = client
 	}

@@ -44,7 +44,7 @@ their beginning as only one has, or its state where only one has that: active, s
 	for _, w := range wishes {
 		cmd.AddCommand(certWishCommand(p, w))
 	}
-	cmd.AddCommand(certExportCommand(p), certImportCommand(p), certPolicyCommand(p), certHistoryCommand(p), certNotifyCommand(p), certRescueCommand(p), consumerCommand(p))
+	cmd.AddCommand(certCancelCommand(p), certExportCommand(p), certImportCommand(p), certPolicyCommand(p), certHistoryCommand(p), certNotifyCommand(p), certRescueCommand(p), consumerCommand(p))
 	return cmd
 }
 

@@ -172,6 +172,21 @@ func TestRescueOffline(t *testing.T) {
 	wait()
 	l.want(exitCheck, "cert rescue", `^own certificate +no .*AADSTS700027`, `^offline kit +yes`, `a person has to`)
 	kit := filepath.Join(l.dir, "kit")
+	// Where something is already, nothing is made, and nothing is said to be written.
+	if err := os.MkdirAll(filepath.Join(l.dir, "taken"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(l.dir, "taken", "curl.sh"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	had := len(l.app().Credentials)
+	l.want(exitFailure, "cert rescue --offline "+filepath.Join(l.dir, "taken"), `exists: name another folder, .*nothing was written`)
+	if n := len(l.app().Credentials); n != had {
+		t.Errorf("for a kit that was refused there are %d credentials, and there were %d", n, had)
+	}
+	if text := l.want(exitOK, "cert history"); strings.Contains(text, "a kit for") {
+		t.Errorf("the journal has a kit that was not written:\n%s", text)
+	}
 	l.want(exitOK, "cert rescue --offline "+kit, `Nothing in it is secret`, `--resume`)
 	readme, err := os.ReadFile(filepath.Join(kit, "README.txt"))
 	if err != nil || strings.Contains(string(readme), "never been able") || !strings.Contains(string(readme), "as it was read at 20") {
@@ -538,4 +553,32 @@ func TestKeysetThatDoesNotCome(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Error("the keyset came from nowhere")
 	}
+}
+
+// TestPlansOfSeveral has a table for several applications, without what is done all the
+// time and without requests.
+func TestPlansOfSeveral(t *testing.T) {
+	t.Parallel()
+	l := newLife(t)
+	l.want(exitOK, "cert adopt")
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(l.dir, "reeve.db"), store.Options{Now: l.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	number, err := db.Tenant(t.Context(), l.Tenant.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]credential.Mode{"a longer name": credential.On, "watched": credential.Observe} {
+		if err := db.AddApplication(t.Context(), number, credential.Application{ObjectID: name, ClientID: name, Name: name, Mode: mode, Adopted: l.now(), Policy: credential.Policy{}.Complete("r")},
+			store.JournalEntry{Actor: "test", Step: "adopt", Outcome: store.Done}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := l.want(exitOK, "cert plan", `WHEN +APPLICATION +STEP +WHY\n`, `now   a longer name  create  there is none`, `now   reeve          create  no standby waits`, `Looking and proving again is left out \(\d steps\)`)
+	if strings.Contains(text, "watched") || strings.Contains(text, "POST") {
+		t.Errorf("the table has more than what is planned:\n%s", text)
+	}
+	l.want(exitOK, "cert plan reeve", `POST https`)
 }

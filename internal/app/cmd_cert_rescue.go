@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"text/tabwriter"
@@ -113,23 +114,31 @@ func (p *program) rescueOffline(ctx context.Context, a *App, app credential.Appl
 	if err != nil {
 		return err
 	}
+	const other = "name another folder, or have what is there replaced by --force; nothing was written"
+	for _, name := range rotate.KitNames() { // before a key is made for it
+		path := filepath.Join(o.offline, name)
+		if _, err := os.Lstat(path); err == nil && !o.force {
+			return fmt.Errorf("writing %s: %w: %s", path, fs.ErrExist, other)
+		}
+	}
+	var names []string
+	write := func(kit rotate.Kit) error {
+		files := slices.Clone(kit.Files)
+		for i := range files {
+			names = append(names, files[i].Path)
+			files[i].Path = filepath.Join(o.offline, files[i].Path)
+		}
+		err := certstore.WriteFiles(files, o.force)
+		if errors.Is(err, fs.ErrExist) {
+			err = fmt.Errorf("%w: %s", err, other)
+		}
+		return err
+	}
 	var kit rotate.Kit
 	if err := p.whenFree(ctx, func() (err error) {
-		kit, err = rotator.MakeKit(ctx, app.ObjectID, actor(), o.why)
+		kit, err = rotator.MakeKit(ctx, app.ObjectID, actor(), o.why, write)
 		return err
 	}); err != nil {
-		return err
-	}
-	files := slices.Clone(kit.Files)
-	var names []string
-	for i := range files {
-		names = append(names, files[i].Path)
-		files[i].Path = filepath.Join(o.offline, files[i].Path)
-	}
-	if err := certstore.WriteFiles(files, o.force); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			err = fmt.Errorf("%w: name another folder, or have what is there replaced by --force; nothing was written", err)
-		}
 		return err
 	}
 	if o.asJSON {

@@ -322,9 +322,10 @@ func certPlanCommand(p *program) *cobra.Command {
 		Use:   "plan [APP]",
 		Short: "What is done next, when and why, and the requests to Microsoft that it takes",
 		Long: `plan lists what is planned for all applications, or for one, soonest first, as it
-would be done if nothing changed until then. Of steps that change an application at
-Graph, or sign in, it shows the requests as they would be sent. Nothing is done, and
-nobody is asked.`,
+would be done if nothing changed until then. Of one application it shows the requests as
+they would be sent, by which steps change it at Graph or sign in; of several, in a line
+for each step, what is more than looking and proving again, which is done all the time.
+--json has all of it for each. Nothing is done, and nobody is asked.`,
 		Example: `  reeve cert plan
   reeve cert plan reeve --json`,
 		Args: applicationArgs(1), ValidArgsFunction: p.completeApplication,
@@ -346,18 +347,24 @@ nobody is asked.`,
 				}
 				apps = []credential.Application{app.Application}
 			}
-			steps := []stepReport{}
+			steps, left := []stepReport{}, 0
 			r := a.planner()
 			for _, app := range apps {
 				for _, s := range r.Steps(app) {
+					if len(apps) > 1 && !asJSON && routine(app, s) {
+						left++
+						continue
+					}
 					report := reportStep(app, s)
 					report.Application = app.Name
 					at := s.At
 					if at.Before(p.now()) {
 						at = p.now()
 					}
-					if report.Requests, err = r.Requests(ctx, app, s, at); err != nil {
-						return err
+					if len(apps) == 1 || asJSON {
+						if report.Requests, err = r.Requests(ctx, app, s, at); err != nil {
+							return err
+						}
 					}
 					steps = append(steps, report)
 				}
@@ -369,6 +376,9 @@ nobody is asked.`,
 			if len(steps) == 0 {
 				fmt.Fprintln(p.Err, "nothing is planned")
 			}
+			if len(apps) > 1 {
+				return p.printPlans(steps, left)
+			}
 			requests := requestPrinter{}
 			for _, s := range steps {
 				fmt.Fprintf(p.Out, "%s  %s: %s: %s\n", when(s.At, p.now()), plain(s.Application), plain(s.what()), plain(s.Why))
@@ -379,6 +389,24 @@ nobody is asked.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// printPlans prints what is planned for several applications.
+func (p *program) printPlans(steps []stepReport, left int) error {
+	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
+	if len(steps) > 0 {
+		fmt.Fprintln(t, "WHEN\tAPPLICATION\tSTEP\tWHY")
+	}
+	for _, s := range steps {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", when(s.At, p.now()), plain(s.Application), plain(s.what()), plain(s.Why))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if left > 0 {
+		fmt.Fprintf(p.Err, "Looking and proving again is left out (%s): reeve cert plan APP has it, and the requests to Microsoft.\n", counted(left, "step"))
+	}
+	return nil
 }
 
 func certRehearseCommand(p *program) *cobra.Command {

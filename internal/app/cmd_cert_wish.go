@@ -145,7 +145,7 @@ func certWishCommand(p *program, w wish) *cobra.Command {
 
 What is asked for is recorded, with who asked and why, and then carried out step by
 step; 'reeve serve', where it runs, may be the one who does. Interrupting the command
-takes nothing back.`,
+takes nothing back: 'reeve cert cancel' does, as long as nothing was done.`,
 		Args: applicationArgs(2), ValidArgsFunction: p.completeApplication,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.certWish(cmd.Context(), w, args, &o) },
 	}
@@ -319,6 +319,8 @@ func (p *program) pursue(ctx context.Context, a *App, objectID string, w credent
 				switch {
 				case reached(app, w):
 					return nil
+				case taken(app, w) && app.Begun(w) == "":
+					return fmt.Errorf("what was asked for was taken back meanwhile, or cannot be done any more: see reeve cert history %s", app.ClientID)
 				case taken(app, w) && w.Kind != credential.Retire && w.Kind != credential.Revoke:
 					return fmt.Errorf("what was asked for cannot be done any more, since the certificates of %s have changed meanwhile: see reeve cert show", plain(app.Name))
 				case app.Mode != credential.On:

@@ -255,7 +255,7 @@ func (a *App) rotation(ctx context.Context, changed func(credential.Application)
 	}
 	return rotate.New(rotate.Options{
 		DB: a.DB, Tenant: a.Tenant, Cloud: a.Cloud, HTTP: a.http, Directory: directory,
-		Stores: a.stores, OpenTarget: a.openTarget, RunHook: rotate.HookRunner(a.http),
+		Stores: a.stores, VaultURL: a.Config.VaultURL, OpenTarget: a.openTarget, RunHook: rotate.HookRunner(a.http),
 		Rhythm: credential.Rhythm{Look: a.Config.Credentials.Interval},
 		NewKey: a.newKey, Changed: changed, Now: a.now, Log: a.log,
 		ManagerToken: a.managerToken,

@@ -46,8 +46,9 @@ type Target interface {
 	Published(ctx context.Context) (pki.Pair, error)
 
 	// Forget takes away what is left there of a credential that is not the current one
-	// any more, so that its key cannot be used from there. What is not there is forgotten.
-	Forget(ctx context.Context, credentialID string) error
+	// any more, so that its key cannot be used from there; with current also the current
+	// one, for a place that nobody publishes to any more. What is not there is forgotten.
+	Forget(ctx context.Context, credentialID string, current bool) error
 
 	// Check reports why Publish could not do its work, without changing what is live;
 	// for rehearsals.

@@ -505,41 +505,53 @@ func (d *directory) check(ctx context.Context) error {
 	return errors.Join(err, folder.root.RemoveAll(name))
 }
 
-// Forget removes the generation before the current one if it is a credential's; see
-// [Target].
-func (d *directory) Forget(ctx context.Context, credentialID string) error {
+// Forget removes the generation before the current one if it is a credential's, and the
+// current one, if that is meant too; see [Target].
+func (d *directory) Forget(ctx context.Context, credentialID string, current bool) error {
 	if _, err := os.Lstat(d.reference.Path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := d.forget(ctx, credentialID); err != nil {
+	if err := d.forget(ctx, credentialID, current); err != nil {
 		return fmt.Errorf("removing credential %s from %s: %w", credentialID, d.Name(), err)
 	}
 	return nil
 }
 
-func (d *directory) forget(ctx context.Context, credentialID string) error {
+func (d *directory) forget(ctx context.Context, credentialID string, current bool) error {
 	folder, _, done, err := d.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	at, _, err := folder.leads(previousName)
-	if err != nil || at == "" {
-		return err
+	names := []string{previousName}
+	if current {
+		names = append(names, currentName)
 	}
-	text, err := folder.root.ReadFile(filepath.Join(at, credentialFile))
+	for _, name := range names {
+		is, err := folder.isOf(name, credentialID)
+		if err == nil && is {
+			err = folder.root.RemoveAll(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return folder.tidyGenerations()
+}
+
+// isOf reports whether current or previous is a credential's.
+func (p *privateFolder) isOf(name, credentialID string) (bool, error) {
+	at, _, err := p.leads(name)
+	if err != nil || at == "" {
+		return false, err
+	}
+	text, err := p.root.ReadFile(filepath.Join(at, credentialFile))
 	if err != nil {
-		return err
+		return false, err
 	}
 	var about published
 	if err := json.Unmarshal(text, &about); err != nil {
-		return fmt.Errorf("reading %s: %w", filepath.Join(at, credentialFile), err)
+		return false, fmt.Errorf("reading %s: %w", filepath.Join(at, credentialFile), err)
 	}
-	if about.CredentialID != credentialID {
-		return nil
-	}
-	if err := folder.root.RemoveAll(previousName); err != nil {
-		return err
-	}
-	return folder.tidyGenerations()
+	return about.CredentialID == credentialID, nil
 }

@@ -1,6 +1,8 @@
 package certstore_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -120,4 +122,58 @@ func openTarget(t *testing.T, reference string, vault *certstore.KeyVault, notic
 		t.Fatal(err)
 	}
 	return target
+}
+
+// TestForget takes a credential away from a place: the current one stays unless it is meant
+// too, and nobody else's goes.
+func TestForget(t *testing.T) {
+	w := manager(t)
+	dir := t.TempDir()
+	for _, name := range []string{"keyvault:" + w.Origins().Vault + "/certificates/left", "directory:" + dir} {
+		target := openTarget(t, name, w.vault, func(string) {})
+		other := publication(1, made()[0])
+		other.CredentialID = "another"
+		mustPublish(t, target, other)
+		ours := publication(2, made()[1])
+		mustPublish(t, target, ours)
+		forget := func(id string, current bool) {
+			t.Helper()
+			for range 2 { // it can be repeated
+				if err := target.Forget(t.Context(), id, current); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		forget("nobody's", true)
+		forget(ours.CredentialID, false)
+		wantPublished(t, target, ours.Pair)
+		forget(other.CredentialID, true)
+		wantPublished(t, target, ours.Pair)
+		forget(ours.CredentialID, true)
+		if got, err := target.Published(t.Context()); err == nil {
+			t.Errorf("%s still has %v", name, got)
+		}
+	}
+	for _, v := range w.tenant.Vault.Versions("left") {
+		if v.Enabled {
+			t.Errorf("version %s can still be used", v.Version)
+		}
+	}
+	for file := range tree(t, dir) {
+		if strings.HasSuffix(file, ".pem") {
+			t.Errorf("%s is still there", file)
+		}
+	}
+	// Killed between the two: what nothing leads to goes the next time.
+	target := openTarget(t, "directory:"+dir, w.vault, func(string) {})
+	mustPublish(t, target, publication(3, made()[0]))
+	if err := os.Remove(filepath.Join(dir, "current")); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.Forget(t.Context(), id, true); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "generation-*")); len(left) > 0 {
+		t.Errorf("%q is left", left)
+	}
 }

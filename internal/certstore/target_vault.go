@@ -303,9 +303,9 @@ func (t *vaultCertificate) Check(ctx context.Context) error {
 // maxVersionPages bounds the listing of a certificate's versions, 25 to a page.
 const maxVersionPages = 400
 
-// Forget disables the versions that are a credential's and not the newest one; see
-// [Target]. A version alone cannot be deleted.
-func (t *vaultCertificate) Forget(ctx context.Context, credentialID string) error {
+// Forget disables the versions that are a credential's, and the newest one only if that is
+// meant too; see [Target]. A version alone cannot be deleted.
+func (t *vaultCertificate) Forget(ctx context.Context, credentialID string, current bool) error {
 	op, name := "disabling credential "+credentialID+" in "+t.Name(), t.reference.Name
 	return t.vault.again(ctx, func(ctx context.Context) error {
 		latest, err := t.latest(ctx, op)
@@ -325,7 +325,7 @@ func (t *vaultCertificate) Forget(ctx context.Context, credentialID string) erro
 				return t.vault.explain(ctx, op, "", "certificates/list", err)
 			}
 			for _, v := range page.Value {
-				if v == nil || v.ID == nil || latest.ID != nil && v.ID.Version() == latest.ID.Version() || value(v.Tags[tagCredential]) != credentialID ||
+				if v == nil || v.ID == nil || !current && latest.ID != nil && v.ID.Version() == latest.ID.Version() || value(v.Tags[tagCredential]) != credentialID ||
 					v.Attributes != nil && v.Attributes.Enabled != nil && !*v.Attributes.Enabled {
 					continue
 				}

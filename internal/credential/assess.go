@@ -81,6 +81,9 @@ func Assess(now time.Time, a Application) []Finding {
 	return found
 }
 
+// restless is how long the list of keys may change all the time until a person is told.
+const restless = 5 * time.Minute
+
 func rank(s Severity) int { return slices.Index([]Severity{Critical, Warning, Info}, s) }
 
 func (a Application) assessOurs(now time.Time) []Finding {
@@ -134,6 +137,10 @@ func (a Application) assessOurs(now time.Time) []Finding {
 		case c.Stuck:
 			add(Finding{Rule: "certificate-stuck", Severity: Warning, Credential: c.ID, Notice: "stuck/" + c.ID + "/" + string(c.State), Remedy: c.Remedy},
 				"%s, %d times so far: %s", failing(c), c.Attempts, c.Error)
+		case c.Changes > 0 && now.Sub(c.Restless) > restless:
+			add(Finding{Rule: "list-restless", Severity: Warning, Credential: c.ID, Notice: "restless/" + c.ID + "/" + stamp(c.Restless),
+				Remedy: "find out which program changes them (Entra ID > Audit logs, activity \"Update application – Certificates and secrets management\") and let it pause for two minutes; or adopt a certificate that the application has, with its private key: reeve cert adopt"},
+				"the key credentials of the application change before they have been the same for 36 seconds, %d times since %s, so that the list cannot be replaced without taking somebody's key away, and the certificate, which is %s, waits; the last change: %s", c.Changes, stamp(c.Restless), c.State, c.Changed)
 		case c.State == Lost && now.Sub(c.Since) < 7*day:
 			add(Finding{Rule: "certificate-lost", Severity: Warning, Credential: c.ID,
 				Remedy: "find out who removed it (Entra ID > Audit logs, activity \"Update application – Certificates and secrets management\"); reeve has gone on with another"},
@@ -154,6 +161,13 @@ func (a Application) assessOurs(now time.Time) []Finding {
 	}
 	for _, target := range slices.Sorted(maps.Keys(a.Observed.Targets)) {
 		add(Finding{Rule: "target-drifted", Severity: Warning, Remedy: "it is published there again by itself; find out who else writes there"}, "%s: %s", target, a.Observed.Targets[target])
+	}
+	for _, target := range slices.Sorted(maps.Keys(a.Observed.Contests)) {
+		if x := a.Observed.Contests[target]; x.Over() && x.What != "" {
+			add(Finding{Rule: "target-contested", Severity: Critical, Notice: "contested/" + a.ObjectID + "/" + target,
+				Remedy: "see whether another reeve, with another database, has the same place and application, and end one of the two; or take the place out of the policy of one: reeve cert policy set " + a.ClientID + " --target"},
+				"%s: %s. It was replaced there %d times: the certificate in use is published there once a day from now on, and each new one at once", target, x.What, x.Times)
+		}
 	}
 	found = append(found, a.assessPlaces()...)
 	for _, k := range a.Observed.Keys {
@@ -180,7 +194,7 @@ func failing(c Credential) string {
 func (a Application) assessPlaces() []Finding {
 	var found []Finding
 	for _, c := range a.Credentials {
-		places, text := a.Former(c), "%s is no live place of the policy any more, and has the private key of certificate %s (%s), which reeve does not take away from there as long as that is the current one"
+		places, text := a.Former(c), "%s is no live place of the policy any more, and has the private key of certificate %s (%s), which reeve takes away from there when that is destroyed"
 		notice := ""
 		if c.State == Destroyed {
 			notice, places, text = "left/"+c.ID, a.Places(c), "%s still has the private key of certificate %s, which is %s"

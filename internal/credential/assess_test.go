@@ -98,3 +98,27 @@ func TestNotice(t *testing.T) {
 		}
 	}
 }
+
+// TestPlacesByAnyName names a certificate in the usual vault in each way that there is: it
+// is one place.
+func TestPlacesByAnyName(t *testing.T) {
+	const short, long = "keyvault:Live", "keyvault:https://V.vault.azure.net/certificates/live,format=pem"
+	for _, x := range []struct {
+		policy, had string
+		former      int
+	}{
+		{short, long, 0}, {long, short, 0}, {short, short + ",format=pem", 0},
+		{"keyvault:https://w.vault.azure.net/certificates/live", short, 1},
+		{"keyvault:other", short, 1}, {"directory:/etc/App", "directory:/etc/app", 1},
+	} {
+		a := application(cred("a", Active, func(c *Credential) { c.Published, c.Placed = []string{x.had}, []string{x.had} }))
+		a.Vault, a.Policy.Targets = "https://v.vault.azure.net/", []string{x.policy}
+		c, _ := a.Find("a")
+		if former := a.Former(c); len(former) != x.former {
+			t.Errorf("the policy has %s, and the certificate was at %s: former places are %q", x.policy, x.had, former)
+		}
+		if places := a.Places(c); len(places) != 1+x.former {
+			t.Errorf("the policy has %s, and the certificate was at %s: places are %q", x.policy, x.had, places)
+		}
+	}
+}

@@ -98,6 +98,9 @@ type Credential struct {
 	ReadAt     time.Time `json:"read_at,omitzero"`
 	List       string    `json:"list,omitempty"`      // what the list of keys was when it was read last, before it is replaced
 	ListSince  time.Time `json:"list_since,omitzero"` // since when
+	Restless   time.Time `json:"restless,omitzero"`   // since when it changes before it has been the same for long enough
+	Changes    int       `json:"changes,omitempty"`   // how often since then
+	Changed    string    `json:"changed,omitempty"`   // what the last change was
 	Replaced   time.Time `json:"replaced,omitzero"`   // when it was replaced, until every replica knows that and others have what they lost by it
 	Compared   bool      `json:"compared,omitempty"`  // the first list after that was compared with the one before
 	Forbidden  bool      `json:"forbidden,omitempty"` // a policy of the tenant does not allow the certificate, nor another like it
@@ -128,9 +131,12 @@ type Credential struct {
 	Failing  Action    `json:"failing,omitempty"`  // what failed last
 	FailedAt time.Time `json:"failed_at,omitzero"` // when the first of these failed
 	RetryAt  time.Time `json:"retry_at,omitzero"`
-	Error    string    `json:"error,omitempty"`
-	Remedy   string    `json:"remedy,omitempty"`
-	Stuck    bool      `json:"stuck,omitempty"` // a person must act: it is still tried, rarely
+	// RetryAfter is until when a service asked to wait, or reeve wants to whatever the
+	// emergency: it is never shortened.
+	RetryAfter time.Time `json:"retry_after,omitzero"`
+	Error      string    `json:"error,omitempty"`
+	Remedy     string    `json:"remedy,omitempty"`
+	Stuck      bool      `json:"stuck,omitempty"` // a person must act: it is still tried, rarely
 }
 
 // Proof is what tokens for one resource have shown: since Since there were Count, the
@@ -199,8 +205,9 @@ type Application struct {
 	Mode     Mode   `json:"mode"`
 	Policy   Policy `json:"policy"`
 
-	Generation int64     `json:"generation"`     // of the credential published last
-	Wrote      time.Time `json:"wrote,omitzero"` // when its key credentials were last changed by us
+	Vault      string    `json:"vault,omitempty"` // the address of the one that a live place means which names none
+	Generation int64     `json:"generation"`      // of the credential published last
+	Wrote      time.Time `json:"wrote,omitzero"`  // when its key credentials were last changed by us
 	Adopted    time.Time `json:"adopted"`
 	Made       time.Time `json:"made,omitzero"` // when reeve made it; zero if it was there before
 
@@ -225,12 +232,16 @@ type Observation struct {
 	Locked   bool      `json:"locked,omitempty"`
 	FailedAt time.Time `json:"failed_at,omitzero"`
 	Attempts int       `json:"attempts,omitempty"`
-	Gone     bool      `json:"gone,omitempty"` // there is no such application
+	// RetryAfter is until when a service asked to wait with the next look.
+	RetryAfter time.Time `json:"retry_after,omitzero"`
+	Gone       bool      `json:"gone,omitempty"` // there is no such application
 	// Skew is how far the authority's clock was ahead of ours, at SkewAt.
 	Skew   time.Duration `json:"skew,omitempty"`
 	SkewAt time.Time     `json:"skew_at,omitzero"`
 	// Warnings are what the live places said last, by target.
 	Targets map[string]string `json:"targets,omitempty"`
+	// Contests are the live places at which somebody else's certificate was found.
+	Contests map[string]Contest `json:"contests,omitempty"`
 	// List is the body of the request that would leave the keys as they are, for a person
 	// who has to change them by hand.
 	List json.RawMessage `json:"list,omitempty"`
@@ -239,6 +250,18 @@ type Observation struct {
 	RungsAt time.Time `json:"rungs_at,omitzero"`
 	RungsOf string    `json:"rungs_of,omitempty"` // the credentials that they were tried with
 }
+
+// Contest is a live place to which somebody else publishes as well.
+type Contest struct {
+	Times int       `json:"times"` // how often what is ours was published there again
+	Last  time.Time `json:"last"`
+	What  string    `json:"what"` // what was found there last; empty once it is ours
+}
+
+// Over reports that it was so often that ours is published there once a day only.
+func (c Contest) Over() bool { return c.Times >= contestTries }
+
+const contestTries = 3
 
 // Rung is a way by which an application gets a working certificate again.
 type Rung struct {
@@ -384,7 +407,7 @@ func (a Application) Places(c Credential) []string {
 	}
 	places := slices.Clone(a.Policy.Targets)
 	if c.State == Destroyed { // what is left was looked for
-		places = slices.DeleteFunc(places, func(t string) bool { return !slices.ContainsFunc(c.Placed, samePlace(t)) })
+		places = slices.DeleteFunc(places, func(t string) bool { return !slices.ContainsFunc(c.Placed, a.samePlace(t)) })
 	}
 	return append(places, a.Former(c)...)
 }
@@ -394,20 +417,30 @@ func (a Application) Places(c Credential) []string {
 func (a Application) Former(c Credential) []string {
 	var former []string
 	for _, t := range slices.Concat(c.Placed, c.Published) {
-		if !slices.ContainsFunc(a.Policy.Targets, samePlace(t)) && !slices.ContainsFunc(former, samePlace(t)) {
+		if !slices.ContainsFunc(a.Policy.Targets, a.samePlace(t)) && !slices.ContainsFunc(former, a.samePlace(t)) {
 			former = append(former, t)
 		}
 	}
 	return former
 }
 
-// samePlace reports whether another target is the same place, perhaps with other options.
-func samePlace(target string) func(string) bool {
-	place, _, _ := strings.Cut(target, ",")
-	return func(other string) bool {
-		other, _, _ = strings.Cut(other, ",")
-		return other == place
+// samePlace reports whether another target is the same place, perhaps with other options
+// or, in a vault, under its short name.
+func (a Application) samePlace(target string) func(string) bool {
+	return func(other string) bool { return a.place(other) == a.place(target) }
+}
+
+// place is what a target names, whichever way it names it.
+func (a Application) place(target string) string {
+	target, _, _ = strings.Cut(target, ",")
+	name, vault := strings.CutPrefix(target, "keyvault:")
+	if !vault {
+		return target
 	}
+	if !strings.Contains(name, "/") {
+		name = strings.TrimSuffix(a.Vault, "/") + "/certificates/" + name
+	}
+	return "keyvault:" + strings.ToLower(name) // names in a vault have no case
 }
 
 func first(cs []Credential) (Credential, bool) {

@@ -112,11 +112,13 @@ func (a Application) asOf(now time.Time) Application {
 		}
 	}
 	past(&a.Wrote, &a.Observed.At, &a.Observed.FailedAt)
+	wait(&a.Observed.RetryAfter)
 	a.Credentials, a.Deploys = slices.Clone(a.Credentials), slices.Clone(a.Deploys)
 	for i := range a.Credentials {
 		c := &a.Credentials[i]
 		past(&c.Since, &c.Sent, &c.Registered, &c.ReadAt, &c.Missing, &c.Removed, &c.Gone, &c.Probed, &c.Refused)
 		wait(&c.RetryAt)
+		wait(&c.RetryAfter)
 	}
 	for i := range a.Deploys {
 		wait(&a.Deploys[i].DueAt)
@@ -125,13 +127,14 @@ func (a Application) asOf(now time.Time) Application {
 }
 
 // retryAt is when the step under way may be tried again. In an emergency it is as if it
-// had failed a few times only: the service may be back.
+// had failed a few times only: the service may be back. What it asked to wait is waited.
 func (c Credential) retryAt(emergency bool) time.Time {
 	const few = 5
+	at := c.RetryAt
 	if emergency && c.Attempts > few {
-		return c.RetryAt.Add(Backoff(c.ID, few) - Backoff(c.ID, c.Attempts))
+		at = at.Add(Backoff(c.ID, few) - Backoff(c.ID, c.Attempts))
 	}
-	return c.RetryAt
+	return later(at, c.RetryAfter)
 }
 
 // out reports that an application which had a certificate of ours in use has none that
@@ -155,6 +158,7 @@ func look(now time.Time, a Application, r Rhythm) Step {
 			s.At, s.Why = again, "Graph did not show what ought to be there"
 		}
 	}
+	s.At = later(s.At, a.Observed.RetryAfter)
 	return s
 }
 
@@ -389,7 +393,7 @@ func (a Application) activeStep(now time.Time, c Credential, r Rhythm) (Step, bo
 	switch {
 	case ok && rehearsal.Due(now):
 	case !a.assured(now) && c.Refusals == 0 && !c.expired(now) && slices.ContainsFunc(a.In(Retiring, Compromised), func(old Credential) bool {
-		return !old.Sent.IsZero() && old.Removed.IsZero() && !old.RetryAt.After(now)
+		return !old.Sent.IsZero() && old.Removed.IsZero() && !old.retryAt(old.State == Compromised).After(now)
 	}):
 		return Step{Action: Prove, At: later(now, c.Probed.Add(probeGap)), Why: "before another is taken away"}, true
 	default:
@@ -643,6 +647,32 @@ func (a Application) Fulfilled() []Wish {
 		}
 	}
 	return done
+}
+
+// Begun says what has been done of a wish so far; "" while nothing has, so that it can be
+// taken back.
+func (a Application) Begun(w Wish) string {
+	c, known := a.Find(w.Credential)
+	begun := false
+	switch {
+	case w.Kind == Renew:
+		i := slices.IndexFunc(a.Credentials, func(c Credential) bool { return c.renewed(w) })
+		if begun = i >= 0; begun {
+			c = a.Credentials[i]
+		}
+	case w.Kind == Promote, w.Kind == Rollback:
+		begun = known && (c.State == Publishing || c.State == Active)
+	case known:
+		begun = slices.Contains(away, c.State)
+	}
+	if !begun {
+		return ""
+	}
+	name := c.SHA1
+	if name == "" {
+		name = c.ID
+	}
+	return fmt.Sprintf("certificate %s is %s", name, c.State)
 }
 
 // InVain reports whether a wish that is over (see Fulfilled) cannot come true any more.

@@ -382,3 +382,37 @@ func TestProven(t *testing.T) {
 		t.Error("proven without a proof for each resource")
 	}
 }
+
+// TestRetryAfter has a service ask to wait, or reeve itself wait for an hour between two
+// tries to take a compromised certificate away: no emergency shortens that.
+func TestRetryAfter(t *testing.T) {
+	until := at.Add(time.Hour)
+	for name, parts := range map[string][]part{
+		"revoked": {cred("a", Active, func(c *Credential) { c.Proofs[token] = Proof{Since: at.Add(-day), Last: at, Count: 9} }), cred("b", Compromised, func(c *Credential) {
+			c.Attempts, c.RetryAt, c.RetryAfter = 9, at.Add(time.Hour), until
+		})},
+		"nothing works": {cred("a", Draining, func(c *Credential) { c.Refusals = 3 }), cred("b", Publishing, func(c *Credential) {
+			c.Attempts, c.RetryAt, c.RetryAfter = 9, at.Add(Backoff("b", 9)), until
+		})},
+		"a look": {cred("a", Active), func(a *Application) {
+			a.Observed.Attempts, a.Observed.FailedAt, a.Observed.RetryAfter = 1, at, until
+		}},
+	} {
+		id, found := "b", false
+		if name == "a look" {
+			id = ""
+		}
+		for _, s := range Plan(at, application(parts...), UsualRhythm) {
+			if s.Credential != id || s.Action == Create {
+				continue
+			}
+			found = true
+			if s.At.Before(until) {
+				t.Errorf("%s: %s is planned for %v, before %v", name, s.Action, s.At, until)
+			}
+		}
+		if !found {
+			t.Errorf("%s: nothing is planned", name)
+		}
+	}
+}

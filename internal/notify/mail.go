@@ -344,14 +344,19 @@ func (m *Mail) message(e Event) (*gomail.Msg, error) {
 // off by most programs that list mails.
 const longestHeadline = 120
 
-// supportIDs are what Microsoft's support asks for, as errors have it at their end.
 var supportIDs = regexp.MustCompile(` \((?:trace|request) [^()]*\)`)
+
+// SupportIDs separates what people read from the ids that Microsoft's support asks for, as
+// errors have them at their end; ids are the first ones.
+func SupportIDs(text string) (plain, ids string) {
+	return supportIDs.ReplaceAllString(text, ""), strings.Trim(supportIDs.FindString(text), " ()")
+}
 
 // headline is an event's subject as it is read at a glance: one line, not too long, and
 // without what only Microsoft's support understands. The text has what was left out.
 func headline(e Event) (line, text string) {
 	whole := oneLine(e.Subject)
-	line = supportIDs.ReplaceAllString(whole, "")
+	line, _ = SupportIDs(whole)
 	if r := []rune(line); len(r) > longestHeadline {
 		line = string(r[:longestHeadline-1])
 		if i := strings.LastIndexByte(line, ' '); i > len(line)/2 {

@@ -251,13 +251,39 @@ func (r *Rotator) under(ctx context.Context, objectID string, f func(*work) erro
 		return err
 	}
 	w := &work{r: r, lease: lease}
-	if w.a, err = lease.Read(ctx); err == nil {
+	if err = w.reread(ctx); err == nil {
 		err = f(w)
 	}
 	if releaseErr := lease.Release(context.WithoutCancel(ctx), r.o.Now()); err == nil {
 		err = releaseErr
 	}
 	return err
+}
+
+// ErrBegun says that what a person asked for cannot be taken back any more.
+var ErrBegun = errors.New("it has begun")
+
+// TakeBack takes back what a person asked for, if nothing was done of it yet. The error
+// matches [ErrBegun] if something was, and store.ErrNotFound if it is not asked for any more.
+func (r *Rotator) TakeBack(ctx context.Context, objectID string, wish credential.Wish, by, why string) error {
+	return r.under(ctx, objectID, func(w *work) error {
+		if !slices.ContainsFunc(w.a.Wishes, func(x credential.Wish) bool {
+			return x.Kind == wish.Kind && x.Credential == wish.Credential && x.At.Equal(wish.At)
+		}) {
+			return store.ErrNotFound
+		}
+		if done := w.a.Begun(wish); done != "" {
+			return fmt.Errorf("%w: %s", ErrBegun, done)
+		}
+		return w.write(ctx, func(tx *store.CredentialTx) error {
+			e := w.entry(wish.Credential, string(wish.Kind), store.Wished, credential.Wish{By: by, Why: why}.Asked("taken back"), nil)
+			e.Actor = by
+			if err := tx.Journal(e); err != nil {
+				return err
+			}
+			return tx.Fulfil(wish)
+		})
+	})
 }
 
 // Reconcile looks for private keys in the stores that the database knows nothing of, as

@@ -1,8 +1,10 @@
 package rotate
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,15 +16,22 @@ import (
 	"github.com/reeve365/reeve/internal/m365"
 )
 
-// Services that may be down as a whole.
+// Services that may be down as a whole. A vault is named by [vaultAt].
 const (
 	serviceGraph = "graph"
 	serviceToken = "token"
-	serviceVault = "vault"
 )
 
+// vaultAt names a vault as a service, by its host.
+func vaultAt(address string) string {
+	if u, err := url.Parse(address); err == nil && u.Host != "" {
+		address = u.Host
+	}
+	return "vault " + strings.ToLower(address)
+}
+
 // needs names the services without which a step cannot succeed, the first of all first.
-func needs(a credential.Application, s credential.Step) []string {
+func (r *Rotator) needs(a credential.Application, s credential.Step) []string {
 	var all []string
 	switch s.Action {
 	case credential.Look, credential.Find, credential.Confirm, credential.SeeGone:
@@ -36,62 +45,108 @@ func needs(a credential.Application, s credential.Step) []string {
 		return nil
 	}
 	if c, ok := a.Find(s.Credential); ok && (c.Store == credential.StoreSecrets || c.Store == credential.StoreKeys) {
-		all = append(all, serviceVault) // its key is there
-	} else if s.Action == credential.Publish && onlyVaults(a, c) {
-		all = append(all, serviceVault)
+		all = append(all, vaultAt(r.o.VaultURL)) // its key is there
+	} else if vault := r.onlyVault(a, c); s.Action == credential.Publish && vault != "" {
+		all = append(all, vault)
 	}
 	return all
 }
 
-// onlyVaults reports that all live places that still lack a credential are in vaults.
-func onlyVaults(a credential.Application, c credential.Credential) bool {
-	some := false
+// onlyVault is the vault in which all live places are that still lack a credential; "" if
+// there is none.
+func (r *Rotator) onlyVault(a credential.Application, c credential.Credential) (vault string) {
 	for _, name := range a.Policy.Targets {
 		if slices.Contains(c.Published, name) {
 			continue
 		}
-		if !strings.HasPrefix(name, string(certstore.TargetKeyVault)+":") {
-			return false
+		ref, err := certstore.ParseTarget(name)
+		if err != nil || ref.Kind != certstore.TargetKeyVault {
+			return ""
 		}
-		some = true
+		at := vaultAt(cmp.Or(ref.VaultURL, r.o.VaultURL))
+		if vault != "" && at != vault {
+			return ""
+		}
+		vault = at
 	}
-	return some
+	return vault
 }
 
-// culprit names the service that an error comes from; "" if none is to be seen in it.
-func culprit(cloud m365.Cloud, needed []string, err error) string {
+// placeError is what went wrong at a live place, which is one application's: if it is none
+// of the services by its address, it says nothing of them, also where it was silent.
+type placeError struct{ error }
+
+func (e placeError) Unwrap() error { return e.error }
+
+// silentError is a step's time that was over while one service was asked.
+type silentError struct {
+	error
+	service string
+}
+
+func (e silentError) Unwrap() error { return e.error }
+
+// silent notes which service was asked when a step's time was over.
+func silent(ctx context.Context, service string, err error) error {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return silentError{err, service}
+	}
+	return err
+}
+
+// culprit names the service that an error comes from, "" if none is to be seen in it, and
+// says whether that service has answered.
+func culprit(cloud m365.Cloud, needed []string, err error) (service string, answered bool) {
 	var signIn *m365.SignInError
 	var answer *m365.Error
+	var quiet silentError
+	var place placeError
+	// What asks to wait, or refuses one application, is there for the others.
+	says := func(status int) bool { return status != 0 && status < 500 && status != http.StatusRequestTimeout }
 	switch {
 	case errors.As(err, &signIn):
-		return serviceToken
+		return serviceToken, says(signIn.Status)
 	case errors.As(err, &answer):
-		if graph, err := url.Parse(cloud.Graph); err == nil && (answer.URL == graph.Host || strings.HasPrefix(answer.URL, graph.Host+"/")) {
-			return serviceGraph
+		_, rest, full := strings.Cut(answer.URL, "://")
+		if !full {
+			rest = answer.URL
 		}
-		if slices.Contains(needed, serviceVault) { // else a live place of one application's
-			return serviceVault
+		host, _, _ := strings.Cut(rest, "/")
+		at := vaultAt(host)
+		if graph, err := url.Parse(cloud.Graph); err == nil && host == graph.Host {
+			at = serviceGraph
 		}
+		if at == serviceGraph || slices.Contains(needed, at) { // else a live place of one application's
+			return at, says(answer.Status) && !errors.Is(answer, m365.ErrTransient)
+		}
+	case errors.As(err, &quiet):
+		return quiet.service, false
+	case errors.As(err, &place):
 	case errors.Is(err, context.DeadlineExceeded) && len(needed) > 0:
-		return needed[0] // it was silent for all of the step's time
+		return needed[0], false // it was silent for all of the step's time
 	}
-	return ""
+	return "", false
 }
 
-// breakers keep ten thousand applications from hammering a service that is down: after
-// so many failures in a row, whoever's, nobody asks for a while, and then one does.
+// breakers keep ten thousand applications from hammering a service that is down: when it
+// has failed so many of them, and none has had an answer since, nobody asks for a while,
+// and then one does. That one application's requests fail, however often, keeps no other
+// waiting.
 type breakers struct {
 	mu sync.Mutex
 	of map[string]*breaker
 }
 
 type breaker struct {
-	failures int
-	closed   time.Time // until when nobody asks
+	failed map[string]bool // the applications, until there are enough
+	pauses int             // so far
+	closed time.Time       // until when nobody asks
 }
 
+func (x *breaker) open() bool { return x != nil && len(x.failed) >= breakerFailures }
+
 const (
-	breakerFailures = 8
+	breakerFailures = 8 // applications
 	breakerFirst    = 5 * time.Second
 	breakerLongest  = 5 * time.Minute
 )
@@ -104,7 +159,7 @@ func (b *breakers) until(services []string, now time.Time) time.Time {
 	var asked []*breaker
 	for _, service := range services {
 		x := b.of[service]
-		if x == nil || x.failures < breakerFailures {
+		if !x.open() {
 			continue
 		}
 		if now.Before(x.closed) && x.closed.Sub(now) <= breakerLongest { // longer: the clock was set back
@@ -122,13 +177,12 @@ func (b *breakers) until(services []string, now time.Time) time.Time {
 func (b *breakers) down(service string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	x := b.of[service]
-	return x != nil && x.failures >= breakerFailures
+	return b.of[service].open()
 }
 
-// record notes how a step went that needed some services: they answered, or one of them
-// did not. What went wrong elsewhere says nothing of them.
-func (b *breakers) record(cloud m365.Cloud, needed []string, err error, now time.Time) {
+// record notes how a step for an application went that needed some services: they
+// answered, or one of them did not. What went wrong elsewhere says nothing of them.
+func (b *breakers) record(cloud m365.Cloud, objectID string, needed []string, err error, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil {
@@ -137,12 +191,12 @@ func (b *breakers) record(cloud m365.Cloud, needed []string, err error, now time
 		}
 		return
 	}
-	service := culprit(cloud, needed, err)
+	service, answered := culprit(cloud, needed, err)
 	switch {
 	case service == "":
 		return
-	case !errors.Is(err, m365.ErrTransient) && !errors.Is(err, context.DeadlineExceeded):
-		delete(b.of, service) // it answered
+	case answered:
+		delete(b.of, service)
 		return
 	}
 	if b.of == nil {
@@ -150,11 +204,14 @@ func (b *breakers) record(cloud m365.Cloud, needed []string, err error, now time
 	}
 	x := b.of[service]
 	if x == nil {
-		x = &breaker{}
+		x = &breaker{failed: map[string]bool{}}
 		b.of[service] = x
 	}
-	if x.failures++; x.failures >= breakerFailures {
-		wait := breakerFirst << min(x.failures-breakerFailures, 6)
-		x.closed = now.Add(min(wait, breakerLongest))
+	if !x.open() {
+		x.failed[objectID] = true
+	}
+	if x.open() {
+		x.closed = now.Add(min(breakerFirst<<min(x.pauses, 6), breakerLongest))
+		x.pauses++
 	}
 }

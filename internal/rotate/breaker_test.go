@@ -2,6 +2,8 @@ package rotate
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/emulator/origin"
 	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/pki"
 )
 
 // vaultDown is a store of keys in a vault that is down for a while.
@@ -34,13 +37,14 @@ func (v *vaultDown) Get(ctx context.Context, id string) (certstore.Entry, error)
 // What does not need the service goes on meanwhile.
 func TestServicesDown(t *testing.T) {
 	t.Parallel()
-	const many = 24
+	const many, vaultURL = 24, "https://vault.test"
+	serviceVault := vaultAt(vaultURL)
 	for _, service := range []string{serviceGraph, serviceToken, serviceVault} {
 		t.Run(service, func(t *testing.T) {
 			w := newInside(t, 1, origin.Delays{})
 			vault := &vaultDown{Store: openKeys(t, "")}
 			p := w.start(filepath.Join(place(t), "reeve.db"), "one", openKeys(t, ""), 1, 0, func(o *Options) {
-				o.Stores[credential.StoreSecrets] = vault
+				o.Stores[credential.StoreSecrets], o.VaultURL = vault, vaultURL
 			})
 			down := &hostDown{next: p.network.next, host: map[string]string{serviceGraph: w.cloud.Graph, serviceToken: w.cloud.AuthorityHost}[service]}
 			p.network.next = down
@@ -107,5 +111,72 @@ func TestServicesDown(t *testing.T) {
 				t.Errorf("afterwards %d of %d are renewed", n, many)
 			}
 		})
+	}
+}
+
+// TestWhoseFailure asks which failures close the way to which service for all.
+func TestWhoseFailure(t *testing.T) {
+	t.Parallel()
+	cloud := m365.Cloud{Graph: "https://graph.test"}
+	now := begin
+	at := func(url string, status int, kind error) error {
+		return &m365.Error{Op: "asking", URL: url, Status: status, Kind: kind}
+	}
+	over, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	down := at("graph.test/v1.0/applications", http.StatusServiceUnavailable, m365.ErrTransient)
+	both, store := []string{serviceGraph, serviceToken}, []string{vaultAt("https://keys.test")}
+	for name, x := range map[string]struct {
+		needed []string
+		err    error
+		many   bool   // applications
+		closes string // the service; empty for none
+	}{
+		"Graph is down":                     {both, down, true, serviceGraph},
+		"Graph is down for one application": {both, down, false, ""},
+		"Graph has no such application":     {both, at("graph.test/v1.0/applications", http.StatusNotFound, m365.ErrNotFound), true, ""},
+		"Graph forbids it":                  {both, at("graph.test/v1.0/applications", http.StatusForbidden, m365.ErrForbidden), true, ""},
+		"Graph asks to wait":                {both, at("graph.test/v1.0/applications", http.StatusTooManyRequests, m365.ErrThrottled), true, ""},
+		"Graph cannot be reached":           {both, at("graph.test/v1.0/applications", 0, m365.ErrTransient), true, serviceGraph},
+		"Entra ID asks to wait":             {both, &m365.SignInError{Status: http.StatusTooManyRequests}, true, ""},
+		"Entra ID refuses":                  {both, &m365.SignInError{Status: http.StatusUnauthorized, Codes: []int{700027}}, true, ""},
+		"Entra ID fails":                    {both, &m365.SignInError{Status: http.StatusBadGateway}, true, serviceToken},
+		"Entra ID is silent":                {both, silent(over, serviceToken, errors.New("no answer")), true, serviceToken},
+		"somebody is silent":                {both, context.DeadlineExceeded, true, serviceGraph},
+		"the vault of the keys is down":     {store, at("keys.test/secrets/a", http.StatusServiceUnavailable, m365.ErrTransient), true, store[0]},
+		"the vault of the keys is silent":   {store, at("https://keys.test", 0, m365.ErrTransient), true, store[0]},
+		"a place in it":                     {store, placeError{at("keys.test/certificates/a", http.StatusServiceUnavailable, m365.ErrTransient)}, true, store[0]},
+		"a place in another vault":          {store, placeError{at("other.test/certificates/a", http.StatusServiceUnavailable, m365.ErrTransient)}, true, ""},
+		"a place is silent":                 {store, placeError{context.DeadlineExceeded}, true, ""},
+		"it was interrupted":                {both, context.Canceled, true, ""},
+	} {
+		var b breakers
+		for i := range 3 * breakerFailures {
+			id := "one"
+			if x.many {
+				id = fmt.Sprint(i)
+			}
+			b.record(cloud, id, x.needed, x.err, now)
+		}
+		for _, service := range append(both, store...) {
+			if closed := !b.until([]string{service}, now).IsZero(); closed != (service == x.closes) {
+				t.Errorf("%s: the way to %s is closed: %t", name, service, closed)
+			}
+		}
+	}
+}
+
+// TestALostAnswerIsAFailure has Graph answer what is read, and nothing that is written: for
+// the breaker it is down as well.
+func TestALostAnswerIsAFailure(t *testing.T) {
+	t.Parallel()
+	d := newDuel(t)
+	d.list = func(int, func() (*http.Response, error)) (*http.Response, error) { return nil, errLost }
+	d.adopt(func(a *Adoption) { a.Pair = pki.Pair{} })
+	d.work("a list", func(credential.Application) bool { return d.lists > 0 })
+	d.reeve.breakers.mu.Lock()
+	defer d.reeve.breakers.mu.Unlock()
+	if x := d.reeve.breakers.of[serviceGraph]; x == nil || !x.failed[d.subject.object] {
+		t.Errorf("after a list without an answer the breaker has %+v", x)
 	}
 }

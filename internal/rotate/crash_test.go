@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -144,7 +145,7 @@ func (t doomedTarget) Publish(_ context.Context, p certstore.Publication) error 
 	return nil
 }
 
-func (t doomedTarget) Forget(context.Context, string) error {
+func (t doomedTarget) Forget(context.Context, string, bool) error {
 	if t.w.doom.at("forget") == "lose" {
 		return errLost
 	}
@@ -595,10 +596,14 @@ func TestCrash(t *testing.T) {
 	case raceEnabled:
 		runs, seeds = 60, 2 // the other 940 are run without the race detector
 	}
-	for seed := range seeds {
-		t.Run(fmt.Sprint("seed ", seed+1), func(t *testing.T) {
+	first := uint64(1)
+	if n, err := strconv.ParseUint(os.Getenv("TEST_SEED"), 10, 64); err == nil {
+		first = n
+	}
+	for seed := first; seed < first+uint64(seeds); seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			crashes(t, uint64(seed+1), runs/seeds)
+			crashes(t, seed, runs/seeds)
 		})
 	}
 }

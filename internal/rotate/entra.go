@@ -59,7 +59,7 @@ func (w *work) observe(ctx context.Context, seen graph.Application) error {
 	now := w.r.o.Now().UTC()
 	before := w.a.Observed
 	o := credential.Observation{
-		At: now, Skew: before.Skew, SkewAt: before.SkewAt, Targets: before.Targets,
+		At: now, Skew: before.Skew, SkewAt: before.SkewAt, Targets: before.Targets, Contests: before.Contests,
 		List: listSeen(w.r.o.Cloud, seen), Rungs: before.Rungs, RungsAt: before.RungsAt, RungsOf: before.RungsOf,
 	}
 	var moved []credential.Credential // whose Missing has changed
@@ -109,6 +109,9 @@ func (w *work) lookFailed(ctx context.Context, err error, text string) error {
 	o.FailedAt = w.r.o.Now().UTC()
 	o.Error = text
 	o.Attempts++
+	if after := retryAfter(err); after > 0 {
+		o.RetryAfter = o.FailedAt.Add(after)
+	}
 	var signIn *m365.SignInError
 	passing := errors.Is(err, m365.ErrTransient) || errors.Is(err, m365.ErrThrottled)
 	o.Blind = unreadable(err) || o.Blind && passing

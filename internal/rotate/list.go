@@ -77,7 +77,7 @@ const (
 	// compareWithin is how long after a list was replaced a key that was in it before, and
 	// is not now, is taken for lost by that: long enough for another process to go on when
 	// one is killed. Later somebody has more likely removed it.
-	compareWithin = 2 * leaseTime
+	compareWithin = 10 * time.Minute
 	// restoreTries is how often what others have lost is put back.
 	restoreTries = 5
 )
@@ -107,7 +107,14 @@ func (w *work) notYet(ctx context.Context, c credential.Credential, err error) e
 func (w *work) settled(c *credential.Credential, keys []graph.KeyCredential) bool {
 	now := w.r.o.Now().UTC()
 	// After a long pause the reads before it tell nothing of what was added of late.
-	if list := fingerprint(keys); list != c.List || c.ListSince.IsZero() || now.Sub(c.ReadAt).Abs() > listSpan {
+	list := fingerprint(keys)
+	if c.Restless.IsZero() {
+		c.Restless = now
+	}
+	if list != c.List && c.List != "" {
+		c.Changes, c.Changed = c.Changes+1, difference(c.List, list)
+	}
+	if list != c.List || c.ListSince.IsZero() || now.Sub(c.ReadAt).Abs() > listSpan {
 		c.List, c.ListSince, c.Reads = list, now, 0
 	}
 	c.Reads, c.ReadAt = c.Reads+1, now
@@ -116,7 +123,25 @@ func (w *work) settled(c *credential.Credential, keys []graph.KeyCredential) boo
 		return false
 	}
 	c.List, c.ListSince, c.Reads = "", time.Time{}, 0
+	c.Restless, c.Changes, c.Changed = time.Time{}, 0, ""
 	return true
+}
+
+// difference says which key ids one fingerprint has and another has not.
+func difference(before, after string) string {
+	was, is := strings.Fields(before)[1:], strings.Fields(after)[1:]
+	var changes []string
+	for _, id := range is {
+		if !slices.Contains(was, id) {
+			changes = append(changes, id+" has come")
+		}
+	}
+	for _, id := range was {
+		if !slices.Contains(is, id) {
+			changes = append(changes, id+" has gone")
+		}
+	}
+	return strings.Join(changes, ", ")
 }
 
 // fingerprint is the same for equal lists.
@@ -209,13 +234,18 @@ func (w *work) compare(ctx context.Context, c *credential.Credential, step crede
 	})
 }
 
-// unanswered records that it is not known what became of a list. It is looked for at once:
-// what replicas show that lag tells of it for a short time only.
+// unanswered records that it is not known what became of a list. It is looked for at once,
+// unless the service asks to wait: what replicas show that lag tells of it for a short time
+// only.
 func (w *work) unanswered(ctx context.Context, c credential.Credential, step credential.Action, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
 	text, _ := explain(err)
+	w.silence = err
+	if after := retryAfter(err); after > 0 {
+		c.RetryAfter = w.r.o.Now().UTC().Add(after)
+	}
 	return w.write(ctx, func(tx *store.CredentialTx) error {
 		if err := tx.Journal(w.entry(c.ID, string(step), store.Failed, text, requestIDs(err))); err != nil {
 			return err
@@ -322,13 +352,33 @@ func (w *work) restore(ctx context.Context, c *credential.Credential, step crede
 		}
 		back[i] = k.AsNew()
 	}
+	replaced, compared := c.Replaced, c.Compared
 	c.Replaced, c.Compared, c.Reads = w.r.o.Now().UTC(), false, 0
 	if err := w.intend(ctx, c, c.State, step, next); err != nil {
 		return err
 	}
 	err = w.r.o.Directory.SetKeys(ctx, w.a.ObjectID, append(list, back...))
-	if err != nil && !refused(err) {
+	switch {
+	case putOff(err):
+		if refused(err) { // all is as it was before
+			next, c.Replaced, c.Compared = before, replaced, compared
+		} else {
+			next.Round = before.Round
+		}
+		return errors.Join(err, w.write(ctx, func(tx *store.CredentialTx) error {
+			if err := tx.Journal(w.entry(c.ID, string(step), store.Intent, "the service asks to wait: this was no try", next)); err != nil {
+				return err
+			}
+			return tx.SaveCredential(*c)
+		}))
+	case err != nil && !refused(err):
 		return w.unanswered(ctx, *c, step, err)
 	}
 	return err
+}
+
+// putOff reports that a service has not done what it was asked for, and is to be asked
+// later: there was too much to do, or no token was to be had for the moment.
+func putOff(err error) bool {
+	return errors.Is(err, m365.ErrThrottled) || retryAfter(err) > 0 || refused(err) && errors.Is(err, m365.ErrTransient)
 }

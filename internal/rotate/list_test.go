@@ -263,7 +263,12 @@ func TestKilledAfterAList(t *testing.T) {
 		}
 		return resp, err
 	}
-	d.first()
+	d.adopt(func(a *Adoption) { a.Pair = pki.Pair{} })
+	d.work("the end of the process", func(credential.Application) bool { return d.starts == 2 })
+	if free, err := d.reeve.db.NextApplication(t.Context(), d.reeve.o.Tenant); err != nil || free.Sub(d.clock.Now()) > 90*time.Second {
+		t.Errorf("the application waits for its lease until %v from now (%v)", free.Sub(d.clock.Now()), err)
+	}
+	d.work("an active one", hasActive)
 	if !d.there(lost) || d.starts != 2 {
 		t.Errorf("the key is there again: %t, after %d starts\n%s", d.there(lost), d.starts, d.describe())
 	}
@@ -380,5 +385,75 @@ func TestLostAndNotPutBack(t *testing.T) {
 		return e.Outcome == store.Failed && strings.Contains(e.Text, "still missing: "+late)
 	}) {
 		t.Errorf("the journal does not say that %s is missing (%v)\n%s", late, err, d.describe())
+	}
+}
+
+// TestPuttingBackIsThrottled has Graph ask to wait more often than lists are tried by which
+// a key is put back: that is no try, and is waited for.
+func TestPuttingBackIsThrottled(t *testing.T) {
+	t.Parallel()
+	const wait = 5 * time.Minute
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			d := newDuel(t)
+			var late string
+			var asked time.Time
+			d.list = func(n int, send func() (*http.Response, error)) (*http.Response, error) {
+				if !asked.IsZero() && d.clock.Now().Sub(asked) < wait {
+					t.Errorf("list %d comes %v after Graph asked to wait for %v", n, d.clock.Now().Sub(asked), wait)
+				}
+				switch {
+				case n == 1:
+					late = d.add()
+					d.clock.Add(5 * time.Second)
+				case n <= 2+restoreTries:
+					asked = d.clock.Now()
+					return &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {fmt.Sprint(wait.Seconds())}}, Body: http.NoBody, ProtoMajor: 1, ProtoMinor: 1}, nil
+				}
+				return send()
+			}
+			d.first()
+			if !d.there(late) || d.lists != 3+restoreTries {
+				t.Errorf("the key is there again: %t, after %d lists\n%s", d.there(late), d.lists, d.describe())
+			}
+		})
+	}
+}
+
+// TestARestlessList has somebody change the list of keys all the time, so that reeve cannot
+// replace it: a finding says so, and what was seen, until it is over.
+func TestARestlessList(t *testing.T) {
+	t.Parallel()
+	d := newDuel(t)
+	restless := func(a credential.Application) string {
+		for _, f := range credential.Assess(d.clock.Now(), a) {
+			if f.Rule == "list-restless" {
+				return f.Message
+			}
+		}
+		return ""
+	}
+	d.adopt(func(a *Adoption) { a.Pair = pki.Pair{} })
+	begun, changes, at := d.clock.Now(), 0, d.clock.Now()
+	var last string
+	d.work("the finding", func(a credential.Application) bool {
+		if d.clock.Now().Sub(at) >= 15*time.Second {
+			at, changes = d.clock.Now(), changes+1
+			if last != "" {
+				d.remove(last)
+			}
+			last = d.add()
+		}
+		return restless(a) != ""
+	})
+	if took := d.clock.Now().Sub(begun); took < 5*time.Minute || took > 8*time.Minute || d.lists > 0 {
+		t.Errorf("the finding came after %v, and %d lists were sent", took, d.lists)
+	}
+	if m := restless(d.app()); !strings.Contains(m, "has come") && !strings.Contains(m, "has gone") || changes < 10 {
+		t.Errorf("after %d changes: %s", changes, m)
+	}
+	d.work("an active one", hasActive)
+	if m := restless(d.app()); m != "" {
+		t.Errorf("it is over: %s", m)
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/reeve365/reeve/internal/credential"
 )
 
-// TestPlacesOfAnOlderPolicy takes a live place out of the policy, and revokes what lies
-// there: the folder before the current one is cleared like that of any other place, and of
-// the current one a finding says where the key is, until somebody has deleted it.
+// TestPlacesOfAnOlderPolicy takes a live place out of the policy. As long as the
+// certificate is good that lies there, it stays, and a finding says where the key is, until
+// somebody has deleted it. When it is revoked, no place keeps its key.
 func TestPlacesOfAnOlderPolicy(t *testing.T) {
 	t.Parallel()
-	for name, twice := range map[string]bool{"the current one": false, "the one before": true} {
+	for _, name := range []string{"the current one", "the one before", "a person deletes it"} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			dir := t.TempDir()
@@ -34,36 +34,47 @@ func TestPlacesOfAnOlderPolicy(t *testing.T) {
 			}
 			w.until(r, time.Hour, "a standby", isStandby)
 			old, _ := w.app().Active()
-			if twice {
+			before := name == "the one before"
+			if before {
 				renewed()
 			}
 			w.changePolicy(func(p *credential.Policy) { p.Targets = p.Targets[:1] })
-			if !twice {
-				if left := w.left(); !strings.Contains(left, dropped+"/current/key.pem") || strings.Contains(left, kept) {
+			if !before {
+				if left := w.left(); !strings.Contains(left, old.SHA1) || !strings.Contains(left, dropped+"/current/key.pem") || strings.Contains(left, kept) {
 					t.Errorf("the policy has the place no more, and the findings are %q", left)
 				}
 				renewed()
+				if _, err := os.Stat(filepath.Join(dropped, "current", "key.pem")); err != nil {
+					t.Errorf("a program may still read what lies in %s: %v", dropped, err)
+				}
+			}
+			if name == "a person deletes it" {
+				if err := os.RemoveAll(dropped); err != nil {
+					t.Fatal(err)
+				}
+				w.until(r, 7*time.Hour, "the finding to end", func(credential.Application) bool { return w.left() == "" })
+				return
 			}
 			w.wish(r, credential.Revoke, old.ID)
 			w.until(r, time.Hour, "the old one to be destroyed", func(a credential.Application) bool {
 				c, _ := a.Find(old.ID)
 				return c.State == credential.Destroyed
 			})
-			for _, folder := range []string{kept, dropped} {
-				if _, err := os.Stat(filepath.Join(folder, "previous")); err == nil {
-					t.Errorf("%s still has the folder before the current one", folder)
+			folders := []string{filepath.Join(kept, "previous"), filepath.Join(dropped, "previous")}
+			if !before { // else what is the current one there is the active one
+				folders = append(folders, filepath.Join(dropped, "current"))
+				if left := w.left(); left != "" {
+					t.Errorf("its key is gone, and the findings are %q", left)
+				}
+				if entries, _ := filepath.Glob(filepath.Join(dropped, "generation-*")); len(entries) > 0 {
+					t.Errorf("%q still has a key", entries)
 				}
 			}
-			if twice {
-				return // what is the current one there is the active one
+			for _, folder := range folders {
+				if _, err := os.Lstat(folder); err == nil {
+					t.Errorf("%s is still there", folder)
+				}
 			}
-			if left := w.left(); !strings.Contains(left, old.SHA1) || !strings.Contains(left, dropped+"/current/key.pem") {
-				t.Errorf("its key lies there, and the findings are %q", left)
-			}
-			if err := os.RemoveAll(dropped); err != nil {
-				t.Fatal(err)
-			}
-			w.until(r, 7*time.Hour, "the finding to end", func(credential.Application) bool { return w.left() == "" })
 		})
 	}
 }

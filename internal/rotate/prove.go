@@ -127,9 +127,9 @@ func (r *Rotator) obtain(ctx context.Context, q m365.ProofRequest) (m365.Proof, 
 	proof, err := r.prover.Prove(ctx, q)
 	if off, ok := skewOf(err, r.o.Now()); ok && keyRefusal(err) == 0 && (off-q.Skew).Abs() > time.Minute {
 		q.Skew = off
-		return r.prover.Prove(ctx, q)
+		proof, err = r.prover.Prove(ctx, q)
 	}
-	return proof, err
+	return proof, silent(ctx, serviceToken, err)
 }
 
 // skewOf is how far the authority's clock was ahead of ours when it refused to sign in.
@@ -235,7 +235,7 @@ func (w *work) removeAgain(ctx context.Context, c credential.Credential) error {
 	c.Attempts++
 	c.Failing = credential.SeeRefused
 	if c.Stuck = true; known {
-		c.RetryAt = w.r.o.Now().UTC().Add(time.Hour)
+		c.RetryAfter = w.r.o.Now().UTC().Add(time.Hour)
 	} else {
 		c.Error = "Entra ID still gives tokens for certificate " + c.SHA1 + ", which was removed at " + c.Removed.Format(time.RFC3339)
 		c.Remedy = "look whether the service principal (Enterprise application) has the certificate as well, and remove it there"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -164,10 +165,13 @@ func (w *work) at(ctx context.Context, name string, f func(context.Context, cert
 	}
 	own, cancel := context.WithTimeout(ctx, w.r.callTime)
 	defer cancel()
-	if err = f(own, target); err != nil && own.Err() != nil && ctx.Err() == nil {
+	if err = f(own, target); err == nil {
+		return nil
+	}
+	if own.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("it took longer than %v: %w", w.r.callTime, err)
 	}
-	return err
+	return placeError{err}
 }
 
 // placed is where a credential may be once it is published to a place.
@@ -215,13 +219,14 @@ func (w *work) publishTo(ctx context.Context, target certstore.Target, name stri
 }
 
 // seeTargets looks whether the live places still have the active certificate. One that
-// has another is published to again.
+// has another is published to again, but not for ever: somebody else may do the same.
 func (w *work) seeTargets(ctx context.Context) error {
 	c, ok := w.a.Active()
 	if !ok || w.a.Mode != credential.On || w.r.o.OpenTarget == nil || len(w.a.In(credential.Publishing)) > 0 {
 		return nil
 	}
-	drifted := map[string]string{}
+	now := w.r.o.Now().UTC()
+	drifted, contests := map[string]string{}, map[string]credential.Contest{}
 	for _, name := range c.Published {
 		if !slices.Contains(w.a.Policy.Targets, name) {
 			continue // nothing is published there any more
@@ -231,20 +236,38 @@ func (w *work) seeTargets(ctx context.Context) error {
 			got, err = t.Published(ctx)
 			return err
 		})
+		x, contested := w.a.Observed.Contests[name]
+		calm := now.Sub(x.Last).Abs() >= contestPause
 		switch {
 		case errors.Is(err, store.ErrFenced):
 			return err
 		case errors.Is(err, fs.ErrNotExist):
 			drifted[name] = "the certificate that was published there is gone"
-		case err == nil && pki.SHA256(got.Certificate) != c.SHA256:
-			drifted[name] = "somebody else has put certificate " + pki.SHA1(got.Certificate) + " there"
-		} // any other error is told when something is published there
+		case err != nil: // it is told when something is published there
+		case pki.SHA256(got.Certificate) != c.SHA256:
+			if x.What = w.whose(got); x.Over() && !calm {
+				break
+			}
+			if calm && !x.Over() {
+				x.Times = 0
+			}
+			x.Times, x.Last, contested = x.Times+1, now, true
+			drifted[name] = x.What
+		case calm: // it has been ours for long enough
+			contested = false
+		}
+		if contested {
+			contests[name] = x
+		}
 	}
-	if len(drifted) == 0 {
+	if len(drifted) == 0 && maps.Equal(contests, w.a.Observed.Contests) {
 		return nil
 	}
 	c.Published = slices.DeleteFunc(slices.Clone(c.Published), func(name string) bool { _, ok := drifted[name]; return ok })
-	w.a.Observed.Targets = drifted
+	w.a.Observed.Contests = contests
+	if len(drifted) > 0 {
+		w.a.Observed.Targets = drifted
+	}
 	return w.write(ctx, func(tx *store.CredentialTx) error {
 		for name, what := range drifted {
 			if err := tx.Journal(w.entry(c.ID, string(credential.Look), store.Seen, name+": "+what, nil)); err != nil {
@@ -259,6 +282,25 @@ func (w *work) seeTargets(ctx context.Context) error {
 		}
 		return tx.SaveCredential(c)
 	})
+}
+
+// contestPause is how long after somebody else's certificate was replaced for the last time
+// at a live place it is tried again.
+const contestPause = 24 * time.Hour
+
+// whose says what is known of a certificate that a live place has in place of ours.
+func (w *work) whose(got pki.Pair) string {
+	what := "somebody else has put certificate " + pki.SHA1(got.Certificate) + " there"
+	sum := pki.SHA256(got.Certificate)
+	for _, c := range w.a.Credentials {
+		if c.SHA256 == sum {
+			return fmt.Sprintf("%s, which is one of reeve's (%s), as when a backup was put back, or another reeve looks after the application", what, c.State)
+		}
+	}
+	if slices.ContainsFunc(w.a.Observed.Keys, func(k credential.ObservedKey) bool { return k.SHA256 == sum }) {
+		return what + ", which Entra ID has for the application and this database does not know, as when another reeve looks after it"
+	}
+	return what + ", which Entra ID does not have for the application"
 }
 
 // seeFormer looks at the places that have, as far as is known, a key of which they should
@@ -298,16 +340,26 @@ func (w *work) seeFormer(ctx context.Context) error {
 	return w.reread(ctx)
 }
 
-// clear takes away what a place has of a credential, unless that is the current one there,
-// and reports whether it is. What may still be needed stays unless there is no current one.
+// clear takes away what a place has of a credential, and reports whether it still has the
+// certificate. The current one stays in a place of the policy, whose programs get another.
+// In one that the policy has no more it goes as well, when it is needless; what may still
+// be needed stays there, unless somebody has cleared the place.
 func (w *work) clear(ctx context.Context, name string, c credential.Credential, needless bool) (left bool, err error) {
+	current := needless && slices.Contains(w.a.Former(c), name) && !slices.ContainsFunc(w.a.Credentials, func(other credential.Credential) bool {
+		return other.ID != c.ID && other.SHA256 == c.SHA256 && other.State.HasKey()
+	})
 	err = w.at(ctx, name, func(ctx context.Context, t certstore.Target) error {
 		got, err := t.Published(ctx)
 		gone := errors.Is(err, fs.ErrNotExist)
 		left = !gone && (err != nil || !needless || pki.SHA256(got.Certificate) == c.SHA256) // or it cannot be seen
-		if gone || needless {
-			return t.Forget(ctx, c.ID)
+		if !gone && !needless {
+			return nil
 		}
+		if err := t.Forget(ctx, c.ID, current); err != nil || !current {
+			return err
+		}
+		got, err = t.Published(ctx)
+		left = err == nil && pki.SHA256(got.Certificate) == c.SHA256 // somebody else has put it there
 		return nil
 	})
 	return left, err

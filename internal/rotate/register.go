@@ -171,6 +171,7 @@ func (w *work) back(ctx context.Context, c credential.Credential, state credenti
 func (w *work) registered(ctx context.Context, c credential.Credential, text string) error {
 	now := w.r.o.Now().UTC()
 	c.Registered, c.Reads, c.ReadAt, c.Forbidden = now, 0, time.Time{}, false
+	c.Restless, c.Changes, c.Changed = time.Time{}, 0, ""
 	if !c.Replaced.IsZero() {
 		c.Replaced = now // at the latest
 	}
@@ -422,6 +423,7 @@ func (w *work) notThere(ctx context.Context, c credential.Credential, text strin
 func (w *work) removed(ctx context.Context, c credential.Credential, text string) error {
 	now := w.r.o.Now().UTC()
 	c.Removed, c.Reads, c.ReadAt, c.Probed, c.Gone = now, 0, time.Time{}, time.Time{}, time.Time{}
+	c.Restless, c.Changes, c.Changed = time.Time{}, 0, ""
 	if !c.Replaced.IsZero() {
 		c.Replaced = now
 	}

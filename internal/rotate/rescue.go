@@ -138,8 +138,10 @@ type Kit struct {
 // MakeKit makes a new key and certificate for an application, as far as that goes
 // without Entra ID, and the files by which a person registers it. ResumeKit goes on from
 // there. It signs nothing that the policy leaves to an authority: the first kit is then
-// the request, and the one after the import of the answer has the certificate.
-func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string) (Kit, error) {
+// the request, and the one after the import of the answer has the certificate. The journal
+// says that a kit was written when write has put its files where they are wanted; nil if
+// nobody wants them.
+func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string, write func(Kit) error) (Kit, error) {
 	var kit Kit
 	err := r.under(ctx, objectID, func(w *work) error {
 		// What has a certificate goes before what still needs one.
@@ -179,7 +181,7 @@ func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string) (Kit, e
 				return err
 			}
 			kit = Kit{c, requestFiles(w.a, c, request)}
-			return nil
+			return w.handOut(ctx, kit, "a request for the authority was written", by, why, write)
 		}
 		if c.State != credential.Staged {
 			return fmt.Errorf("credential %s is %s, so that there is nothing to register: see reeve cert show", c.ID, c.State)
@@ -198,13 +200,28 @@ func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string) (Kit, e
 			return err
 		}
 		kit = Kit{c, files}
-		return w.write(ctx, func(tx *store.CredentialTx) error {
-			e := w.entry(c.ID, "rescue", store.Done, credential.Wish{By: by, Why: why}.Asked("a kit for registering it by hand was written"), map[string]any{"key_id": c.KeyID, "sha256": c.SHA256})
-			e.Actor = by
-			return tx.Journal(e)
-		})
+		return w.handOut(ctx, kit, "a kit for registering it by hand was written", by, why, write)
 	})
 	return kit, err
+}
+
+// KitNames are the names that files of a kit may have.
+func KitNames() []string {
+	return []string{"README.txt", "request.csr", "certificate.cer", "certificate.pem", "patch.json", "powershell.ps1", "azure-cli.sh", "curl.sh"}
+}
+
+// handOut has the files of a kit written, and records that afterwards.
+func (w *work) handOut(ctx context.Context, kit Kit, text, by, why string, write func(Kit) error) error {
+	if write != nil {
+		if err := write(kit); err != nil {
+			return err
+		}
+	}
+	return w.write(ctx, func(tx *store.CredentialTx) error {
+		e := w.entry(kit.Credential.ID, "rescue", store.Done, credential.Wish{By: by, Why: why}.Asked(text), map[string]any{"key_id": kit.Credential.KeyID, "sha256": kit.Credential.SHA256})
+		e.Actor = by
+		return tx.Journal(e)
+	})
 }
 
 // ResumeKit goes on with a certificate that a person says to have registered: tokens

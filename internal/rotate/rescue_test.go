@@ -47,11 +47,11 @@ func TestRescue(t *testing.T) {
 		t.Fatalf("nothing says that the certificate has expired and what helps: %+v", found)
 	}
 
-	kit, err := r.MakeKit(t.Context(), w.object, "pat", "all have expired")
+	kit, err := r.MakeKit(t.Context(), w.object, "pat", "all have expired", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := r.MakeKit(t.Context(), w.object, "pat", "once more")
+	again, err := r.MakeKit(t.Context(), w.object, "pat", "once more", nil)
 	if err != nil || again.Credential.ID != kit.Credential.ID {
 		t.Errorf("a second kit is for %s, the first for %s (%v)", again.Credential.ID, kit.Credential.ID, err)
 	}
@@ -128,7 +128,7 @@ func TestKitKeepsWhatIsThere(t *testing.T) {
 	r := w.rotator()
 	w.adopt(r)
 	w.until(r, time.Minute, "a look", func(a credential.Application) bool { return !a.Observed.At.IsZero() })
-	kit, err := r.MakeKit(t.Context(), w.object, "pat", "to see it")
+	kit, err := r.MakeKit(t.Context(), w.object, "pat", "to see it", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,8 @@ type Options struct {
 
 	// Stores keep private keys, by the words of a policy.
 	Stores map[string]certstore.Store
+	// VaultURL is the address of the vault of Stores, and of live places that name none.
+	VaultURL string
 	// OpenTarget opens a live place of a policy.
 	OpenTarget func(name string) (certstore.Target, error)
 	// RunHook runs a command or a webhook of a policy. What it did not finish is tried
@@ -87,9 +89,12 @@ type Rotator struct {
 }
 
 const (
-	// leaseTime is how long an application is ours; it is prolonged before each remote
-	// effect that might last longer.
-	leaseTime = 5 * time.Minute
+	// leaseTime is how long an application is ours, and so for how long nobody goes on with
+	// it when this process is killed. Before each remote effect that may last longer it is
+	// prolonged to outlast that by leaseRoom, and to no more than leaseMost.
+	leaseTime = 90 * time.Second
+	leaseRoom = 15 * time.Second
+	leaseMost = 5 * time.Minute
 	// callTime bounds one remote effect, which may be several requests; hookTime a
 	// command or a webhook of a policy.
 	callTime = time.Minute

@@ -207,7 +207,7 @@ func TestKitOfAnAuthority(t *testing.T) {
 	w := newWorld(t)
 	r := w.rotator()
 	w.adopt(r, func(o *Adoption) { o.Policy.Issuer, o.Pair = credential.IssuerRequest, pki.Pair{} })
-	kit, err := r.MakeKit(t.Context(), w.object, "pat", "a test")
+	kit, err := r.MakeKit(t.Context(), w.object, "pat", "a test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestKitOfAnAuthority(t *testing.T) {
 	if _, err := r.Import(t.Context(), w.object, answer(request.Requests[0].PublicKey), "pat"); err != nil {
 		t.Fatal(err)
 	}
-	again, err := r.MakeKit(t.Context(), w.object, "pat", "a test")
+	again, err := r.MakeKit(t.Context(), w.object, "pat", "a test", nil)
 	if err != nil || again.Credential.ID != kit.Credential.ID || again.Credential.State != credential.Staged {
 		t.Fatalf("the second kit is for %s, which is %s: %v", again.Credential.ID, again.Credential.State, err)
 	}
@@ -784,4 +784,84 @@ func TestImportOfAShortCertificate(t *testing.T) {
 	if err != nil || !slices.ContainsFunc(entries, func(e store.JournalEntry) bool { return strings.Contains(e.Text, "the policy asks for 180d") }) {
 		t.Errorf("the journal does not say that it is short (%v)\n%s", err, w.describe())
 	}
+}
+
+// TestTwoDatabases has two reeves that do not share a database look after one application,
+// with one live place: they do not publish over each other for ever, and a finding tells.
+func TestTwoDatabases(t *testing.T) {
+	t.Parallel()
+	one := newWorld(t)
+	two := *one
+	two.dir = t.TempDir()
+	two.open()
+	place := "directory:" + filepath.Join(t.TempDir(), "live")
+	published := 0
+	var rotators []*Rotator
+	for _, w := range []*world{one, &two} {
+		w.watch(func(_ context.Context, _, c string) error {
+			if c != "" {
+				published++
+			}
+			return nil
+		})
+		change := w.change
+		w.change = func(o *Options) { change(o); o.Rhythm.Look = time.Hour }
+		rotators = append(rotators, w.rotator())
+		w.adopt(rotators[len(rotators)-1], func(o *Adoption) { o.Policy.Targets = []string{place} })
+	}
+	contested := func(w *world) string {
+		for _, f := range credential.Assess(w.clock.Now(), w.app()) {
+			if f.Rule == "target-contested" {
+				return f.Message
+			}
+		}
+		return ""
+	}
+	one.until(rotators[0], time.Hour, "a standby", isStandby)
+	two.until(rotators[1], time.Hour, "a standby", isStandby)
+	old, _ := one.app().Active()
+	one.wish(rotators[0], credential.Promote, "")
+	one.until(rotators[0], time.Hour, "another one", func(a credential.Application) bool { c, _ := a.Active(); return c.ID != old.ID })
+	days := func(n int) {
+		t.Helper()
+		for end := one.clock.Now().AddDate(0, 0, n); one.clock.Now().Before(end); one.clock.Add(10 * time.Minute) {
+			for _, r := range rotators {
+				if _, err := r.Pass(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	published = 0
+	days(4)
+	// Three each, and then one a day each.
+	if published < 6 || published > 2*(3+4) {
+		t.Errorf("in four days it was published %d times", published)
+	}
+	if a, b := contested(one), contested(&two); !strings.Contains(a, place) || !strings.Contains(a, "another reeve") || !strings.Contains(b, place) {
+		t.Errorf("the findings are %q and %q", a, b)
+	}
+	// One of them is ended: the other has the place, and in the end forgets it.
+	rotators = rotators[:1]
+	days(3)
+	if m := contested(one); m != "" || len(one.app().Observed.Contests) > 0 {
+		t.Errorf("the other is gone, and the finding is %q, of %+v", m, one.app().Observed.Contests)
+	}
+	pair, err := certstoreTarget(t, place).Published(t.Context())
+	if active, _ := one.app().Active(); err != nil || pki.SHA256(pair.Certificate) != active.SHA256 {
+		t.Errorf("the place has %v (%v)", pair, err)
+	}
+}
+
+func certstoreTarget(t *testing.T, name string) certstore.Target {
+	t.Helper()
+	ref, err := certstore.ParseTarget(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := ref.Open(certstore.TargetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
 }

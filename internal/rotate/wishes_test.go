@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -64,4 +65,42 @@ func TestRungsOfAStandby(t *testing.T) {
 	}
 	w.until(r, time.Minute, "the first look", standby(credential.No))
 	w.until(r, 10*time.Minute, "a look that sees the standby", standby(credential.Yes))
+}
+
+// TestTakeBack takes back what was asked for, as long as nothing was done of it.
+func TestTakeBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.rotator()
+	w.adopt(r)
+	w.until(r, time.Hour, "a standby", isStandby)
+	standby, _ := w.app().Standby()
+	ask := func(kind credential.WishKind, id string) credential.Wish {
+		t.Helper()
+		if _, err := w.db.AddWish(t.Context(), w.tenant, w.object, credential.Wish{Kind: kind, Credential: id, By: "pat"}); err != nil {
+			t.Fatal(err)
+		}
+		return w.app().Wishes[0]
+	}
+	promote := ask(credential.Promote, standby.ID)
+	if err := r.TakeBack(t.Context(), w.object, promote, "kim", "not today"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.TakeBack(t.Context(), w.object, promote, "kim", ""); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("taken back twice: %v", err)
+	}
+	if w.journal(standby.ID, "promote", store.Wished) != 2 {
+		t.Errorf("the journal does not have who asked and who took it back\n%s", w.describe())
+	}
+	w.until(r, time.Hour, "some time", func(credential.Application) bool { return !w.clock.Now().Before(promote.At.Add(30 * time.Minute)) })
+	if c, _ := w.app().Find(standby.ID); c.State != credential.Standby {
+		t.Errorf("it was promoted all the same: it is %s", c.State)
+	}
+	renew := ask(credential.Renew, "")
+	w.clock.Add(time.Second)
+	w.until(r, time.Hour, "a new one", func(a credential.Application) bool { return len(a.Credentials) > 2 })
+	if err := r.TakeBack(t.Context(), w.object, renew, "kim", ""); !errors.Is(err, ErrBegun) {
+		t.Errorf("it has begun: %v", err)
+	}
+	w.until(r, time.Hour, "its end", func(a credential.Application) bool { return len(a.Wishes) == 0 })
 }

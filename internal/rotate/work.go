@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -23,7 +24,8 @@ type work struct {
 	lease *store.Lease
 	a     credential.Application // as it is in the database
 
-	changed bool // the active credential or the standby has changed
+	changed bool  // the active credential or the standby has changed
+	silence error // why a service did not answer, though the step went on
 }
 
 // run carries out what is due, one step after the other, and says when the next is.
@@ -32,8 +34,7 @@ func (w *work) run(ctx context.Context) (time.Time, error) {
 		if err := ctx.Err(); err != nil {
 			return time.Time{}, context.Cause(ctx)
 		}
-		var err error
-		if w.a, err = w.lease.Read(ctx); err != nil {
+		if err := w.reread(ctx); err != nil {
 			return time.Time{}, err
 		}
 		if err := w.fulfil(ctx); err != nil {
@@ -61,7 +62,7 @@ func (w *work) due() (*credential.Step, time.Time) {
 	for _, s := range credential.Plan(now, w.a, w.r.o.Rhythm) {
 		at := s.At
 		if s.Due(now) {
-			until := w.r.breakers.until(needs(w.a, s), now)
+			until := w.r.breakers.until(w.r.needs(w.a, s), now)
 			if until.IsZero() {
 				return &s, time.Time{}
 			}
@@ -95,6 +96,7 @@ func (w *work) do(ctx context.Context, s credential.Step) error {
 	defer cancel()
 	var err error
 	var c credential.Credential
+	w.silence = nil
 	if s.Credential != "" {
 		var ok bool
 		if c, ok = w.find(s.Credential); !ok {
@@ -145,7 +147,9 @@ func (w *work) do(ctx context.Context, s credential.Step) error {
 	default:
 		err = fmt.Errorf("there is no step %q", s.Action)
 	}
-	w.r.breakers.record(w.r.o.Cloud, needs(w.a, s), err, w.r.o.Now())
+	if ctx.Err() == nil { // what the end of this process interrupts says nothing of a service
+		w.r.breakers.record(w.r.o.Cloud, w.a.ObjectID, w.r.needs(w.a, s), cmp.Or(err, w.silence), w.r.o.Now())
+	}
 	var database *store.Error
 	switch {
 	case err == nil:
@@ -190,7 +194,7 @@ func (w *work) failed(ctx context.Context, s credential.Step, err error) error {
 		wait = max(5*time.Second, min(wait, time.Minute))
 	}
 	if after := retryAfter(err); after > 0 {
-		wait = max(wait, after)
+		c.RetryAfter = now.Add(after).UTC()
 	}
 	c.RetryAt = now.Add(wait)
 	// An entry for each attempt would bury the journal in a long failure.
@@ -251,12 +255,14 @@ func (w *work) entry(id, step, outcome, text string, data any) store.JournalEntr
 	return e
 }
 
-// hold makes sure that the lease outlasts the next effect, which takes so long at most.
+// hold makes sure that the lease outlasts the next effect, which takes so long at most. One
+// at many places holds it for each of them, see [work.at].
 func (w *work) hold(ctx context.Context, d time.Duration) error {
-	if left := w.lease.Until.Sub(w.r.o.Now()); left > d+callTime && left <= leaseTime {
+	need := min(d+leaseRoom, leaseMost)
+	if left := w.lease.Until.Sub(w.r.o.Now()); left >= need && left <= leaseMost {
 		return nil
 	}
-	return w.lease.Extend(ctx, leaseTime)
+	return w.lease.Extend(ctx, max(need, leaseTime))
 }
 
 func (w *work) find(id string) (credential.Credential, bool) {
@@ -324,6 +330,7 @@ func (w *work) fulfil(ctx context.Context) error {
 
 func (w *work) reread(ctx context.Context) (err error) {
 	w.a, err = w.lease.Read(ctx)
+	w.a.Vault = cmp.Or(w.r.o.VaultURL, w.a.Vault)
 	return err
 }
 
@@ -344,17 +351,19 @@ func certificates(c credential.Credential) ([]*x509.Certificate, error) {
 	return all, nil
 }
 
-// explain gives an error's text and what to do about it.
+// explain gives an error's text and what to do about it. What our own packages say has the
+// remedy in its text.
 func explain(err error) (text, remedy string) {
 	var answer *m365.Error
 	var problem *pki.Problem
+	remedy = "do what the error says, and it goes on by itself; if it says nothing of that, it is tried again by itself"
 	x, explained := m365.ExplanationOf(err)
 	switch {
 	case explained:
 		remedy = x.Remedy
-	case errors.As(err, &answer):
+	case errors.As(err, &answer) && answer.Remedy != "":
 		remedy = answer.Remedy
-	case errors.As(err, &problem):
+	case errors.As(err, &problem) && problem.Remedy != "":
 		remedy = problem.Remedy
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		remedy = "make room on the disk: it goes on by itself then"
@@ -364,16 +373,23 @@ func explain(err error) (text, remedy string) {
 	return err.Error(), remedy
 }
 
-func retryAfter(err error) time.Duration {
-	var answer *m365.Error
-	var signIn *m365.SignInError
-	switch {
-	case errors.As(err, &answer):
-		return answer.RetryAfter
-	case errors.As(err, &signIn):
-		return signIn.RetryAfter
+// retryAfter is how long a service asked to wait: of several the longest.
+func retryAfter(err error) (longest time.Duration) {
+	switch err := err.(type) {
+	case *m365.Error:
+		longest = err.RetryAfter
+	case *m365.SignInError:
+		longest = err.RetryAfter
 	}
-	return 0
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		longest = max(longest, retryAfter(err.Unwrap()))
+	case interface{ Unwrap() []error }:
+		for _, err := range err.Unwrap() {
+			longest = max(longest, retryAfter(err))
+		}
+	}
+	return longest
 }
 
 // requestIDs are what Microsoft's support asks for.

@@ -158,18 +158,35 @@ func (db *DB) Acknowledge(ctx context.Context, tenant int, objectID string, c cr
 
 // Applications gives all applications, with their credentials, by name.
 func (db *DB) Applications(ctx context.Context, tenant int) ([]credential.Application, error) {
-	return db.applications(ctx, tenant, "", nil)
+	return db.applications(ctx, tenant, "", "", nil)
 }
 
-// LivingApplications is Applications without the credentials that were destroyed and had
-// expired by a time, which add up over years.
-func (db *DB) LivingApplications(ctx context.Context, tenant int, expired time.Time) ([]credential.Application, error) {
-	return db.applications(ctx, tenant, "", stamp(expired))
+// EachLivingApplication hands all applications to f, by object ID, without the credentials
+// that were destroyed and had expired by a time, which add up over years. It reads some at a
+// time, so that they need not all be in memory at once; they are of several moments.
+func (db *DB) EachLivingApplication(ctx context.Context, tenant int, expired time.Time, f func(credential.Application)) error {
+	const atOnce = 256
+	after := ""
+	for {
+		ids, err := list(ctx, db, "reading the applications of", func(rows *sql.Rows, id *string) error { return rows.Scan(id) },
+			`SELECT object_id FROM applications WHERE tenant_id = $1 AND object_id > $2 ORDER BY object_id LIMIT $3`, tenant, after, atOnce)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		after = ids[len(ids)-1]
+		some, err := db.applications(ctx, tenant, ids[0], after, stamp(expired))
+		if err != nil {
+			return err
+		}
+		for _, a := range some {
+			f(a)
+		}
+	}
 }
 
 // Application gives one. The error matches [ErrNotFound] if it is not looked after.
 func (db *DB) Application(ctx context.Context, tenant int, objectID string) (credential.Application, error) {
-	all, err := db.applications(ctx, tenant, objectID, nil)
+	all, err := db.applications(ctx, tenant, objectID, objectID, nil)
 	if err == nil && len(all) == 0 {
 		err = ErrNotFound
 	}
@@ -179,10 +196,10 @@ func (db *DB) Application(ctx context.Context, tenant int, objectID string) (cre
 	return all[0], nil
 }
 
-// applications reads one application, or all of them when objectID is empty. All its
-// rows are of one moment. Credentials that were destroyed and had expired by a time are
+// applications reads the applications between two object IDs, these included, or all of them
+// when these are empty. All its rows are of one moment. Credentials that were destroyed and had expired by a time are
 // left out, unless that is nil.
-func (db *DB) applications(ctx context.Context, tenant int, objectID string, expired any) (_ []credential.Application, err error) {
+func (db *DB) applications(ctx context.Context, tenant int, from, to string, expired any) (_ []credential.Application, err error) {
 	defer func() { err = db.explain("reading", err) }()
 	tx, err := db.read.BeginTx(ctx, db.engine.snapshot())
 	if err != nil {
@@ -190,8 +207,8 @@ func (db *DB) applications(ctx context.Context, tenant int, objectID string, exp
 	}
 	defer tx.Rollback()
 	of, args := ` WHERE tenant_id = $1 `, []any{tenant}
-	if objectID != "" {
-		of, args = of+`AND object_id = $2 `, append(args, objectID)
+	if from != "" {
+		of, args = of+`AND object_id BETWEEN $2 AND $3 `, append(args, from, to)
 	}
 	living := ""
 	if expired != nil {
@@ -410,7 +427,7 @@ func (l *Lease) Read(ctx context.Context) (credential.Application, error) {
 	if err != nil {
 		return credential.Application{}, l.db.explain("reading", err)
 	}
-	all, err := l.db.applications(ctx, l.tenant, l.ObjectID, stamp(l.db.now()))
+	all, err := l.db.applications(ctx, l.tenant, l.ObjectID, l.ObjectID, stamp(l.db.now()))
 	if err == nil && len(all) == 0 {
 		err = ErrNotFound
 	}

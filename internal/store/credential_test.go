@@ -237,8 +237,8 @@ func TestPolicyThatStays(t *testing.T) {
 	})
 }
 
-// TestLivingApplications leaves out what is over, and nothing else.
-func TestLivingApplications(t *testing.T) {
+// TestEachLivingApplication leaves out what is over, and nothing else.
+func TestEachLivingApplication(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, address string) {
 		db, tenant, now := credentials(t, address)
 		lease, err := db.LeaseApplication(t.Context(), tenant, "one", "test", time.Minute)
@@ -261,7 +261,8 @@ func TestLivingApplications(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		all, err := db.LivingApplications(t.Context(), tenant, *now)
+		var all []credential.Application
+		err = db.EachLivingApplication(t.Context(), tenant, *now, func(a credential.Application) { all = append(all, a) })
 		if err != nil || len(all) != 1 || len(all[0].Credentials) != 4 {
 			t.Fatalf("%+v (%v)", all, err)
 		}

@@ -1,12 +1,14 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/reeve365/reeve/internal/credential"
@@ -46,24 +48,44 @@ type applicationRow struct {
 	Findings                 []credential.Finding
 }
 
-// applications gives all of them, those first that somebody has to see to, and then by the
-// end of their certificate.
-func (s *Site) applications(ctx context.Context) ([]applicationRow, error) {
-	all, err := s.DB.LivingApplications(ctx, s.Tenant, s.Now())
-	if err != nil {
-		return nil, err
+// overview is how all applications stood at a time.
+type overview struct {
+	mu    sync.Mutex // held while it is made, so that it is made once for all who wait
+	at    time.Time
+	rows  []applicationRow
+	until time.Time // when it is made anew, by the system's clock
+}
+
+// An overview that took long to make is shown again for so many times as long, so that a
+// page which is made anew all the time takes a twentieth of a processor at most.
+const (
+	tookLong  = time.Second
+	shownLong = 20
+)
+
+// applications gives all of them as they stood at a time, those first that somebody has to
+// see to, and then by the end of their certificate.
+func (s *Site) applications(ctx context.Context) (rows []applicationRow, at time.Time, err error) {
+	o := &s.overview
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	begun := time.Now()
+	if begun.Before(o.until) {
+		return o.rows, o.at, nil
 	}
-	var rows []applicationRow
-	for _, a := range all {
-		rows = append(rows, rowOf(a, s.Now()))
+	at = s.Now().UTC()
+	if err := s.DB.EachLivingApplication(ctx, s.Tenant, at, func(a credential.Application) { rows = append(rows, rowOf(a, at)) }); err != nil {
+		return nil, at, err
 	}
-	slices.SortStableFunc(rows, func(x, y applicationRow) int {
-		if d := slices.Index(standings, x.Standing) - slices.Index(standings, y.Standing); d != 0 {
-			return d
-		}
-		return x.Ends.Compare(y.Ends)
+	slices.SortFunc(rows, func(x, y applicationRow) int {
+		return cmp.Or(slices.Index(standings, x.Standing)-slices.Index(standings, y.Standing), x.Ends.Compare(y.Ends),
+			strings.Compare(x.Name, y.Name), strings.Compare(x.ObjectID, y.ObjectID))
 	})
-	return rows, nil
+	o.at, o.rows = at, rows
+	if took := time.Since(begun); took > tookLong {
+		o.until = begun.Add(shownLong * took)
+	}
+	return rows, at, nil
 }
 
 func rowOf(a credential.Application, now time.Time) applicationRow {
@@ -159,11 +181,12 @@ const (
 
 // certificates is the page of all applications.
 func (s *Site) certificates(r *http.Request) (view, error) {
-	rows, err := s.applications(r.Context())
+	rows, at, err := s.applications(r.Context())
 	if err != nil {
 		return view{}, err
 	}
 	p := certificatesPage{frame: s.frame("Certificates", "/certificates"), All: len(rows), Before: -1, After: -1, Count: map[string]int{}}
+	p.At = at
 	for _, row := range rows {
 		p.Count[row.Standing.Class]++
 		if row.Standby != "" {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -156,15 +155,19 @@ func (s *Site) status(r *http.Request) (view, error) {
 	if p.Arrears, err = notify.Arrears(ctx, s.DB, s.Tenant); err != nil {
 		return view{}, err
 	}
-	rows, err := s.applications(ctx)
+	rows, _, err := s.applications(ctx)
 	if err != nil {
 		return view{}, err
 	}
 	p.Attention, p.Unshown = needsAttention(rows)
 	// What is recorded about applications is what was so at the last look; the rows are now.
+	ids := map[string]bool{}
+	for _, row := range rows {
+		ids[row.ObjectID] = true
+	}
 	p.Findings = slices.DeleteFunc(p.Findings, func(f store.Finding) bool {
 		id, _, _ := strings.Cut(f.Subject, "/")
-		return slices.ContainsFunc(rows, func(r applicationRow) bool { return r.ObjectID == id })
+		return ids[id]
 	})
 	p.Applications, p.Rows = len(rows), rows[:min(len(rows), mostOnStatus)]
 	return view{"status.html", p}, nil
@@ -218,8 +221,8 @@ var functions = template.FuncMap{
 	// count is a number with what it counts.
 	"count":      func(n any, noun string) string { return fmt.Sprint(n) + " " + plural(n, noun) },
 	"plural":     plural,
-	"plain":      func(s string) string { return supportIDs.ReplaceAllString(s, "") },
-	"supportIDs": func(s string) string { return strings.Trim(supportIDs.FindString(s), " ()") },
+	"plain":      func(s string) string { plain, _ := notify.SupportIDs(s); return plain },
+	"supportIDs": func(s string) string { _, ids := notify.SupportIDs(s); return ids },
 	"join":       func(s []string) string { return strings.Join(s, ", ") },
 	"day": func(s string) string {
 		t, err := time.Parse("20060102", s)
@@ -281,6 +284,3 @@ func soon(t, now time.Time) string {
 	}
 	return ago(int(far.Hours())/24, "day")
 }
-
-// supportIDs are what Microsoft's support asks for, as errors have it at their end.
-var supportIDs = regexp.MustCompile(` \((?:trace|request) [^()]*\)`)

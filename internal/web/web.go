@@ -46,6 +46,7 @@ type Options struct {
 type Site struct {
 	Options
 	pages    *template.Template
+	overview overview
 	listener net.Listener
 	server   *http.Server
 	done     chan struct{}
