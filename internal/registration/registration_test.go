@@ -13,6 +13,7 @@ import (
 	"github.com/reeve365/reeve/internal/emulator"
 	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/permission"
 )
 
 // From an empty tenant with all its oddities on to what the feeds need, and no more.
@@ -181,6 +182,29 @@ func TestOtherFeeds(t *testing.T) {
 	slices.Sort(want)
 	if !slices.Equal(st.grants, want) || !slices.Equal(st.declared, s.Wanted.permissions()) {
 		t.Errorf("granted %v, declared %v, want %v", st.grants, st.declared, want)
+	}
+}
+
+// Other feeds at once, while not every replica knows yet what was granted for the first:
+// what is not needed any more is gone, and nothing is forgotten.
+func TestOtherFeedsAtOnce(t *testing.T) {
+	t.Parallel()
+	for seed := range 8 {
+		w := newWorld(t, unkind, func(o *emulator.Options) { o.Seed = uint64(seed) })
+		tok := w.person(admin, Permissions(false)...)
+		if err := w.setup(tok, w.wanted("audit", "users", "usage", "calls")).run(t.Context()); err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, strings.Join(w.said, "\n"))
+		}
+		s := w.setup(tok, w.wanted("audit"))
+		if err := s.run(t.Context()); err != nil {
+			t.Fatalf("seed %d, other feeds: %v\n%s", seed, err, strings.Join(w.said, "\n"))
+		}
+		w.mustBe(s.Wanted)
+		for _, m := range s.Record.Made {
+			if m.Kind == Granted && !slices.ContainsFunc(s.Wanted.Uses, func(u permission.Use) bool { return u.String() == m.Key }) {
+				t.Errorf("seed %d: the record still has %+v", seed, m)
+			}
+		}
 	}
 }
 

@@ -29,7 +29,12 @@ type Setup struct {
 	Now  func() time.Time
 	// Sleep waits, or returns the context's error.
 	Sleep func(context.Context, time.Duration) error
+
+	undone bool // something was changed that was otherwise before
 }
+
+// calmLooks is how often in a row all has to show, when something was changed back.
+const calmLooks = 3
 
 // Event is something for the journal of the application: who did it is [Setup.Caller].
 type Event struct {
@@ -41,7 +46,10 @@ const (
 	// patience is for how long a step is tried that Entra ID is not ready for: by
 	// experience its replicas agree within half a minute.
 	patience = 3 * time.Minute
-	pause    = 5 * time.Second // Graph asks for that between two changes of one object
+	// lag is for how long it is taken for possible that a replica answers as things were
+	// before: twice as long as by experience.
+	lag   = time.Minute
+	pause = 5 * time.Second // Graph asks for that between two changes of one object
 )
 
 // Plan looks, and plans.
@@ -134,6 +142,9 @@ func (s *Setup) carryOut(ctx context.Context, step Step, k *ids) error {
 		}
 		return s.failed(ctx, step.told(), err)
 	}
+	if step.Kind == TakenBack || step.Kind == Required {
+		s.undone = true
+	}
 	happened := Event{"done", step.told()}
 	switch {
 	case step.Kind == TakenBack:
@@ -180,6 +191,7 @@ func known(id, unknown string) string {
 // whether one was sent before. It gives up after a time, or when Graph refuses.
 func (s *Setup) try(ctx context.Context, step Step, k *ids, again bool) (id string, ours bool, err error) {
 	end := s.Now().Add(patience)
+	var missing time.Time // since when Graph says that there is nothing to take away
 	said := map[string]bool{}
 	for n := 0; ; n++ {
 		id, existed, err := s.send(ctx, step, k)
@@ -198,7 +210,14 @@ func (s *Setup) try(ctx context.Context, step Step, k *ids, again bool) (id stri
 		case v == refused:
 			return "", again, fmt.Errorf("to %s: %w", step.do(), err)
 		case step.Kind == TakenBack && errors.Is(err, m365.ErrNotFound):
-			return "", again, nil
+			// It is gone, or a replica does not know of it yet, that it was granted.
+			if missing.IsZero() {
+				missing = s.Now()
+			}
+			if s.Now().Sub(missing) >= lag {
+				return "", again, nil
+			}
+			v, why = early, "Entra ID says that it is not there, and not all of it may know it yet"
 		case v == exists:
 			id, err := s.find(ctx, step, k, end)
 			return id, again, err
@@ -334,19 +353,38 @@ func (s *Setup) look(ctx context.Context, step Step, k *ids) (string, bool, erro
 
 // settle looks until nothing of the plan is left.
 func (s *Setup) settle(ctx context.Context) error {
-	end := s.Now().Add(patience)
-	for told := false; ; {
+	began := s.Now()
+	redone, told := began, false
+	looks := 1
+	if s.undone {
+		looks = calmLooks // one may come from a replica that shows what was wanted before
+	}
+	for n := 0; ; {
 		p, err := s.Plan(ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			if v, _ := judge(err); v == refused {
 				return err
 			}
-		} else if p.Settled() {
+		case !p.Settled():
+			n = 0
+		case n+1 == looks:
 			return nil
+		default:
+			n++
 		}
-		if s.Now().After(end) {
+		now := s.Now()
+		if now.After(began.Add(patience)) {
 			return &Refusal{Kind: ErrNotThere, Cause: "what was set up is not shown by Entra ID " + patience.String() + " later",
 				Remedy: "run the same command again in a few minutes: it looks, and does what is missing", Err: err}
+		}
+		// What is missing for so long was not seen to be missing when it was planned.
+		if err == nil && !p.Settled() && len(p.Refusals) == 0 && now.Sub(redone) >= lag {
+			redone = now
+			if err := s.CarryOut(ctx, p); err != nil {
+				return err
+			}
+			continue
 		}
 		if !told {
 			told = true
