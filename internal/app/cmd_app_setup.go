@@ -15,6 +15,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/credential"
+	"github.com/reeve365/reeve/internal/doctor"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/permission"
@@ -130,6 +131,15 @@ func (p *program) appSetup(cmd *cobra.Command, o *setupOptions) error {
 		return err
 	}
 	plan.Notes = append(plan.Notes, r.vaultNotes()...)
+	chosen, err := permission.Choose(r.feeds)
+	if err != nil {
+		return err
+	}
+	if r.app.Cloud.Name != m365.Custom { // of which doctor says what may not reach this machine
+		for _, l := range doctor.Limits(r.app.Cloud.Name, chosen) {
+			plan.Notes = append(plan.Notes, "In this cloud something cannot work: "+l)
+		}
+	}
 	if r.sameFeeds {
 		plan.Notes = append(plan.Notes, "The feeds are those of the run before: "+strings.Join(r.feeds, ", ")+" (--feeds, --optional).")
 	}

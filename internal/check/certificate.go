@@ -296,7 +296,7 @@ func (c *certificateCheck) judgeRegistration() {
 	if len(keys) == 0 {
 		c.wrong(thumbprint, ours, Finding{
 			Cause:   fmt.Sprintf("the application %s does not have this certificate; it has %d others", c.registered.Name, len(c.registered.Keys)),
-			Remedy:  "upload the public part (.cer) at Entra ID > App registrations > the application > Certificates & secrets > Certificates, beside those that are there",
+			Remedy:  "if reeve looks after the application, 'reeve cert rescue --device-code' registers one that works; otherwise upload the public part (.cer) at Entra ID > App registrations > the application > Certificates & secrets > Certificates, beside those that are there",
 			Who:     whoRegisters,
 			Waiting: "up to 10 minutes, if it was uploaded just now"})
 		c.skip(end, "it is not registered")
