@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 	"github.com/reeve365/reeve/internal/pki"
 	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/store/storetest"
 )
 
 // served is an emulated tenant, and settings with which reeve serves it.
@@ -56,7 +58,7 @@ func newServedWith(t *testing.T, o emulator.Options, more ...string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := "sqlite:" + filepath.Join(dir, "data", "reeve.db")
+	path := cmp.Or(byNames(more)["REEVE_DATABASE_URL"], "sqlite:"+filepath.Join(dir, "data", "reeve.db"))
 	s := &served{t: t, tenant: tn, environ: with(variables, append([]string{
 		"REEVE_DATABASE_URL=" + path, "REEVE_FEEDS_AUDIT_DAYS=1", "REEVE_FEEDS_AUDIT_IMPORT_EVERYTHING=true", "REEVE_FEEDS_AUDIT_INTERVAL=1s",
 		"REEVE_LISTEN=127.0.0.1:0", "REEVE_CREDENTIALS_MODE=on",
@@ -251,7 +253,17 @@ func TestServe(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes two minutes")
 	}
-	s := newServed(t)
+	storetest.Engines(t, testServe)
+}
+
+func testServe(t *testing.T, address string) {
+	t.Parallel()
+	settings := []string{"REEVE_DATABASE_URL=" + address}
+	keys := filepath.Join(t.TempDir(), "keys")
+	if !strings.HasPrefix(address, "sqlite:") { // by default they are beside the file
+		settings = append(settings, "REEVE_CREDENTIALS_DIR="+keys)
+	}
+	s := newServed(t, settings...)
 	atFirst := s.atEntra()
 	first := s.run("serve")
 	page := s.page(first)
@@ -384,7 +396,12 @@ func TestServe(t *testing.T) {
 	}
 	secrets = append(secrets, token, strings.TrimPrefix(token, "reeve_consumer_"))
 	files := map[string]string{"the first log": first.err.String(), "the second log": second.err.String(), "the third log": third.err.String(), "standard output": first.out.String()}
-	filepath.WalkDir(filepath.Dir(strings.TrimPrefix(byNames(s.environ)["REEVE_DATABASE_URL"], "sqlite:")), func(path string, d os.DirEntry, err error) error {
+	folder := filepath.Dir(strings.TrimPrefix(address, "sqlite:"))
+	if !strings.HasPrefix(address, "sqlite:") {
+		folder = filepath.Dir(keys)
+		files["the database"] = storetest.Text(t, address)
+	}
+	filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			data, _ := os.ReadFile(path)
 			files[path] = string(data)

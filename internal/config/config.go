@@ -172,7 +172,8 @@ type Credentials struct {
 	Mode string `key:"mode" default:"observe" oneof:"on observe off"`
 
 	// The folder in which private keys are kept, encrypted. By default it is
-	// "reeve-keys" beside the database. Several reeves on one database need one
+	// "reeve-keys" beside the database's file, or in the working directory when the
+	// database is on a server. Several reeves on one database need one
 	// folder, or keep their keys in a Key Vault.
 	Dir string `key:"dir" form:"path" example:"/var/lib/reeve/keys"`
 

@@ -190,7 +190,7 @@ func newArena(t testing.TB, seed uint64, change ...func(*emulator.Options)) *are
 	}}, change...)...)
 	a.cloud = testCloud(a.Emulator)
 	var err error
-	a.db, err = store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "reeve.db"), store.Options{
+	a.db, err = store.Open(t.Context(), database(t, filepath.Join(t.TempDir(), "reeve.db")), store.Options{
 		Now: a.clock.Now, Trace: func(event string) {
 			if event == "committed" {
 				a.commits++

@@ -247,7 +247,7 @@ func (w *inside) start(file, holder string, keys certstore.Store, seed uint64, s
 	w.t.Helper()
 	p := &process{network: newNetwork(w, seed, share), clock: w.clock}
 	var err error
-	if p.db, err = store.Open(w.t.Context(), "sqlite:"+file, store.Options{Now: p.Now}); err != nil {
+	if p.db, err = store.Open(w.t.Context(), database(w.t, file), store.Options{Now: p.Now}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { p.db.Close() })

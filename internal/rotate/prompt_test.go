@@ -26,6 +26,7 @@ func percentile(all []time.Duration, p int) time.Duration {
 // does not exist yet is the active one, at a tenant whose replicas and front ends lag by
 // up to 30 seconds.
 func TestPromptFromNothing(t *testing.T) {
+	onlyFiles(t)
 	renewals := 30
 	if os.Getenv("TEST_LONG") != "" {
 		renewals = 200
@@ -83,6 +84,7 @@ func TestPromptFromNothing(t *testing.T) {
 // TestPromptFromStandby measures, in real time and over the network, how long it takes
 // from a wish until a standby is the active one, with its proof made anew.
 func TestPromptFromStandby(t *testing.T) {
+	onlyFiles(t)
 	promotions := 10
 	if os.Getenv("TEST_LONG") != "" {
 		promotions = 200

@@ -584,6 +584,7 @@ func (w *world) settled(foreign string) {
 // TestAnOldDatabaseIsPutBack puts the file of the database back that was copied before two
 // renewals: what was made since is found, nobody's key is lost, and nothing is left over.
 func TestAnOldDatabaseIsPutBack(t *testing.T) {
+	onlyFiles(t)
 	t.Parallel()
 	w := newWorld(t)
 	w.change = func(o *Options) { o.Directory = newDirectory(t, w.cloud, w.HTTPClient(), secretToken{w}) }

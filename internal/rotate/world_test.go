@@ -26,6 +26,7 @@ import (
 	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/pki"
 	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/store/storetest"
 )
 
 // world is an emulated tenant, a database, a certificate store and a clock that stands
@@ -79,7 +80,7 @@ func testCloud(e *emulator.Emulator) m365.Cloud {
 func (w *world) open() {
 	w.t.Helper()
 	var err error
-	if w.db, err = store.Open(context.Background(), "sqlite:"+filepath.Join(w.dir, "reeve.db"), store.Options{Now: w.clock.Now}); err != nil {
+	if w.db, err = store.Open(context.Background(), database(w.t, filepath.Join(w.dir, "reeve.db")), store.Options{Now: w.clock.Now}); err != nil {
 		w.t.Fatal(err)
 	}
 	db := w.db
@@ -241,6 +242,32 @@ func (w *world) atEntra() []directory.KeyCredential {
 	app, _ := w.Tenant.Directory.View(0).Application(w.object)
 	return app.KeyCredentials
 }
+
+// database is the address of the one that a file stands for: the file, or with
+// TEST_ENGINE=postgres a database of a server.
+func database(t testing.TB, file string) string {
+	if os.Getenv("TEST_ENGINE") != "postgres" {
+		return "sqlite:" + file
+	}
+	databasesMu.Lock()
+	defer databasesMu.Unlock()
+	if databases[file] == "" {
+		databases[file] = storetest.PostgreSQL(t)
+	}
+	return databases[file]
+}
+
+// onlyFiles skips a test that does something to the file of its database.
+func onlyFiles(t testing.TB) {
+	if os.Getenv("TEST_ENGINE") == "postgres" {
+		t.Skip("it looks into the file of the database")
+	}
+}
+
+var (
+	databasesMu sync.Mutex
+	databases   = map[string]string{} // by file
+)
 
 // Keys take long to make, and tests need many: they share some.
 var (

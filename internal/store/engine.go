@@ -19,8 +19,8 @@ type engine interface {
 	tables(ctx context.Context) (ours, all int, err error)
 	// ready prepares for use what is up to date.
 	ready(ctx context.Context) error
-	// begin begins a transaction, and says so to trace once it has its turn.
-	begin(ctx context.Context, how writing, trace func(string)) (session, error)
+	// begin begins a transaction, when it has its turn.
+	begin(ctx context.Context, how writing) (session, error)
 	// snapshot is for reading several times from one moment.
 	snapshot() *sql.TxOptions
 	// merge inserts the rows whose keys are not there yet. For a table of facts it

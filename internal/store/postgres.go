@@ -178,7 +178,7 @@ const (
 	turnToShape = turnToWrite + 1
 )
 
-func (e *postgresEngine) begin(ctx context.Context, how writing, trace func(string)) (_ session, err error) {
+func (e *postgresEngine) begin(ctx context.Context, how writing) (_ session, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -197,7 +197,6 @@ func (e *postgresEngine) begin(ctx context.Context, how writing, trace func(stri
 			return nil, err
 		}
 	}
-	trace("begin")
 	return s, nil
 }
 

@@ -136,7 +136,7 @@ func (e *sqliteEngine) close() error {
 func (e *sqliteEngine) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
 
 // begin waits for its turn: SQLite has one writer, whatever is asked for.
-func (e *sqliteEngine) begin(ctx context.Context, how writing, trace func(string)) (_ session, err error) {
+func (e *sqliteEngine) begin(ctx context.Context, how writing) (_ session, err error) {
 	e.writing.Lock()
 	s := &sqliteSession{engine: e, ctx: context.WithoutCancel(ctx)}
 	defer func() {
@@ -150,7 +150,6 @@ func (e *sqliteEngine) begin(ctx context.Context, how writing, trace func(string
 	if e.conn == nil {
 		return nil, sql.ErrConnDone
 	}
-	trace("begin")
 	if how == durably {
 		if _, err := s.exec("PRAGMA synchronous = full"); err != nil {
 			return nil, err

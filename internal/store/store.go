@@ -33,7 +33,7 @@ type DB struct {
 type Options struct {
 	// Now gives the time for what the store itself dates. Nil means time.Now.
 	Now func() time.Time
-	// Trace, if there is one, is told of each transaction: that it begins ("begin"),
+	// Trace, if there is one, is told of each transaction: that it has begun ("begin"),
 	// is about to be committed ("commit"), and is ("committed"). A test may end the
 	// program there.
 	Trace func(event string)
@@ -127,7 +127,7 @@ func (db *DB) writeDurably(ctx context.Context, f func(*Tx) error) error {
 }
 
 func (db *DB) transact(ctx context.Context, how writing, f func(*Tx) error) (err error) {
-	s, err := db.engine.begin(ctx, how, db.trace)
+	s, err := db.engine.begin(ctx, how)
 	if err != nil {
 		return db.explain("beginning a transaction on", err)
 	}
@@ -136,6 +136,7 @@ func (db *DB) transact(ctx context.Context, how writing, f func(*Tx) error) (err
 			s.rollback()
 		}
 	}()
+	db.trace("begin")
 	tx := &Tx{session: s, db: db, ctx: context.WithoutCancel(ctx), Now: db.now().UTC(), named: map[string]map[string]int64{}}
 	if err := f(tx); err != nil {
 		return db.explain("writing to", err)

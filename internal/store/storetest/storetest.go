@@ -84,6 +84,33 @@ func Connect(t testing.TB, address string) *sql.DB {
 	return db
 }
 
+// Text is all that a database on a server holds, as text.
+func Text(t testing.TB, address string) string {
+	t.Helper()
+	db := Connect(t, address)
+	rows, err := db.Query(`SELECT tablename FROM pg_tables WHERE schemaname = current_schema()`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var b strings.Builder
+	for rows.Next() {
+		var table string
+		var text sql.NullString
+		if err := rows.Scan(&table); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.QueryRow(`SELECT string_agg(t::text, chr(10)) FROM "` + table + `" t`).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s:\n%s\n", table, text.String)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 var shared = sync.OnceValues(func() (*Server, error) { return Launch() })
 
 // Launch starts a server that ends with this program, with settings as in
