@@ -255,7 +255,7 @@ type Observation struct {
 type Contest struct {
 	Times int       `json:"times"` // how often what is ours was published there again
 	Last  time.Time `json:"last"`
-	What  string    `json:"what"` // what was found there last; empty once it is ours
+	What  string    `json:"what"` // what was found there last
 }
 
 // Over reports that it was so often that ours is published there once a day only.

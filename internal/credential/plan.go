@@ -65,7 +65,12 @@ func Plan(now time.Time, a Application, r Rhythm) []Step {
 			if s, ok := a.step(now, c, r); ok {
 				s.Credential = c.ID
 				s.Emergency = s.Emergency || out && (c.State.Coming() || c.State == Publishing)
-				if s.Action != Abandon && s.Action != Drain && s.Action != Mourn {
+				switch {
+				case s.Action == Abandon, s.Action == Drain, s.Action == Mourn:
+				case s.Action == Prove && c.State == Active && c.Failing == Publish:
+					// That a live place fails does not keep anybody from seeing whether it works.
+					s.At = later(s.At, c.RetryAfter)
+				default:
 					s.At = later(s.At, c.retryAt(s.Emergency))
 				}
 				steps = append(steps, s)
@@ -656,7 +661,11 @@ func (a Application) Begun(w Wish) string {
 	begun := false
 	switch {
 	case w.Kind == Renew:
-		i := slices.IndexFunc(a.Credentials, func(c Credential) bool { return c.renewed(w) })
+		// One that came to nothing does not count, or a renewal that goes on failing could
+		// not be ended.
+		i := slices.IndexFunc(a.Credentials, func(c Credential) bool {
+			return c.renewed(w) && (c.State.Coming() || c.State == Standby || c.State == Publishing || c.State == Active)
+		})
 		if begun = i >= 0; begun {
 			c = a.Credentials[i]
 		}

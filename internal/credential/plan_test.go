@@ -416,3 +416,39 @@ func TestRetryAfter(t *testing.T) {
 		}
 	}
 }
+
+// TestBegun: what came to nothing does not keep a wish from being taken back.
+func TestBegun(t *testing.T) {
+	wish := asks(Renew, "", time.Minute)
+	for state, want := range map[State]bool{Planned: true, Staged: true, Standby: true, Publishing: true, Abandoned: false, Destroyed: false, Lost: false} {
+		a := application(cred("a", Active), cred("n", state, wished), wish)
+		if got := a.Begun(a.Wishes[0]); (got != "") != want {
+			t.Errorf("%s: %q", state, got)
+		}
+	}
+	for kind, state := range map[WishKind]State{Promote: Publishing, Rollback: Publishing, Retire: Retiring, Revoke: Compromised} {
+		for _, s := range []State{state, Standby, Draining} {
+			a := application(cred("a", Active), cred("n", s), asks(kind, "n", time.Minute))
+			if got := a.Begun(a.Wishes[0]); (got != "") != (s == state) {
+				t.Errorf("%s of one that is %s: %q", kind, s, got)
+			}
+		}
+	}
+}
+
+// TestPlaceHoldsUpNoProof: that a live place fails for hours does not keep the certificate in
+// use from being proved, only what a service asked to wait does.
+func TestPlaceHoldsUpNoProof(t *testing.T) {
+	for _, c := range []struct {
+		failing Action
+		after   time.Duration
+		want    string
+	}{{Publish, 0, "look, prove a"}, {Publish, time.Hour, "look"}, {Prove, 0, "look"}} {
+		a := application(policy(func(p *Policy) { p.Targets = []string{"directory:/x"} }), cred("b", Standby), cred("a", Active, missing(time.Minute), func(x *Credential) {
+			x.Failing, x.Attempts, x.RetryAt, x.RetryAfter = c.failing, 9, at.Add(time.Hour), at.Add(c.after)
+		}))
+		if got := due(a); got != c.want {
+			t.Errorf("%s fails: %s is due, want %s", c.failing, got, c.want)
+		}
+	}
+}

@@ -356,3 +356,87 @@ func TestRemovalForbidden(t *testing.T) {
 	}
 	w.mustBe(s.Wanted)
 }
+
+// A declaration that is refused, or killed before it is sent, does not make what reeve had
+// declared before somebody else's: the next run takes that away.
+func TestDeclarationInterrupted(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"refused", "killed"} {
+		w := newWorld(t)
+		tok := w.person(admin, Permissions(false)...)
+		app := w.Tenant.Directory.NewApplication("worker")
+		wanted := w.wanted("audit", "users")
+		wanted.ClientID = app.AppID
+		if err := w.setup(tok, wanted).run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		less := w.wanted("audit")
+		less.ClientID = app.AppID
+		ctx, cancel := context.WithCancelCause(t.Context())
+		w.see = func(r *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+			switch {
+			case r.Method != http.MethodPatch || !strings.Contains(r.URL.Path, "/applications/"):
+				return send()
+			case how == "refused":
+				return answer(r, http.StatusForbidden, `{"error":{"code":"Authorization_RequestDenied","message":"Insufficient privileges to complete the operation."}}`), nil
+			}
+			cancel(errKilled)
+			return nil, errKilled
+		}
+		if err := w.setup(tok, less).run(ctx); err == nil {
+			t.Fatalf("%s: nothing was", how)
+		}
+		w.see = nil
+		s := w.setup(tok, less)
+		if err := s.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.mustBe(less)
+		if m := w.setup(tok, less).Record.find(Required, ""); !m.Done || !slices.Equal(m.Required, less.permissions()) {
+			t.Errorf("%s: the record has %+v", how, m)
+		}
+	}
+}
+
+// A service principal whose ID was not kept any more is taken away all the same.
+func TestLostPrincipal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tok := w.person(admin, Permissions(false)...)
+	app := w.Tenant.Directory.NewApplication("worker")
+	if err := w.Tenant.Directory.Update(func(u *directory.Update) error {
+		p, _ := u.ServicePrincipalByAppID(app.AppID)
+		u.RemoveServicePrincipal(p.ID)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.Tenant.Directory.Settle()
+	wanted := w.wanted("audit")
+	wanted.ClientID = app.AppID
+	ctx, cancel := context.WithCancelCause(t.Context())
+	w.see = func(r *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		resp, err := send()
+		if r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/servicePrincipals") {
+			resp.Body.Close()
+			cancel(errKilled)
+			return nil, errKilled
+		}
+		return resp, err
+	}
+	if err := w.setup(tok, wanted).run(ctx); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	w.see = nil
+	if n := w.state(wanted).principals; n != 1 {
+		t.Fatalf("there are %d service principals", n)
+	}
+	s := w.setup(tok, wanted)
+	r, err := s.PlanRemoval(t.Context())
+	if err == nil {
+		err = s.Remove(t.Context(), r)
+	}
+	if n := w.state(wanted).principals; err != nil || n != 0 {
+		t.Errorf("afterwards there are %d service principals, %v", n, err)
+	}
+}

@@ -42,6 +42,7 @@ type Step struct {
 	api      string // client ID of the API
 	roleID   string
 	required []graph.ResourceAccess // the whole list
+	declared []string               // what reeve has added to it so far
 	added    []string               // what reeve adds to it, or grants
 	vault    resources.Vault
 	role     resources.Role
@@ -284,10 +285,8 @@ func (b *planning) declaration(have []graph.ResourceAccess) {
 	}
 	s := Step{Kind: Required, What: "permissions that it asks for", Why: "so that people see in the portal what it needs, and can consent again"}
 	s.required, s.added = merge(have, ours, b.roles())
+	s.declared = ours
 	s.There = same(have, s.required)
-	if s.There {
-		s.added = nil
-	}
 	b.add(s)
 }
 

@@ -55,6 +55,13 @@ func (s *Setup) PlanRemoval(ctx context.Context) (Removal, error) {
 		return p, nil
 	}
 	p.Stays = append(p.Stays, fmt.Sprintf("The application %s (client ID %s) was there before, and stays.", app.Name, app.ClientID))
+	if r.PrincipalID == "" && r.find(Principal, "") != nil { // it was interrupted before its ID was kept
+		principal, _, err := there(s.Graph.PrincipalByClientID(ctx, app.ClientID))
+		if err != nil {
+			return Removal{}, err
+		}
+		s.Record.PrincipalID = principal.ObjectID
+	}
 	for _, m := range slices.Backward(r.Made) {
 		if err := s.planUndo(ctx, &p, app, m); err != nil {
 			return Removal{}, err

@@ -114,7 +114,9 @@ func (s *Setup) carryOut(ctx context.Context, step Step, k *ids) error {
 				s.Record.forget(step.Kind, step.Key) // somebody else has given it
 				return s.Save(ctx, s.Record)
 			}
-			made.ID = step.id
+			if made.ID = step.id; step.Kind == Required {
+				made.Required = step.added
+			}
 			return s.Save(ctx, s.Record, Event{"seen", step.told() + ": it was done before the interruption"})
 		}
 		return nil
@@ -130,7 +132,11 @@ func (s *Setup) carryOut(ctx context.Context, step Step, k *ids) error {
 		// What was granted stays recorded until it is gone.
 		m = *s.Record.find(Granted, step.Key)
 	}
-	s.Record.put(m)
+	intent := m
+	if step.Kind == Required { // what it declared before is reeve's until it is seen to be gone
+		intent.Required = slices.Compact(slices.Sorted(slices.Values(slices.Concat(step.declared, step.added))))
+	}
+	s.Record.put(intent)
 	if err := s.Save(ctx, s.Record, Event{"intent", step.told() + ": " + step.Why}); err != nil {
 		return err
 	}
@@ -355,11 +361,11 @@ func (s *Setup) look(ctx context.Context, step Step, k *ids) (string, bool, erro
 func (s *Setup) settle(ctx context.Context) error {
 	began := s.Now()
 	redone, told := began, false
-	looks := 1
-	if s.undone {
-		looks = calmLooks // one may come from a replica that shows what was wanted before
-	}
 	for n := 0; ; {
+		looks := 1
+		if s.undone {
+			looks = calmLooks // one may come from a replica that shows what was wanted before
+		}
 		p, err := s.Plan(ctx)
 		switch {
 		case err != nil:

@@ -87,8 +87,11 @@ func (r *Rotator) TakeIn(ctx context.Context, objectID string, pair pki.Pair, by
 		if c, ok := w.a.Active(); ok {
 			return fmt.Errorf("reeve has certificate %s of the application in use: %w", c.SHA1, store.ErrExists)
 		}
-		c, err := r.takeOver(ctx, w.a, pair, "")
-		if err != nil {
+		var c credential.Credential
+		if err := w.within(ctx, func(ctx context.Context) (err error) {
+			c, err = r.takeOver(ctx, w.a, pair, "")
+			return err
+		}); err != nil {
 			return err
 		}
 		w.a.Generation = max(w.a.Generation+1, r.o.Now().Unix())

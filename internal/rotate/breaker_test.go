@@ -180,3 +180,14 @@ func TestALostAnswerIsAFailure(t *testing.T) {
 		t.Errorf("after a list without an answer the breaker has %+v", x)
 	}
 }
+
+// TestRetryAfterOfAMonth takes what is longer than a day for a mistake: kept, it would hold
+// everything up on the day before its end.
+func TestRetryAfterOfAMonth(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[time.Duration]time.Duration{time.Hour: time.Hour, 24 * time.Hour: 24 * time.Hour, 30 * 24 * time.Hour: 0} {
+		if got := retryAfter(fmt.Errorf("looking: %w", &m365.Error{RetryAfter: asked})); got != want {
+			t.Errorf("%v is waited for %v", asked, got)
+		}
+	}
+}

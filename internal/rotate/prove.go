@@ -43,8 +43,12 @@ func (w *work) prove(ctx context.Context, c credential.Credential) error {
 	case err != nil:
 		return err
 	}
+	tried := c
 	if err := w.token(ctx, &c, pair); err != nil {
 		return err
+	}
+	if c.State == credential.Active && c.Refusals == 0 && tried.Failing == credential.Publish && tried.Attempts > 0 {
+		stillUnpublished(&c, tried)
 	}
 	if c.State == credential.Proving && c.Proven(w.a.Policy.Resources) {
 		c.Ready = w.r.o.Now().UTC()

@@ -70,8 +70,7 @@ func (w *work) publish(ctx context.Context, c credential.Credential, s credentia
 		if c.Refusals > 0 {
 			return w.save(ctx, c)
 		}
-		// That a token was obtained says nothing of why it could not be published so far.
-		c.Attempts, c.FailedAt, c.RetryAt, c.Error, c.Remedy, c.Stuck = tried.Attempts, tried.FailedAt, tried.RetryAt, tried.Error, tried.Remedy, tried.Stuck
+		stillUnpublished(&c, tried)
 	}
 	var failed []error
 	for _, name := range w.a.Policy.Targets {
@@ -133,6 +132,12 @@ func (w *work) publish(ctx context.Context, c credential.Credential, s credentia
 		}
 		return w.move(tx, c, credential.Active, credential.Publish, "it is the active one: "+c.Reason, map[string]any{"generation": c.Generation})
 	})
+}
+
+// stillUnpublished keeps why a credential could not be published so far, and when that is
+// tried again: that a token was obtained with it says nothing of that.
+func stillUnpublished(c *credential.Credential, tried credential.Credential) {
+	c.Attempts, c.FailedAt, c.RetryAt, c.Error, c.Remedy, c.Stuck = tried.Attempts, tried.FailedAt, tried.RetryAt, tried.Error, tried.Remedy, tried.Stuck
 }
 
 // supersede lets the active certificate be published again to the live places that have

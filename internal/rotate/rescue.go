@@ -167,7 +167,7 @@ func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string, write f
 			if c.State != step.in || c.State == credential.Keyed && w.a.Policy.Issuer == credential.IssuerRequest {
 				continue
 			}
-			if err := step.do(ctx, c); err != nil {
+			if err := w.within(ctx, func(ctx context.Context) error { return step.do(ctx, c) }); err != nil {
 				return err
 			}
 			if err := w.reread(ctx); err != nil {
@@ -186,8 +186,13 @@ func (r *Rotator) MakeKit(ctx context.Context, objectID, by, why string, write f
 		if c.State != credential.Staged {
 			return fmt.Errorf("credential %s is %s, so that there is nothing to register: see reeve cert show", c.ID, c.State)
 		}
-		if seen, err := w.read(ctx); err == nil { // what others have added since the last look
-			w.a.Observed.At, w.a.Observed.List = r.o.Now().UTC(), listSeen(r.o.Cloud, seen)
+		if err := w.within(ctx, func(ctx context.Context) error {
+			if seen, err := w.read(ctx); err == nil { // what others have added since the last look
+				w.a.Observed.At, w.a.Observed.List = r.o.Now().UTC(), listSeen(r.o.Cloud, seen)
+			}
+			return nil
+		}); err != nil {
+			return err
 		}
 		if c.KeyID == "" {
 			c.KeyID = uuid.NewString()
@@ -237,7 +242,10 @@ func (r *Rotator) ResumeKit(ctx context.Context, objectID, by string) (credentia
 		if err != nil {
 			return err
 		}
-		_, err = r.obtain(ctx, m365.ProofRequest{TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: pair, Resource: w.a.Policy.Resources[0], Skew: w.skew()})
+		err = w.within(ctx, func(ctx context.Context) error {
+			_, err := r.obtain(ctx, m365.ProofRequest{TenantID: w.a.TenantID, ClientID: w.a.ClientID, Pair: pair, Resource: w.a.Policy.Resources[0], Skew: w.skew()})
+			return err
+		})
 		var signIn *m365.SignInError
 		if errors.As(err, &signIn) && (signIn.Has(700027) || signIn.Has(700026)) {
 			return fmt.Errorf("certificate %s is not registered yet, or Entra ID does not know it everywhere yet, which takes up to a few minutes: %w", c.SHA1, err)

@@ -2,6 +2,8 @@ package rotate
 
 import (
 	"bytes"
+	"context"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -15,6 +17,7 @@ import (
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
+	"github.com/reeve365/reeve/internal/pki"
 	"github.com/reeve365/reeve/internal/store"
 )
 
@@ -212,5 +215,27 @@ func TestAdoptionInterrupted(t *testing.T) {
 	ids, err := w.keys.List(t.Context())
 	if err != nil || len(ids) != 2 {
 		t.Errorf("the store has %v, %v, and should have the one left behind and the adopted one", ids, err)
+	}
+}
+
+// TestASlowKit makes a kit whose key takes long: nobody else gets the application before
+// its files are written.
+func TestASlowKit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.rotator()
+	w.adopt(r)
+	r.o.NewKey = func(ctx context.Context, k pki.KeyType) (crypto.Signer, error) {
+		w.clock.Add(50 * time.Second)
+		return nextKey(ctx, k)
+	}
+	if _, err := r.MakeKit(t.Context(), w.object, "pat", "", func(Kit) error {
+		w.clock.Add(45 * time.Second)
+		if _, err := w.db.LeaseApplication(t.Context(), w.tenant, w.object, "another", time.Minute); !errors.Is(err, store.ErrLeased) {
+			t.Errorf("another gets the lease: %v", err)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
 }

@@ -265,6 +265,16 @@ func (w *work) hold(ctx context.Context, d time.Duration) error {
 	return w.lease.Extend(ctx, max(need, leaseTime))
 }
 
+// within does something in the time of one effect, which the lease outlasts.
+func (w *work) within(ctx context.Context, f func(context.Context) error) error {
+	if err := w.hold(ctx, w.r.callTime); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.r.callTime)
+	defer cancel()
+	return f(ctx)
+}
+
 func (w *work) find(id string) (credential.Credential, bool) {
 	for _, c := range w.a.Credentials {
 		if c.ID == id {
@@ -373,8 +383,19 @@ func explain(err error) (text, remedy string) {
 	return err.Error(), remedy
 }
 
+// longestWait is how long at most a service can ask to wait: what is longer is a mistake of
+// a clock, and kept would come true on the day before its end.
+const longestWait = 24 * time.Hour
+
 // retryAfter is how long a service asked to wait: of several the longest.
-func retryAfter(err error) (longest time.Duration) {
+func retryAfter(err error) time.Duration {
+	if asked := askedToWait(err); asked <= longestWait {
+		return asked
+	}
+	return 0
+}
+
+func askedToWait(err error) (longest time.Duration) {
 	switch err := err.(type) {
 	case *m365.Error:
 		longest = err.RetryAfter
@@ -383,10 +404,10 @@ func retryAfter(err error) (longest time.Duration) {
 	}
 	switch err := err.(type) {
 	case interface{ Unwrap() error }:
-		longest = max(longest, retryAfter(err.Unwrap()))
+		longest = max(longest, askedToWait(err.Unwrap()))
 	case interface{ Unwrap() []error }:
 		for _, err := range err.Unwrap() {
-			longest = max(longest, retryAfter(err))
+			longest = max(longest, askedToWait(err))
 		}
 	}
 	return longest
