@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/m365/graph"
@@ -395,6 +396,49 @@ func TestDeclarationInterrupted(t *testing.T) {
 		if m := w.setup(tok, less).Record.find(Required, ""); !m.Done || !slices.Equal(m.Required, less.permissions()) {
 			t.Errorf("%s: the record has %+v", how, m)
 		}
+	}
+}
+
+// Killed before its request for the application, while a reeve with another database makes
+// one of the same name: that is not taken, and not removed.
+func TestOvertaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tok := w.person(admin, Permissions(false)...)
+	wanted := w.wanted("audit")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	w.see = func(r *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		if r.Method == http.MethodPatch {
+			cancel(errKilled)
+			return nil, errKilled
+		}
+		return send()
+	}
+	if err := w.setup(tok, wanted).run(ctx); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	w.see = nil
+	ours := w.file
+	w.file = filepath.Join(t.TempDir(), "other.json")
+	if err := w.setup(tok, wanted).run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.file = ours
+	s := w.setup(tok, wanted)
+	if s.Record.find(Application, "") == nil {
+		t.Fatal("the record does not have what was about to be made")
+	}
+	if err := s.run(t.Context()); !errors.Is(err, ErrTaken) {
+		t.Errorf("again: %v", err)
+	}
+	s = w.setup(tok, wanted)
+	s.Now = func() time.Time { return w.clock.Now() }
+	r, err := s.PlanRemoval(t.Context())
+	if err == nil && len(r.Steps) == 0 && len(r.Stays) > 0 {
+		err = s.Remove(t.Context(), r)
+	}
+	if st := w.state(wanted); err != nil || st.applications != 1 || len(r.Steps) > 0 {
+		t.Errorf("it plans %+v; afterwards %d applications, %v", r.Steps, st.applications, err)
 	}
 }
 

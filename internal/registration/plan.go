@@ -38,6 +38,7 @@ type Step struct {
 	Ours  bool // and reeve made it so
 
 	id       string // Graph's, of what is there
+	mark     string // of the application that is made: see [Made.Mark]
 	name     string // of the application, or the directory role
 	api      string // client ID of the API
 	roleID   string
@@ -92,6 +93,14 @@ const (
 	unknownAPI       = "API-PRINCIPAL-ID"
 )
 
+// notesOf are the notes of an application that reeve makes.
+func notesOf(mark string) string {
+	if mark == "" {
+		return "Made by reeve app setup."
+	}
+	return "Made by reeve app setup (" + mark + ")."
+}
+
 // ids are the objects that steps are about, as far as they are known.
 type ids struct {
 	object, client, principal string
@@ -116,7 +125,7 @@ func (s Seen) ids() ids {
 func (s Step) request(cloud m365.Cloud, uniqueName string, k ids) graph.Request {
 	switch s.Kind {
 	case Application:
-		return graph.MakeApplication(cloud, uniqueName, s.name, "Made by reeve app setup.", s.required)
+		return graph.MakeApplication(cloud, uniqueName, s.name, notesOf(s.mark), s.required)
 	case Restored:
 		return graph.RestoreApplication(cloud, s.id)
 	case Principal:
@@ -193,7 +202,7 @@ func (b *planning) application() {
 	s := Step{Kind: Application, name: b.w.Name, What: b.w.Name, Why: "it is what signs in"}
 	if app := b.seen.Application; app != nil {
 		s.name, s.What, s.id, s.There = app.Name, fmt.Sprintf("%s, client ID %s", app.Name, app.ClientID), app.ObjectID, true
-		if b.w.ClientID == "" && !b.record.OwnApplication() {
+		if b.w.ClientID == "" && !b.record.owns(*app) {
 			b.Refusals = append(b.Refusals, taken(*app))
 		}
 		b.add(s)

@@ -103,10 +103,13 @@ type Made struct {
 	Name string `json:"name,omitempty"` // for people, where the key is none
 	// Required are the permissions that a declaration added or a consent is to, each as
 	// API/role, or those of an access policy.
-	Required []string  `json:"required,omitempty"`
-	By       string    `json:"by"`
-	At       time.Time `json:"at"`
-	Done     bool      `json:"done"` // else it was about to be made, and may have been
+	Required []string `json:"required,omitempty"`
+	// Mark stands in the notes of an application that reeve was about to make: without it
+	// somebody else made the one of that name.
+	Mark string    `json:"mark,omitempty"`
+	By   string    `json:"by"`
+	At   time.Time `json:"at"`
+	Done bool      `json:"done"` // else it was about to be made, and may have been
 }
 
 // find returns the record of something that was made.
@@ -122,6 +125,15 @@ func (r *Record) find(kind Kind, key string) *Made {
 // OwnApplication reports whether reeve made the application.
 func (r *Record) OwnApplication() bool {
 	return r.find(Application, "") != nil || r.find(Restored, "") != nil
+}
+
+// owns reports whether reeve made this application: it knows, or the application says so.
+func (r *Record) owns(app graph.Registration) bool {
+	m := r.find(Application, "")
+	if m == nil || m.Done {
+		return r.OwnApplication()
+	}
+	return m.Mark != "" && strings.Contains(app.Notes, m.Mark)
 }
 
 // MadeAt is when reeve made the application; zero if it was there before.

@@ -47,12 +47,15 @@ func (s *Setup) PlanRemoval(ctx context.Context) (Removal, error) {
 	if !ok {
 		return Removal{Steps: p.Steps, Stays: append(p.Stays, "The application is not there any more, and all that it had at Entra ID went with it.")}, nil
 	}
-	if r.OwnApplication() {
+	switch {
+	case r.owns(app):
 		p.Steps = append(p.Steps, RemovalStep{
 			What:    fmt.Sprintf("the application %s (client ID %s), with its service principal, permissions, certificates and roles; it goes to the recycle bin, from which it can be restored for 30 days", app.Name, app.ClientID),
 			Request: graph.DeleteApplication(s.Cloud, app.ObjectID), made: slices.Clone(r.Made), right: mayRegister,
 		})
 		return p, nil
+	case r.OwnApplication():
+		return Removal{Stays: append(p.Stays, fmt.Sprintf("The application %s (client ID %s) stays: somebody else made it before reeve could, which was interrupted then.", app.Name, app.ClientID))}, nil
 	}
 	p.Stays = append(p.Stays, fmt.Sprintf("The application %s (client ID %s) was there before, and stays.", app.Name, app.ClientID))
 	if r.PrincipalID == "" && r.find(Principal, "") != nil { // it was interrupted before its ID was kept

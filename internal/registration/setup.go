@@ -2,6 +2,7 @@ package registration
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -126,6 +127,11 @@ func (s *Setup) carryOut(ctx context.Context, step Step, k *ids) error {
 		m.Name = step.name
 	}
 	switch step.Kind {
+	case Application:
+		if m.Mark = rand.Text()[:16]; made != nil && made.Mark != "" {
+			m.Mark = made.Mark // it may be there by now
+		}
+		step.mark = m.Mark
 	case VaultRole:
 		m.ID = resources.AssignmentID(step.vault.ID, k.principal, step.role)
 	case TakenBack:

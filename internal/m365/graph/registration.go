@@ -20,6 +20,7 @@ type Registration struct {
 	Name       string           `json:"displayName"`
 	UniqueName string           `json:"uniqueName"` // empty unless somebody chose one
 	Audience   string           `json:"signInAudience"`
+	Notes      string           `json:"notes"`
 	Created    time.Time        `json:"createdDateTime"`
 	Deleted    time.Time        `json:"deletedDateTime"` // zero unless it is in the recycle bin
 	Required   []ResourceAccess `json:"requiredResourceAccess"`
@@ -94,7 +95,7 @@ type Somebody struct {
 	Address  string `json:"userPrincipalName"` // of people
 }
 
-const registrationProperties = "id,appId,displayName,uniqueName,signInAudience,createdDateTime,deletedDateTime,requiredResourceAccess"
+const registrationProperties = "id,appId,displayName,uniqueName,signInAudience,notes,createdDateTime,deletedDateTime,requiredResourceAccess"
 
 // Organization reads which tenant it is.
 func (c *Client) Organization(ctx context.Context) (Organization, error) {
