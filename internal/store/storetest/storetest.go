@@ -134,7 +134,7 @@ type Server struct {
 
 	mu   sync.Mutex
 	next int
-	life io.Closer // ends the server when closed
+	life io.WriteCloser // ends the server when closed
 	done chan error
 }
 
@@ -274,7 +274,7 @@ func (s *Server) end(signal string) error {
 	if s.life == nil {
 		return nil
 	}
-	_, err := io.WriteString(s.life.(io.Writer), signal+"\n")
+	_, err := io.WriteString(s.life, signal+"\n")
 	s.life.Close()
 	s.life = nil
 	<-s.done
