@@ -7,7 +7,7 @@ import "github.com/reeve365/reeve/internal/store"
 var (
 	auditEvents = &store.Table{Name: "audit_events", Key: 3, Facts: true, Columns: []string{
 		"tenant_id", "day", "id", "time_stamp", "record_type", "operation_id", "workload_id", "user_id", "user_type", "user_key",
-		"result", "client_ip", "object_id", "record_id", "defects", "content_id", "content_at", "content_len"}}
+		"result", "client_ip", "object_id", "record_id", "defects", "content_hash", "content_id", "content_at", "content_len"}}
 	ignoredEvents = &store.Table{Name: "ignored_audit_events", Key: 3, Columns: []string{"tenant_id", "day", "event_id"}}
 
 	metaSharePoint = &store.Table{Name: "event_meta_sharepoint", Key: 3, Columns: []string{
