@@ -27,6 +27,9 @@ var (
 	copilotResources = &store.Table{Name: "event_copilot_resources", Key: 4, Columns: []string{
 		"tenant_id", "day", "event_id", "position", "role", "resource_id", "resource_type", "name", "site_url"}}
 
+	// auditTables have rows for a record that is stored.
+	auditTables = []*store.Table{auditEvents, metaSharePoint, metaExchange, metaEntra, metaTeams, copilotChats, copilotResources}
+
 	users      = &store.NameTable{Name: "users", Column: "user_name", Fold: true}
 	operations = &store.NameTable{Name: "event_operations", Column: "operation_name"}
 	workloads  = &store.NameTable{Name: "event_workloads", Column: "workload_name"}

@@ -67,7 +67,7 @@ type replayed struct {
 }
 
 // Rebuild makes a batch for rows of a piece that is kept.
-func (db *DB) Rebuild(tenant int, k Kept) *Batch {
+func (db *DB) Rebuild(k Kept) *Batch {
 	return &Batch{db: db, names: Names{}, ContentID: k.ID, day: k.Day, again: &replayed{}}
 }
 
