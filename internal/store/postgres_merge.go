@@ -86,14 +86,11 @@ func (e *postgresEngine) stage(tx *Tx, t *Table, rows [][]any) (name string, err
 }
 
 // byKeys is needed since the server knows nothing of a staging table by which it could
-// see that reading a whole month for it is slower.
+// see that reading a whole month for it is slower. To compile such a query takes longer
+// than to run it.
 func (*postgresEngine) byKeys(tx *Tx) error {
-	for _, way := range []string{"seqscan", "hashjoin", "mergejoin"} {
-		if _, err := tx.exec("SET LOCAL enable_" + way + " = off"); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := tx.exec(`SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit']) AS name`)
+	return err
 }
 
 func (e *postgresEngine) mergeNames(tx *Tx, t *NameTable, names []name) (there map[int64]string, err error) {

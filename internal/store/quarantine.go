@@ -48,12 +48,15 @@ type Kind struct {
 	Bytes, KeptData int64 // as the source sent them; what is kept of them, compressed
 }
 
-// Kinds sums up what has come into quarantine since a time, the most first.
-func (db *DB) Kinds(ctx context.Context, tenant int, since time.Time) ([]Kind, error) {
+// Kinds sums up what is in quarantine, the most first. Whatever the filter says, what is
+// ignored is counted too.
+func (db *DB) Kinds(ctx context.Context, tenant int, f QuarantineFilter) ([]Kind, error) {
+	f.Alarms = false
+	condition, args := f.where(1)
 	return list(ctx, db, "reading the quarantine of", func(rows *sql.Rows, k *Kind) error {
 		return rows.Scan(&k.Reason, &k.Records, &k.Ignored, stamped{&k.Oldest}, stamped{&k.Newest}, &k.Bytes, &k.KeptData)
 	}, `SELECT reason, count(*), sum(CASE WHEN `+isIgnored+` THEN 1 ELSE 0 END), min(seen_at), max(seen_at), CAST(sum(bytes) AS BIGINT), sum(octet_length(data))
-		FROM quarantine q WHERE tenant_id = $1 AND seen_at >= $2 GROUP BY reason ORDER BY 2 DESC, 1`, tenant, stamp(since))
+		FROM quarantine q WHERE tenant_id = $1 AND `+condition+` GROUP BY reason ORDER BY 2 DESC, 1`, append([]any{tenant}, args...)...)
 }
 
 // QuarantineFilter says which rows of quarantine are meant.

@@ -30,34 +30,55 @@ func (db *DB) KeptDays(ctx context.Context, tenant, first, last int) ([]int, err
 }
 
 const (
-	keptPieces = 8       // of one page
+	keptPieces = 200     // of one page
 	keptBytes  = 2 << 20 // beyond which a page ends
 )
 
 // Kept gives some of the pieces that came on a day, in the order of their ids: those
 // after an id, -1 for the first. None are left when it gives none.
 func (db *DB) Kept(ctx context.Context, tenant int, feed string, day int, after int64) ([]Kept, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT id, part, blob, bytes, data FROM contents
-		WHERE tenant_id = $1 AND day = $2 AND id > $3 AND feed = $4 ORDER BY id LIMIT $5`, tenant, day, after, feed, keptPieces)
-	if err != nil {
-		return nil, db.explain("reading the text in", err)
+	// First how much there is, since pieces of small blobs are small.
+	last, size, any := after, 0, false
+	if err := db.scan(ctx, func(rows *sql.Rows) (more bool, err error) {
+		var bytes int
+		err = rows.Scan(&last, &bytes)
+		size, any = size+bytes, true
+		return size < keptBytes, err
+	}, `SELECT id, bytes FROM contents WHERE tenant_id = $1 AND day = $2 AND id > $3 AND feed = $4 ORDER BY id LIMIT $5`,
+		tenant, day, after, feed, keptPieces); err != nil || !any {
+		return nil, err
 	}
-	defer rows.Close()
 	var all []Kept
-	for size := 0; size < keptBytes && rows.Next(); {
+	err := db.scan(ctx, func(rows *sql.Rows) (more bool, err error) {
 		k := Kept{Day: day}
 		var bytes int
 		var data []byte
 		if err := rows.Scan(&k.ID, &k.Part, &k.Blob, &bytes, &data); err != nil {
-			return nil, db.explain("reading the text in", err)
+			return false, err
 		}
 		if k.Text, k.Err = decompress(data); k.Err == nil && len(k.Text) != bytes {
 			k.Text, k.Err = nil, fmt.Errorf("it has %d bytes instead of %d", len(k.Text), bytes)
 		}
-		size += bytes
 		all = append(all, k)
+		return true, nil
+	}, `SELECT id, part, blob, bytes, data FROM contents WHERE tenant_id = $1 AND day = $2 AND id > $3 AND id <= $4 AND feed = $5 ORDER BY id`,
+		tenant, day, after, last, feed)
+	return all, err
+}
+
+// scan calls f with each row of a query, for as long as it wants more.
+func (db *DB) scan(ctx context.Context, f func(*sql.Rows) (more bool, err error), query string, args ...any) error {
+	rows, err := db.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return db.explain("reading the text in", err)
 	}
-	return all, db.explain("reading the text in", rows.Err())
+	defer rows.Close()
+	for rows.Next() {
+		if more, err := f(rows); err != nil || !more {
+			return db.explain("reading the text in", err)
+		}
+	}
+	return db.explain("reading the text in", rows.Err())
 }
 
 // replayed is what a Batch has of a piece that is kept and is decoded again.
