@@ -124,8 +124,8 @@ func (p *program) printReplayed(r ingest.Replayed, dry, asJSON bool) error {
 %9d unchanged
 %9d %s
 %9d %s
-%9d copies of them, which came again
-%9d in quarantine, because another record has their Id
+%9d came again, or have the Id of another; their text stays where it is
+%9d are in conflict with a record that has no row
 %9d failed
 `, r.Records, r.Unchanged, r.Changed, become(dry, "changed"), r.New, become(dry, "new"), r.Repeated, r.Held, r.Failed)
 		for _, why := range r.Problems {

@@ -106,8 +106,8 @@ type Replayed struct {
 	Unchanged int64 // their rows are as they would be made now
 	Changed   int64 // their rows were other ones
 	New       int64 // they had no row
-	Repeated  int64 // copies of a record whose row was made of another copy
-	Held      int64 // in quarantine, because another record has their Id
+	Repeated  int64 // the row of their Id was made of another text: a copy, or a record in conflict with it
+	Held      int64 // in conflict, and in quarantine; the record that was stored has no row
 	Failed    int64 // they cannot be decoded any more; their rows stay
 }
 
