@@ -277,7 +277,7 @@ as \x1b and the like; to a file or program the text goes byte for byte.`,
 			case !q.Whole():
 				fmt.Fprintf(p.Err, "These are the first %d of its %d bytes.\n", len(q.Raw), q.Bytes)
 			}
-			if f, ok := p.Out.(*os.File); ok && !raw && term.IsTerminal(int(f.Fd())) {
+			if !raw && p.showsOut() {
 				_, err = fmt.Fprintln(p.Out, visible(q.Raw))
 			} else {
 				_, err = p.Out.Write(q.Raw)
@@ -288,6 +288,12 @@ as \x1b and the like; to a file or program the text goes byte for byte.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON that also tells reason, content type and blob")
 	cmd.Flags().BoolVar(&raw, "raw", false, "byte for byte, to a terminal as well")
 	return cmd
+}
+
+// showsOut tells whether standard output is a terminal.
+func (p *program) showsOut() bool {
+	f, ok := p.Out.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // visible is a text for a terminal: lines stay, and what could control it is escaped.

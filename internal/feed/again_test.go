@@ -202,7 +202,7 @@ func TestReplayReportsWhatItCannotRead(t *testing.T) {
 // refusing is a decoder of an older version, which does not understand some records.
 type refusing struct {
 	ingest.Decoder
-	every, n int
+	every int
 }
 
 func (d *refusing) Decode(text []byte, b *store.Batch) *ingest.Bad {

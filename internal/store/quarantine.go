@@ -25,7 +25,7 @@ func scanQuarantined(rows *sql.Rows, q *Quarantined) error {
 	if err != nil {
 		return err
 	}
-	q.Ignored, q.Kept = ignored == 1, len(data) > 0
+	q.Ignored, q.Kept = ignored == 1, len(data) > 0 || q.Bytes == 0
 	q.Raw, err = decompress(data)
 	return err
 }
@@ -96,7 +96,7 @@ func (db *DB) Quarantine(ctx context.Context, tenant int, f QuarantineFilter, af
 	return list(ctx, db, "reading the quarantine of", func(rows *sql.Rows, q *Quarantined) error {
 		var ignored, kept int
 		err := rows.Scan(&q.Tenant, &q.Feed, &q.Digest, &q.Part, &q.Blob, &q.RecordID, &q.Reason, &q.Detail, &q.Bytes, stamped{&q.SeenAt}, &ignored, &kept)
-		q.Ignored, q.Kept = ignored == 1, kept == 1
+		q.Ignored, q.Kept = ignored == 1, kept == 1 || q.Bytes == 0
 		return err
 	}, `SELECT `+strings.TrimSuffix(quarantineColumns, "q.data")+` CASE WHEN octet_length(q.data) > 0 THEN 1 ELSE 0 END
 		FROM quarantine q WHERE q.tenant_id = $1 AND `+condition+` ORDER BY q.seen_at DESC, q.digest DESC LIMIT $2`, args...)
