@@ -26,7 +26,7 @@ import (
 func unkind(t *testing.T, address string, seed uint64) *world {
 	clock := time.Now().Truncate(time.Second)
 	o := small(seed)
-	o.PerUser, o.Now = 120, func() time.Time { return clock }
+	o.PerUser, o.Now = 80, func() time.Time { return clock }
 	return newWorld(t, address, o)
 }
 

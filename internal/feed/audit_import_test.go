@@ -605,9 +605,19 @@ func TestBlobThatIsBadToTheEnd(t *testing.T) {
 			t.Errorf("the whole record before the break: %v", err)
 		}
 		// What was there is kept, as far as it is of use.
-		held, err := w.db.Held(t.Context(), 1, "audit", store.QuarantineFilter{Reason: "malformed blob"}, nil)
-		if err != nil || len(held) != 3 {
-			t.Fatalf("%d in quarantine, %v", len(held), err)
+		var held []store.Quarantined
+		for after := []byte(nil); ; after = held[len(held)-1].Digest {
+			page, err := w.db.Held(t.Context(), 1, "audit", store.QuarantineFilter{Reason: "malformed blob"}, after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			held = append(held, page...)
+		}
+		if len(held) != 3 {
+			t.Fatalf("%d in quarantine", len(held))
 		}
 		for _, q := range held {
 			want := broken
