@@ -20,7 +20,7 @@ func importCommand(p *program) *cobra.Command {
 		Short: "Import what happens in the tenant, and see how far it is",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(importRunCommand(p), importStatusCommand(p))
+	cmd.AddCommand(importRunCommand(p), importStatusCommand(p), importReplayCommand(p))
 	return cmd
 }
 
@@ -149,7 +149,7 @@ func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progres
 			a.log.Warn("Not imported.", "feed", f.Name, "reason", problem)
 		}
 		if r.Counts.Quarantined > 0 {
-			a.log.Warn("Records were put into quarantine.", "feed", f.Name, "records", r.Counts.Quarantined)
+			a.warnOfQuarantine(ctx, f.Name, r.Started)
 		}
 		stats := slog.Group("stats", "records", r.Counts.Records, "stored", r.Counts.Stored, "duplicate", r.Counts.Duplicate,
 			"out_of_scope", r.Counts.OutOfScope, "quarantined", r.Counts.Quarantined, "blobs", r.Blobs)
@@ -163,6 +163,7 @@ func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progres
 		}
 		a.log.Info("FinishedSectionImport", "context", lasted(f.Section, took))
 	}
+	a.forget(ctx)
 	if complete && len(a.Feeds) > 0 {
 		a.log.Info("FinishedImportCycle", "context", lasted("reeve", a.now().Sub(started)))
 	}
@@ -192,7 +193,7 @@ func (p *program) openDatabase(ctx context.Context, c *config.Config) (*store.DB
 	if c.TenantID == "" {
 		return nil, 0, failWith(exitConfig, "tenant-id is not set: give --tenant-id, REEVE_TENANT_ID or the key in the file, to say whose records are meant")
 	}
-	db, err := store.Open(ctx, c.Database.URL, store.Options{Now: p.now, MustExist: true, Password: c.Database.Password.Reveal()})
+	db, err := store.Open(ctx, c.Database.URL, store.Options{Now: p.now, MustExist: true, Password: c.Database.Password.Reveal(), Raw: store.Raw(c.Feeds.Audit.Raw)})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -51,6 +51,8 @@ type statusReport struct {
 	Workloads   map[string]int64        `json:"workloads"`
 	Ignored     int64                   `json:"out_of_scope"`
 	Quarantined map[string]int64        `json:"quarantined"`
+	NoAlarm     map[string]int64        `json:"quarantined_ignored,omitempty"` // of them
+	Raw         rawReport               `json:"raw"`
 	Findings    []findingReport         `json:"findings"`
 }
 
@@ -103,17 +105,18 @@ func status(ctx context.Context, db *store.DB, tenant int) (*statusReport, error
 	if s.Ignored, err = db.CountIgnored(ctx, tenant); err != nil {
 		return nil, err
 	}
-	for _, count := range []struct {
-		to map[string]int64
-		by func(context.Context, int) ([]store.Count, error)
-	}{{s.Workloads, db.CountWorkloads}, {s.Quarantined, db.CountQuarantine}} {
-		all, err := count.by(ctx, tenant)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range all {
-			count.to[c.Name] = c.Rows
-		}
+	workloads, err := db.CountWorkloads(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range workloads {
+		s.Workloads[c.Name] = c.Rows
+	}
+	if err := s.quarantine(ctx, db, tenant); err != nil {
+		return nil, err
+	}
+	if s.Raw, err = rawKept(ctx, db, tenant); err != nil {
+		return nil, err
 	}
 	findings, err := db.Findings(ctx, tenant)
 	if err != nil {
@@ -164,9 +167,8 @@ func (p *program) printStatus(s *statusReport) {
 	} else {
 		fmt.Fprintln(p.Out, "\nNothing has been imported yet: run 'reeve import run --once'.")
 	}
-	for reason, n := range s.Quarantined {
-		fmt.Fprintf(p.Out, "in quarantine: %d × %s\n", n, reason)
-	}
+	p.printQuarantined(s)
+	p.printRaw(s.Raw)
 	for _, why := range troubles {
 		fmt.Fprintln(p.Out, "trouble:", why)
 	}

@@ -93,7 +93,7 @@ func (p *program) setup(ctx context.Context, c *config.Config, log *slog.Logger)
 
 // open opens the database.
 func (a *App) open(ctx context.Context, p *program) (err error) {
-	if a.DB, err = store.Open(ctx, a.Config.Database.URL, store.Options{Now: p.now, Password: a.Config.Database.Password.Reveal()}); err != nil {
+	if a.DB, err = store.Open(ctx, a.Config.Database.URL, store.Options{Now: p.now, Password: a.Config.Database.Password.Reveal(), Raw: store.Raw(a.Config.Feeds.Audit.Raw)}); err != nil {
 		return err
 	}
 	a.stops = append(a.stops, a.DB.Close)

@@ -180,6 +180,11 @@ func (l *loader) checkScope() {
 			Text: fmt.Sprintf("contradicts feeds.audit.org-urls (%s), which keeps only some sites: remove one of them",
 				l.config.origins["feeds.audit.org-urls"])})
 	}
+	// Microsoft sends records again for 7 days, late ones later.
+	if a.RawDays > 0 && a.RawDays < 14 {
+		l.problem(Problem{Key: "feeds.audit.raw-days", Origin: l.config.origins["feeds.audit.raw-days"], Value: fmt.Sprint(a.RawDays),
+			Text: "is too short: a record that comes again is compared with the text of the first one, so keep it for 14 days, or set feeds.audit.raw to quarantined or none to keep none at all"})
+	}
 	if a.Enabled && len(a.ContentTypes) == 0 && !l.bad["feeds.audit.content-types"] {
 		l.problem(Problem{Key: "feeds.audit.content-types", Origin: l.config.origins["feeds.audit.content-types"],
 			Text: "the list is empty: name at least one, or set feeds.audit.enabled to false"})

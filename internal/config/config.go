@@ -162,6 +162,15 @@ type AuditFeed struct {
 	// Say that the empty list in feeds.audit.org-urls is meant, and that records
 	// of every site and person are wanted.
 	ImportEverything bool `key:"import-everything" default:"false"`
+
+	// How much is kept of records as Microsoft sent them: the text of all, of those
+	// in quarantine, or of none. Rows are the same. "reeve import replay" and "reeve
+	// audit show" need the text, "reeve quarantine retry" that of those in quarantine.
+	Raw string `key:"raw" default:"all" oneof:"none quarantined all"`
+
+	// For how many days that text is kept, at least 14; 0 is for ever. Records in
+	// quarantine keep theirs until they are ignored. PostgreSQL gives up whole months.
+	RawDays int `key:"raw-days" default:"0" min:"0" max:"36500"`
 }
 
 // Credentials says how reeve looks after certificates.

@@ -24,6 +24,7 @@ func TestDefaults(t *testing.T) {
 			Days:         7,
 			Interval:     10 * time.Minute,
 			Concurrency:  8,
+			Raw:          "all",
 		}},
 		Credentials: Credentials{Mode: "observe", Interval: 15 * time.Minute, Manager: "application"},
 		Notify:      Notify{Mail: Mail{SubjectPrefix: "reeve", TLS: "starttls"}},

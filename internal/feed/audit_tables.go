@@ -7,7 +7,7 @@ import "github.com/reeve365/reeve/internal/store"
 var (
 	auditEvents = &store.Table{Name: "audit_events", Key: 3, Facts: true, Columns: []string{
 		"tenant_id", "day", "id", "time_stamp", "record_type", "operation_id", "workload_id", "user_id", "user_type", "user_key",
-		"result", "client_ip", "object_id", "record_id", "defects", "content_id", "content_at", "content_len"}}
+		"result", "client_ip", "object_id", "record_id", "defects", "content_hash", "content_id", "content_at", "content_len"}}
 	ignoredEvents = &store.Table{Name: "ignored_audit_events", Key: 3, Columns: []string{"tenant_id", "day", "event_id"}}
 
 	metaSharePoint = &store.Table{Name: "event_meta_sharepoint", Key: 3, Columns: []string{
@@ -26,6 +26,9 @@ var (
 		"tenant_id", "day", "event_id", "app_host", "thread_id", "client_region", "prompts", "answers", "model", "plugins"}}
 	copilotResources = &store.Table{Name: "event_copilot_resources", Key: 4, Columns: []string{
 		"tenant_id", "day", "event_id", "position", "role", "resource_id", "resource_type", "name", "site_url"}}
+
+	// auditTables have rows for a record that is stored.
+	auditTables = []*store.Table{auditEvents, metaSharePoint, metaExchange, metaEntra, metaTeams, copilotChats, copilotResources}
 
 	users      = &store.NameTable{Name: "users", Column: "user_name", Fold: true}
 	operations = &store.NameTable{Name: "event_operations", Column: "operation_name"}

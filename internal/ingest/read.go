@@ -2,8 +2,10 @@ package ingest
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"regexp"
@@ -274,6 +276,12 @@ func (r *run) parseBlob(ctx context.Context, p *parser, rd *reading, emit func(*
 		full.Seal()
 		return emit(full)
 	}
+	// Of what may be salvaged the text is wanted even if it cannot be split.
+	var whole *beginning
+	if r.last(rd) {
+		whole = begin(body)
+		body = whole
+	}
 	p.split.Reset(body)
 	defer func() { rd.bytes = p.split.Offset() }()
 	for {
@@ -293,7 +301,7 @@ func (r *run) parseBlob(ctx context.Context, p *parser, rd *reading, emit func(*
 				RecordID: idIn(record), Reason: reasonTooLong, Raw: record, Bytes: long.Length, Digest: long.Digest,
 				Detail: fmt.Sprintf("%v; its beginning is kept", long)})
 		case err != nil:
-			if err := r.salvage(rd, piece, err); err != nil {
+			if err := r.salvage(rd, piece, whole, err); err != nil {
 				return err
 			}
 			return flush()
@@ -337,20 +345,64 @@ const (
 	salvageTime = 6 * time.Hour
 )
 
+// last tells whether a blob is taken as far as it can be read, if it cannot be read whole.
+func (r *run) last(rd *reading) bool {
+	return rd.Attempts >= salvageAttempts && rd.Forget.Sub(r.Now()) <= salvageTime
+}
+
 // salvage ends the reading of a blob that is cut off or no array. That is an
 // error, to be tried again: it may have been a proxy's page. Shortly before the
 // source forgets it, and after many attempts, the records that can be read are
-// stored, and the rest is lost.
-func (r *run) salvage(rd *reading, piece *store.Batch, why error) error {
+// stored, the beginning of its text goes to quarantine, and the rest is lost.
+func (r *run) salvage(rd *reading, piece *store.Batch, whole *beginning, why error) error {
 	var m *MalformedError
-	if !errors.As(why, &m) || rd.Attempts < salvageAttempts || rd.Forget.Sub(r.Now()) > salvageTime {
+	if !errors.As(why, &m) || whole == nil {
 		return why
 	}
 	rd.damaged = m
-	text := fmt.Sprintf("blob %s: %v", rd.ID, m)
-	piece.Hold(store.Quarantined{
-		Reason: reasonMalformed, Raw: []byte(text), Bytes: int64(len(text)),
-		Detail: text + "; the whole records before that place are stored"})
+	length, sum, cut := whole.rest()
+	detail := fmt.Sprintf("blob %s: %v; the whole records before that place are stored; it has %d bytes with the SHA-256 %x", rd.ID, m, length, sum)
+	if cut != nil {
+		detail += fmt.Sprintf("; what follows could not be read: %v", cut)
+	}
+	// Blobs that say the same are as many.
+	digest := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%x", rd.Part, rd.ID, sum))
+	piece.Hold(store.Quarantined{Reason: reasonMalformed, Raw: whole.head, Bytes: length, Digest: digest[:16], Detail: detail})
 	piece.Records++
 	return nil
+}
+
+// A beginning is a reader that keeps the first headLength bytes that are read, and counts
+// and sums up all of them.
+type beginning struct {
+	io.ReadCloser
+	head   []byte
+	length int64
+	sum    hash.Hash
+}
+
+func begin(r io.ReadCloser) *beginning { return &beginning{ReadCloser: r, sum: sha256.New()} }
+
+func (b *beginning) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.head = append(b.head, p[:min(n, headLength-len(b.head))]...)
+	b.length += int64(n)
+	b.sum.Write(p[:n])
+	return n, err
+}
+
+// maxRest bounds how much of a text is read that cannot be used.
+const maxRest = 1 << 30
+
+// rest reads what is left, and gives the length and the SHA-256 of all. cut says why that
+// is not all there is.
+func (b *beginning) rest() (length int64, sum []byte, cut error) {
+	n, cut := io.CopyN(io.Discard, b, maxRest)
+	switch {
+	case cut == io.EOF:
+		cut = nil
+	case cut == nil && n == maxRest:
+		cut = fmt.Errorf("more than %d bytes follow", maxRest)
+	}
+	return b.length, b.sum.Sum(nil), cut
 }

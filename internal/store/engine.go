@@ -29,6 +29,14 @@ type engine interface {
 	// mergeNames inserts the names whose ids are not there yet, and gives the names
 	// that stand there for the others.
 	mergeNames(tx *Tx, t *NameTable, names []name) (there map[int64]string, err error)
+	// stage puts rows where they can be compared with those of their table, as long as
+	// the transaction lasts.
+	stage(tx *Tx, t *Table, rows [][]any) (name string, err error)
+	// byKeys makes what a transaction asks from now on look rows up by their keys.
+	byKeys(tx *Tx) error
+	// dropMonths drops what is kept of a feed's records where that can be dropped as a
+	// whole, and gives the day before which the rest is to be deleted.
+	dropMonths(ctx context.Context, tenant int, feed string, before int) (pieces int64, first int, err error)
 	// trouble says what a refusal means and what to do about it; nothing if it does
 	// not know.
 	trouble(err error) (cause, remedy string)

@@ -25,20 +25,11 @@ func (e *postgresEngine) merge(tx *Tx, t *Table, rows [][]any) (inserted []bool,
 			return nil, err
 		}
 	}
-	columns, stage := strings.Join(t.Columns, ", "), "stage_"+t.Name
-	types, err := e.types(s, t, columns)
+	stage, err := e.stage(tx, t, rows)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.exec(fmt.Sprintf(`CREATE TEMP TABLE IF NOT EXISTS %s (LIKE %s) ON COMMIT DELETE ROWS`, stage, t.Name)); err != nil {
-		return nil, err
-	}
-	if _, err := s.exec("TRUNCATE " + stage); err != nil {
-		return nil, err
-	}
-	if err := s.copy(fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary)", stage, columns), types, rows); err != nil {
-		return nil, err
-	}
+	columns := strings.Join(t.Columns, ", ")
 	key := strings.Join(t.Columns[:t.Key], ", ")
 	insert := fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s ORDER BY %s ON CONFLICT (%s) DO NOTHING", t.Name, columns, columns, stage, key, key)
 	if !t.Facts {
@@ -75,6 +66,31 @@ func (e *postgresEngine) merge(tx *Tx, t *Table, rows [][]any) (inserted []bool,
 		}
 	}
 	return inserted, nil
+}
+
+// stage fills a temporary table.
+func (e *postgresEngine) stage(tx *Tx, t *Table, rows [][]any) (name string, err error) {
+	s := tx.session.(*postgresSession)
+	columns, name := strings.Join(t.Columns, ", "), "stage_"+t.Name
+	types, err := e.types(s, t, columns)
+	if err != nil {
+		return "", err
+	}
+	if _, err := s.exec(fmt.Sprintf(`CREATE TEMP TABLE IF NOT EXISTS %s (LIKE %s) ON COMMIT DELETE ROWS`, name, t.Name)); err != nil {
+		return "", err
+	}
+	if _, err := s.exec("TRUNCATE " + name); err != nil {
+		return "", err
+	}
+	return name, s.copy(fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary)", name, columns), types, rows)
+}
+
+// byKeys is needed since the server knows nothing of a staging table by which it could
+// see that reading a whole month for it is slower. To compile such a query takes longer
+// than to run it.
+func (*postgresEngine) byKeys(tx *Tx) error {
+	_, err := tx.exec(`SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit']) AS name`)
+	return err
 }
 
 func (e *postgresEngine) mergeNames(tx *Tx, t *NameTable, names []name) (there map[int64]string, err error) {

@@ -238,6 +238,25 @@ func (e *sqliteEngine) merge(tx *Tx, t *Table, rows [][]any) (inserted []bool, e
 	return inserted, err
 }
 
+// stage fills a table of the connection that writes; it is in memory.
+func (e *sqliteEngine) stage(tx *Tx, t *Table, rows [][]any) (name string, err error) {
+	name = "stage_" + t.Name
+	for _, query := range []string{
+		fmt.Sprintf("CREATE TEMP TABLE IF NOT EXISTS %s AS SELECT * FROM %s WHERE false", name, t.Name),
+		"DELETE FROM " + name,
+	} {
+		if _, err := tx.exec(query); err != nil {
+			return "", err
+		}
+	}
+	_, err = tx.each(fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s?)", name,
+		strings.Join(t.Columns, ", "), strings.Repeat("?, ", len(t.Columns)-1)), rows)
+	return name, err
+}
+
+// byKeys has nothing to do: SQLite has no other way.
+func (*sqliteEngine) byKeys(*Tx) error { return nil }
+
 func (e *sqliteEngine) mergeNames(tx *Tx, t *NameTable, names []name) (there map[int64]string, err error) {
 	there = map[int64]string{}
 	for _, n := range names {

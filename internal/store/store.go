@@ -24,6 +24,7 @@ type DB struct {
 	read   *sql.DB
 	now    func() time.Time
 	trace  func(string)
+	raw    Raw
 
 	mu    sync.RWMutex              // guards names
 	names map[string]map[string]any // by table: the int64 ids of names known to be in the database
@@ -39,6 +40,8 @@ type Options struct {
 	Trace func(event string)
 	// MustExist refuses to make a database that is not there.
 	MustExist bool
+	// Raw is how much is kept of records as the source sent them. Empty means RawAll.
+	Raw Raw
 	// Password is for a server. If it is empty, PGPASSWORD or the password file is used.
 	Password string
 }
@@ -54,11 +57,14 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 	if o.Trace == nil {
 		o.Trace = func(string) {}
 	}
+	if o.Raw == "" {
+		o.Raw = RawAll
+	}
 	e, shown, err := newEngine(address, o.Password)
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{url: shown, engine: e, now: o.Now, trace: o.Trace, names: map[string]map[string]any{}}
+	db := &DB{url: shown, engine: e, now: o.Now, trace: o.Trace, raw: o.Raw, names: map[string]map[string]any{}}
 	for _, step := range []struct {
 		doing string
 		do    func(context.Context) error

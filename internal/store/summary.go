@@ -83,12 +83,6 @@ func (db *DB) CountDays(ctx context.Context, tenant int) ([]Count, error) {
 		`SELECT CAST(day AS TEXT), count(*) FROM audit_events WHERE tenant_id = $1 GROUP BY day ORDER BY day`, tenant)
 }
 
-// CountQuarantine counts what is in quarantine, by reason.
-func (db *DB) CountQuarantine(ctx context.Context, tenant int) ([]Count, error) {
-	return list(ctx, db, "reading the quarantine of", scanCount,
-		`SELECT reason, count(*) FROM quarantine WHERE tenant_id = $1 GROUP BY reason ORDER BY 2 DESC, 1`, tenant)
-}
-
 // CountIgnored counts the records that the scope left out, each once.
 func (db *DB) CountIgnored(ctx context.Context, tenant int) (int64, error) {
 	var n int64
