@@ -3,7 +3,9 @@ package store
 import (
 	"bytes"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -164,6 +166,7 @@ func (c *Counts) Add(d Counts) {
 type Content struct {
 	Tenant           int
 	Feed, Part, Blob string
+	Window           time.Time // the window that it is counted in; zero: look it up
 }
 
 // A Piece is a batch with the blob that it is of.
@@ -224,6 +227,11 @@ func (tx *Tx) Store(pieces ...Piece) ([]Counts, error) {
 		inserted, err := tx.merge(t, rows)
 		if err != nil {
 			return nil, err
+		}
+		if t.Counted {
+			if err := tx.countRows(t, rows, inserted); err != nil {
+				return nil, err
+			}
 		}
 		if !t.Facts {
 			continue
@@ -309,10 +317,11 @@ func (tx *Tx) compare(t *Table, pieces []Piece, rows [][]any, of []origin, inser
 			return fmt.Errorf("looking up a row of %s again: %w", t.Name, err)
 		}
 		there, err := tx.content(id, loaded)
-		if err != nil {
+		foreign := errors.Is(err, sql.ErrNoRows)
+		if err != nil && !foreign {
 			return err
 		}
-		if at < 0 || length < 0 || at+length > len(there) {
+		if !foreign && (at < 0 || length < 0 || at+length > len(there)) {
 			return fmt.Errorf("reading a record of %s again: its place lies outside of content %d", t.Name, id)
 		}
 		p := pieces[of[n].piece]
@@ -326,13 +335,15 @@ func (tx *Tx) compare(t *Table, pieces []Piece, rows [][]any, of []origin, inser
 		place := row[len(row)-3:]
 		ourAt, ourLen := place[1].(int), place[2].(int)
 		ours := raw[ourAt : ourAt+ourLen]
-		if sameRecord(ours, there[at:at+length]) {
+		detail := "a record with the same Id is stored already, and the two differ"
+		if foreign {
+			detail = "a row with the same Id stands there already that reeve has no text for: another program wrote it, or the text was deleted; it is left as it is"
+		} else if sameRecord(ours, there[at:at+length]) {
 			tell(of[n].piece, of[n].record, nil)
 			continue
 		}
 		conflict := Quarantined{
-			RecordID: recordID(t, row), Reason: ReasonConflict, Raw: ours, Bytes: int64(len(ours)),
-			Detail: "a record with the same Id is stored already, and the two differ",
+			RecordID: recordID(t, row), Reason: ReasonConflict, Raw: ours, Bytes: int64(len(ours)), Detail: detail,
 		}.seal()
 		tell(of[n].piece, of[n].record, &conflict)
 	}

@@ -8,6 +8,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type DB struct {
 	read   *sql.DB
 	now    func() time.Time
 	trace  func(string)
+	worker string // names this process among those that use the database
 
 	mu    sync.RWMutex              // guards names
 	names map[string]map[string]any // by table: the int64 ids of names known to be in the database
@@ -58,7 +60,7 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{url: shown, engine: e, now: o.Now, trace: o.Trace, names: map[string]map[string]any{}}
+	db := &DB{url: shown, engine: e, now: o.Now, trace: o.Trace, worker: rand.Text()[:12], names: map[string]map[string]any{}}
 	for _, step := range []struct {
 		doing string
 		do    func(context.Context) error
@@ -101,6 +103,7 @@ type Tx struct {
 	Now time.Time
 
 	named map[string]map[string]int64 // names added by this transaction
+	sums  sums                        // what it adds to counters when it ends
 }
 
 // Write runs f in a transaction and commits it. Transactions take turns, those of
@@ -137,7 +140,11 @@ func (db *DB) transact(ctx context.Context, how writing, f func(*Tx) error) (err
 		}
 	}()
 	tx := &Tx{session: s, db: db, ctx: context.WithoutCancel(ctx), Now: db.now().UTC(), named: map[string]map[string]int64{}}
-	if err := f(tx); err != nil {
+	err = f(tx)
+	if err == nil {
+		err = tx.flush()
+	}
+	if err != nil {
 		return db.explain("writing to", err)
 	}
 	db.trace("commit")
