@@ -225,7 +225,7 @@ func (db *DB) Recount(ctx context.Context, tenant int, counted []*Table, from, t
 				LEFT JOIN ledger_blobs b ON b.tenant_id = c.tenant_id AND b.feed = c.feed AND b.part = c.part AND b.blob = c.blob AND b.state = 'done'`}[t.Facts] + `
 			WHERE f.tenant_id = $1 AND f.day >= $2 AND f.day <= $3 GROUP BY f.day
 			UNION ALL SELECT day, 0, sum(records), 0 FROM row_counts
-			WHERE tenant_id = $1 AND day >= $2 AND day <= $3 AND table_name = 'TABLE_' GROUP BY day) AS both GROUP BY day ORDER BY day`
+			WHERE tenant_id = $1 AND day >= $2 AND day <= $3 AND table_name = 'TABLE_' GROUP BY day) AS sides GROUP BY day ORDER BY day`
 		counts, err := list(ctx, db, "counting the rows of", func(rows *sql.Rows, c *count) error {
 			return rows.Scan(&c.day, &c.there, &c.counted, &c.strangers)
 		}, strings.ReplaceAll(query, "TABLE_", t.Name), tenant, from, to)
