@@ -166,6 +166,7 @@ func (c *Counts) Add(d Counts) {
 type Content struct {
 	Tenant           int
 	Feed, Part, Blob string
+	Created          time.Time
 	Window           time.Time // the window that it is counted in; zero: look it up
 }
 

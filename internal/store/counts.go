@@ -30,6 +30,7 @@ type windowKey struct {
 type windowSums struct {
 	Counts
 	blobs, read, late, empty, partial int64
+	newest                            time.Time
 }
 
 type rowsKey struct {
@@ -62,6 +63,9 @@ func (tx *Tx) count(tenant int, feed, part string, start time.Time, n windowSums
 	s.late += n.late
 	s.empty += n.empty
 	s.partial += n.partial
+	if n.newest.After(s.newest) {
+		s.newest = n.newest
+	}
 	tx.sums.windows[k] = s
 }
 
@@ -74,7 +78,7 @@ func (tx *Tx) countRead(c Content, n Counts) error {
 			return fmt.Errorf("looking up the window of a blob: %w", err)
 		}
 	}
-	s := windowSums{Counts: n, read: 1}
+	s := windowSums{Counts: n, read: 1, newest: c.Created}
 	if n.Records == 0 {
 		s.empty = 1
 	}
@@ -149,13 +153,14 @@ func (tx *Tx) flush() error {
 		n := tx.sums.windows[k]
 		if n != (windowSums{}) {
 			args = append(args, []any{k.tenant, k.feed, k.part, stamp(k.start), n.blobs, n.read, n.late, n.empty, n.partial,
-				n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined})
+				n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined, stamp(n.newest)})
 		}
 	}
 	if len(args) > 0 {
 		if _, err := tx.each(`UPDATE ledger_windows SET blobs = blobs + $5, blobs_read = blobs_read + $6, blobs_late = blobs_late + $7,
 				blobs_empty = blobs_empty + $8, blobs_partial = blobs_partial + $9, bytes = bytes + $10, records = records + $11,
-				stored = stored + $12, duplicate = duplicate + $13, out_of_scope = out_of_scope + $14, quarantined = quarantined + $15
+				stored = stored + $12, duplicate = duplicate + $13, out_of_scope = out_of_scope + $14, quarantined = quarantined + $15,
+				newest_at = CASE WHEN newest_at IS NULL OR newest_at < $16 THEN $16 ELSE newest_at END
 			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`, args); err != nil {
 			return fmt.Errorf("counting in the ledger: %w", err)
 		}

@@ -39,7 +39,7 @@ func (l *Ledger) Coverage(ctx context.Context, from, to time.Time) (f coverage.F
 		err = rows.Err()
 	}
 	each(`SELECT part, state, checked_at, coalesce(error, ''),
-			(SELECT min(forget_at) FROM ledger_blobs b WHERE b.tenant_id = p.tenant_id AND b.feed = p.feed AND b.part = p.part AND b.state = 'due')
+			(SELECT min(forget_at) FROM ledger_blobs b WHERE b.tenant_id = p.tenant_id AND b.feed = p.feed AND b.part = p.part AND b.state = 'due' AND b.state <> 'done')
 		FROM feed_parts p WHERE tenant_id = $1 AND feed = $2 ORDER BY part`, func(rows *sql.Rows) error {
 		var p coverage.Part
 		var state string
@@ -109,7 +109,7 @@ func (l *Ledger) standingBlobs(ctx context.Context, part string, s *Standing) er
 		var n int
 		var oldest time.Time
 		if err := l.db.read.QueryRowContext(ctx, `SELECT count(*), min(forget_at) FROM ledger_blobs
-			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND state = $4`, l.tenant, l.feed, part, state).Scan(&n, stamped{&oldest}); err != nil {
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND state = $4 AND state <> 'done'`, l.tenant, l.feed, part, state).Scan(&n, stamped{&oldest}); err != nil {
 			return l.db.explain("reading the ledger of", err)
 		}
 		if n > 0 {
@@ -119,15 +119,7 @@ func (l *Ledger) standingBlobs(ctx context.Context, part string, s *Standing) er
 			s.OldestDue = earlier(s.OldestDue, oldest)
 		}
 	}
-	err := l.db.read.QueryRowContext(ctx, `SELECT created_at FROM ledger_blobs
-		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND state = $4 ORDER BY forget_at DESC LIMIT 1`, l.tenant, l.feed, part, BlobDone).Scan(stamped{&s.Newest})
-	if s.Blobs[BlobDone] == 0 {
-		delete(s.Blobs, BlobDone)
-	}
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	return l.db.explain("reading the ledger of", err)
+	return nil
 }
 
 // gap notes, when the collection of a part had to be started, since when that may have
@@ -188,7 +180,7 @@ func (l *Ledger) Again(ctx context.Context, part string, from, to, now time.Time
 		}
 		windows = int(n)
 		_, err = tx.exec(`UPDATE ledger_blobs SET state = $6, due_at = $7, attempts = 0, error = NULL
-			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND created_at < $4 AND created_at >= $5 AND state = $8 AND forget_at > $7`,
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND created_at < $4 AND created_at >= $5 AND state = $8 AND state <> 'done' AND forget_at > $7`,
 			l.tenant, l.feed, part, stamp(to), stamp(from), BlobDue, stamp(now), BlobLost)
 		return err
 	})

@@ -57,7 +57,7 @@ func (db *DB) Ledger(tenant int, feed string) *Ledger {
 
 // Content names a blob of this ledger.
 func (l *Ledger) Content(b Blob) Content {
-	return Content{Tenant: l.tenant, Feed: l.feed, Part: b.Part, Blob: b.ID, Window: b.Window}
+	return Content{Tenant: l.tenant, Feed: l.feed, Part: b.Part, Blob: b.ID, Created: b.Created, Window: b.Window}
 }
 
 // Cover makes sure that there is a window for every interval of the given
@@ -183,7 +183,7 @@ func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob
 	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, b *Blob) error {
 		return rows.Scan(&b.Part, &b.ID, &b.URI, stamped{&b.Created}, stamped{&b.Forget}, stamped{&b.Due}, &b.Attempts, stamped{&b.Window})
 	}, `SELECT part, blob, uri, created_at, forget_at, due_at, attempts, window_at FROM ledger_blobs
-		WHERE tenant_id = $1 AND feed = $2 AND state = $3 AND due_at <= $4
+		WHERE tenant_id = $1 AND feed = $2 AND state = $3 AND state <> 'done' AND due_at <= $4
 		ORDER BY forget_at, part, blob LIMIT $5`, l.tenant, l.feed, BlobDue, stamp(now), limit)
 }
 
@@ -329,20 +329,25 @@ func (l *Ledger) Standing(ctx context.Context) ([]Standing, error) {
 	// The windows keep sums of their blobs; only what is due or in trouble is looked at itself.
 	err = l.each(ctx, `SELECT part, state, count(*), sum(CASE WHEN due_at IS NOT NULL AND (listed_at IS NULL OR attempts > 0) THEN 1 ELSE 0 END),
 		min(CASE WHEN due_at IS NOT NULL AND listed_at IS NULL THEN forget_at END),
-		sum(blobs_read), sum(bytes), sum(records), sum(stored), sum(duplicate), sum(out_of_scope), sum(quarantined)
+		max(newest_at), sum(blobs_read), sum(bytes), sum(records), sum(stored), sum(duplicate), sum(out_of_scope), sum(quarantined)
 		FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 GROUP BY part, state ORDER BY part`, func(rows *sql.Rows) error {
 		var part, state string
 		var n, due, read int
 		var c Counts
-		var oldest time.Time
-		if err := rows.Scan(&part, &state, &n, &due, stamped{&oldest},
+		var oldest, newest time.Time
+		if err := rows.Scan(&part, &state, &n, &due, stamped{&oldest}, stamped{&newest},
 			&read, &c.Bytes, &c.Records, &c.Stored, &c.Duplicate, &c.OutOfScope, &c.Quarantined); err != nil {
 			return err
 		}
 		s := at(part)
 		s.Windows[state] += n
 		s.WindowsDue += due
-		s.Blobs[BlobDone] += read
+		if read > 0 {
+			s.Blobs[BlobDone] += read
+		}
+		if newest.After(s.Newest) {
+			s.Newest = newest
+		}
 		s.Counts.Add(c)
 		s.OldestDue = earlier(s.OldestDue, oldest)
 		return nil

@@ -7,6 +7,7 @@ ALTER TABLE ledger_windows ADD COLUMN blobs_read    INTEGER NOT NULL DEFAULT 0; 
 ALTER TABLE ledger_windows ADD COLUMN blobs_late    INTEGER NOT NULL DEFAULT 0; -- of blobs: listed after a listing of the whole window had not shown them
 ALTER TABLE ledger_windows ADD COLUMN blobs_empty   INTEGER NOT NULL DEFAULT 0; -- of those read: had no record
 ALTER TABLE ledger_windows ADD COLUMN blobs_partial INTEGER NOT NULL DEFAULT 0; -- of those read: could be read in part only
+ALTER TABLE ledger_windows ADD COLUMN newest_at     TIMESTAMP;                  -- creation of the newest of those read
 ALTER TABLE ledger_windows ADD COLUMN bytes         BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE ledger_windows ADD COLUMN records       BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE ledger_windows ADD COLUMN stored        BIGINT NOT NULL DEFAULT 0;
@@ -22,14 +23,20 @@ UPDATE ledger_blobs SET window_at = coalesce(
     AND w.part = ledger_blobs.part AND w.start_at <= ledger_blobs.created_at),
   (SELECT min(w.start_at) FROM ledger_windows w WHERE w.tenant_id = ledger_blobs.tenant_id AND w.feed = ledger_blobs.feed
     AND w.part = ledger_blobs.part));
-UPDATE ledger_windows SET blobs_read = b.n, blobs_empty = b.e, bytes = b.bytes, records = b.records, stored = b.stored,
+UPDATE ledger_windows SET blobs_read = b.n, blobs_empty = b.e, newest_at = b.newest, bytes = b.bytes, records = b.records, stored = b.stored,
   duplicate = b.duplicate, out_of_scope = b.out_of_scope, quarantined = b.quarantined
-FROM (SELECT tenant_id, feed, part, window_at, count(*) AS n, sum(CASE WHEN records = 0 THEN 1 ELSE 0 END) AS e, sum(bytes) AS bytes,
+FROM (SELECT tenant_id, feed, part, window_at, count(*) AS n, max(created_at) AS newest, sum(CASE WHEN records = 0 THEN 1 ELSE 0 END) AS e, sum(bytes) AS bytes,
     sum(records) AS records, sum(stored) AS stored, sum(duplicate) AS duplicate, sum(out_of_scope) AS out_of_scope, sum(quarantined) AS quarantined
   FROM ledger_blobs WHERE state = 'done' GROUP BY tenant_id, feed, part, window_at) AS b
 WHERE ledger_windows.tenant_id = b.tenant_id AND ledger_windows.feed = b.feed AND ledger_windows.part = b.part AND ledger_windows.start_at = b.window_at;
 CREATE INDEX ledger_blobs_trouble ON ledger_blobs (tenant_id, feed, part, window_at, state) WHERE error IS NOT NULL;
-CREATE INDEX ledger_blobs_part ON ledger_blobs (tenant_id, feed, part, state, forget_at);
+CREATE INDEX ledger_blobs_part ON ledger_blobs (tenant_id, feed, part, state, forget_at) WHERE state <> 'done';
+-- These two were of all rows. While a table has no statistics yet, PostgreSQL took them for
+-- what is looked up by its key, and went through all rows of the feed each time.
+DROP INDEX ledger_blobs_due;
+CREATE INDEX ledger_blobs_due ON ledger_blobs (tenant_id, feed, state, forget_at) WHERE state <> 'done';
+DROP INDEX ledger_windows_due;
+CREATE INDEX ledger_windows_due ON ledger_windows (tenant_id, feed, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX quarantine_reason ON quarantine (tenant_id, reason);
 
 -- When a content type was not collected, as far as is known: found stopped at to_at, it
