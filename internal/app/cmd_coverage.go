@@ -74,7 +74,9 @@ of them; what is asked for and was before the first import is missing.`,
 			if err != nil {
 				return err
 			}
-			p.printCoverage(report, o.by == "hour", o.asJSON, findings)
+			if err := p.printCoverage(report, o.by == "hour", o.asJSON, findings); err != nil {
+				return err
+			}
 			if !cmd.Flags().Changed("fail-under") {
 				return nil
 			}
@@ -180,7 +182,7 @@ type coverageJSON struct {
 var coverageRules = map[string]bool{ruleHeadroom: true, ruleForeign: true, ruleSeals: true}
 
 func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, findings []store.Finding) error {
-	var ours []findingReport
+	ours := []findingReport{}
 	for _, f := range findings {
 		if coverageRules[f.Rule] {
 			ours = append(ours, findingReport{f.Rule, f.Message, f.Remedy, f.Since})
@@ -230,7 +232,11 @@ func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, findings
 		fmt.Fprintf(p.Out, "forgotten first: %s, %s (%s)\n", d.Part, d.At.UTC().Format("2006-01-02 15:04"), in)
 	}
 	if h := r.Headroom; h != nil {
-		fmt.Fprintf(p.Out, "headroom: %.1f times as much could be read as arrives (%.0f blobs an hour arrive)\n", h.Ratio, h.Arriving)
+		ratio := fmt.Sprintf("%.1f", h.Ratio)
+		if h.Ratio > 100 {
+			ratio = "more than 100"
+		}
+		fmt.Fprintf(p.Out, "headroom: %s times as much could be read as arrives (%.0f blobs an hour arrive)\n", ratio, h.Arriving)
 	}
 	for _, f := range ours {
 		fmt.Fprintf(p.Out, "finding: %s.\n         %s.\n", f.Message, strings.ToUpper(f.Remedy[:1])+f.Remedy[1:])

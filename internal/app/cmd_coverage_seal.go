@@ -38,7 +38,7 @@ version of its seal, if nothing else has changed.
 With --day and --reason a day is sealed as it stands now, whatever has changed, with your
 reason: after a retention, for instance. That is shown first, and needs --yes.`,
 		Example: `  reeve coverage seal
-  reeve coverage seal --day 2026-10-01 --reason "deleted: kept for 30 days" --yes`,
+  reeve coverage seal --day 2026-10-01 --reason retention --yes`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (date == "") != (reason == "") {
 				return failWith(exitUsage, "--day and --reason belong together: give both, or none to seal what is settled")

@@ -195,9 +195,14 @@ func TestAnswersComeSoon(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, address string) {
 		d := fillLedger(t, address, blobs)
 		d.fillRows(t, rows)
+		if strings.HasPrefix(address, "postgres:") { // as the server does by itself, within minutes
+			if _, err := storetest.Connect(t, address).Exec("VACUUM ANALYZE"); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for _, q := range d.questions() {
 			var took []time.Duration
-			for range 7 {
+			for range 15 {
 				began := time.Now()
 				if err := q.ask(t.Context()); err != nil {
 					t.Fatalf("%s: %v", q.name, err)

@@ -239,6 +239,9 @@ func (db *DB) Recount(ctx context.Context, tenant int, counted []*Table, from, t
 // RecountLedger compares the sums that the windows keep with what their blobs say, and
 // what blobs say with the pieces of text and rows that there are.
 func (l *Ledger) RecountLedger(ctx context.Context, from, to time.Time) ([]Difference, error) {
+	if from.IsZero() {
+		from = epoch1970
+	}
 	differ, err := list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, d *Difference) error {
 		var part string
 		var start time.Time
