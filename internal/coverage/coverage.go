@@ -234,7 +234,7 @@ func Assess(f Facts, o Options) Report {
 		r.First = sooner(r.First, p.Name, p.FirstDue)
 	}
 	for _, w := range f.Windows {
-		if (o.Part == "" || w.Part == o.Part) && (!w.Whole && !w.Forgotten && w.End.Before(o.Now)) {
+		if (o.Part == "" || w.Part == o.Part) && (!w.Whole && !w.Forgotten && w.End.Add(o.Grace).Before(o.Now)) {
 			r.First = sooner(r.First, w.Part, w.Forget)
 		}
 	}

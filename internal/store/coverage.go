@@ -203,9 +203,8 @@ func (db *DB) Recount(ctx context.Context, tenant int, counted []*Table, from, t
 			continue
 		}
 		type count struct {
-			day               int
-			there, counted    int64
-			strangers, blobsN int64
+			day                       int
+			there, counted, strangers int64
 		}
 		strangers := "0"
 		if t.Facts {
