@@ -26,6 +26,7 @@ func importCommand(p *program) *cobra.Command {
 
 func importRunCommand(p *program) *cobra.Command {
 	var once, asJSON bool
+	var from, to string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Import all feeds, again and again until it is stopped",
@@ -34,11 +35,20 @@ holds and imports it. It may be killed at any moment: what is stored is complete
 in itself, and the next run goes on from there.
 
 With --once it ends when everything that is available has been imported, and its
-exit code is 0 only then.`,
+exit code is 0 only then.
+
+With --from, and --to, it lists the windows of that time again, whatever became of them,
+as far as Microsoft still holds them, reads what is new or was given up, and ends.`,
 		Example: `  reeve import run --once
+  reeve import run --from 2026-11-02 --to 2026-11-03T12:00
   reeve import run --config /etc/reeve/reeve.yaml
   REEVE_DATABASE_URL=sqlite:/var/lib/reeve/reeve.db reeve import run --feeds-audit-days 2`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			back, err := p.backfill(from, to)
+			if err != nil {
+				return err
+			}
+			once = once || !back.from.IsZero()
 			if asJSON && !once {
 				return failWith(exitUsage, "--json prints what was done, and without --once that never ends: give both")
 			}
@@ -58,7 +68,7 @@ exit code is 0 only then.`,
 			}
 			defer a.followed(cmd.Context())()
 			if once {
-				results, err := a.cycle(cmd.Context(), true, p.progress(c))
+				results, err := a.cycle(cmd.Context(), true, back, p.progress(c))
 				if err != nil {
 					return err
 				}
@@ -77,8 +87,32 @@ exit code is 0 only then.`,
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "end when everything that is available is imported")
+	cmd.Flags().StringVar(&from, "from", "", "list again what was created from this time on: 2026-11-02, 2026-11-02T08:00, 36h or 3d ago")
+	cmd.Flags().StringVar(&to, "to", "", "with --from, until this time; now if it is not given")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "with --once, print what was done as JSON")
 	return cmd
+}
+
+// backfill is a time whose windows are to be listed again; the zero one is none.
+type backfill struct{ from, to time.Time }
+
+func (p *program) backfill(from, to string) (b backfill, err error) {
+	if from == "" {
+		if to != "" {
+			return b, failWith(exitUsage, "--to %q: say with --from from when on", to)
+		}
+		return b, nil
+	}
+	if b.from, b.to, err = p.span(from, to); err != nil {
+		return b, err
+	}
+	if b.to.IsZero() {
+		b.to = p.now()
+	}
+	if oldest := p.now().Add(-7 * 24 * time.Hour); !b.to.After(oldest) {
+		return b, failWith(exitUsage, "--from %q, --to %q: Microsoft keeps content for 7 days, and holds nothing of that time any more", from, to)
+	}
+	return b, nil
 }
 
 // run imports at the configured interval until ctx ends. A cycle that fails is
@@ -86,7 +120,7 @@ exit code is 0 only then.`,
 func (a *App) run(ctx context.Context, progress func(ingest.Progress)) error {
 	for {
 		started := a.now()
-		if _, err := a.cycle(ctx, false, progress); err != nil {
+		if _, err := a.cycle(ctx, false, backfill{}, progress); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -123,7 +157,7 @@ type feedResult struct {
 // cycle runs every feed once. The events that the original engine's alerts look
 // for are emitted only when they are true: a section is finished when all of it
 // was imported, and the cycle when every section is.
-func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progress)) ([]feedResult, error) {
+func (a *App) cycle(ctx context.Context, once bool, back backfill, progress func(ingest.Progress)) ([]feedResult, error) {
 	started := a.now()
 	var results []feedResult
 	complete := true
@@ -131,7 +165,7 @@ func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progres
 	for _, f := range a.Feeds {
 		a.log.Info("The section begins.", "section", f.Section, "authority", a.Cloud.AuthorityHost, "source", a.Cloud.Manage)
 		r, err := ingest.Run(ctx, f, ingest.Options{
-			DB: a.DB, Tenant: a.Tenant, Now: a.now, Log: a.log, Once: once, Progress: progress,
+			DB: a.DB, Tenant: a.Tenant, Now: a.now, Log: a.log, Once: once, From: back.from, To: back.to, Progress: progress,
 			Every: a.Config.Feeds.Audit.Interval, Concurrency: a.Config.Feeds.Audit.Concurrency,
 		})
 		took := r.Ended.Sub(r.Started)
@@ -164,6 +198,9 @@ func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progres
 		a.log.Info("FinishedSectionImport", "context", lasted(f.Section, took))
 	}
 	a.forget(ctx)
+	if err := a.judgeHeadroom(ctx); err != nil && ctx.Err() == nil {
+		a.log.Warn("Whether the import keeps up could not be seen.", "error", err)
+	}
 	if complete && len(a.Feeds) > 0 {
 		a.log.Info("FinishedImportCycle", "context", lasted("reeve", a.now().Sub(started)))
 	}

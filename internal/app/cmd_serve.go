@@ -212,6 +212,7 @@ func (a *App) parts(p *program, role string) ([]part, error) {
 	}
 	if role != roleCredentials && len(a.Feeds) > 0 {
 		add("import", func(ctx context.Context) error { return a.run(ctx, p.progress(a.Config)) })
+		add("seals", sealer{db: a.DB, tenant: a.Tenant, config: a.Config, now: a.now, log: a.log}.run)
 	}
 	return parts, nil
 }

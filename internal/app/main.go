@@ -222,6 +222,7 @@ var commands = []func(*program) *cobra.Command{
 	serveCommand,
 	auditCommand,
 	quarantineCommand,
+	coverageCommand,
 	appCommand,
 	tokenCommand,
 	checkCommand,

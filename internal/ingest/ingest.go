@@ -82,6 +82,10 @@ type Options struct {
 	// Once makes the run list everything that the source still keeps, due or
 	// not, and again until nothing new appears.
 	Once bool
+	// From and To, with Once, confine that to the windows of a time, and list these even
+	// if they were closed or given up, as far as the source still holds them. Both or none
+	// are zero.
+	From, To time.Time
 	// Pause gives the time to wait after the n-th failure of the same blob or
 	// window, n ≥ 1. Nil means a second, then four times as long each time, up
 	// to an hour.
@@ -134,6 +138,8 @@ type run struct {
 	stop   error           // a failure after which nothing else works
 	done   Progress
 
+	busySince time.Time // since when the time of reading is not noted; of the goroutine that stores
+
 	refused   map[string]bool // parts that the source does not give
 	notBefore time.Time       // the source asked to be left alone until then
 }
@@ -184,6 +190,13 @@ func (r *run) run(ctx context.Context) error {
 			if err := r.ledger.Cover(ctx, part, r.oldest(now), now, r.feed.Window, r.feed.Retention); err != nil {
 				return err
 			}
+			if pass > 1 || r.From.IsZero() {
+				continue
+			}
+			oldest := now.Add(edge - r.feed.Retention)
+			if _, err := r.ledger.Again(ctx, part, later(r.From, oldest), r.To, now, r.feed.Window, r.feed.Retention); err != nil {
+				return err
+			}
 		}
 		found, err := r.list(ctx, parts, r.Once)
 		if err != nil {
@@ -202,6 +215,18 @@ func (r *run) run(ctx context.Context) error {
 // source keeps, since an hour that ends there would be gone before it is listed.
 func (r *run) oldest(now time.Time) time.Time {
 	return now.Add(-min(r.feed.Backfill, r.feed.Retention-3*edge))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// asked tells whether a run with Once is to list a window that is not due.
+func (r *run) asked(w store.Window) bool {
+	return r.From.IsZero() || w.End.After(r.From) && w.Start.Before(r.To)
 }
 
 // countLeft counts what is still due although it was tried, by this run or one

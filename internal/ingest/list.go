@@ -111,7 +111,7 @@ func (r *run) dueWindows(ctx context.Context, parts []string, thisPass map[strin
 		switch {
 		case r.exhausted(windowKey(w)), r.isRefused(w.Part):
 		case thisPass[windowKey(w)] && w.Attempts == 0: // due again already: the next run's
-		case !w.Due.After(now), everything:
+		case !w.Due.After(now), everything && r.asked(w):
 			due = append(due, w)
 		case w.Attempts > 0:
 			waiting = append(waiting, w)
@@ -241,8 +241,12 @@ func (r *run) loseBeginning(w *store.Window, oldest time.Time) {
 	if !from.Before(oldest) {
 		return
 	}
+	why := ""
+	if w.Attempts > 0 {
+		why = fmt.Sprintf("; listing it had failed %d times, the last time: %s", w.Attempts, w.Error)
+	}
 	w.State = store.WindowLost
-	w.Error = fmt.Sprintf("what the source created from %s to %s was forgotten before it was listed", from.Format(time.RFC3339), oldest.Format(time.RFC3339))
+	w.Error = fmt.Sprintf("what the source created from %s to %s was forgotten before it was listed%s", from.Format(time.RFC3339), oldest.Format(time.RFC3339), why)
 	r.lose("%s: %s", w.Part, w.Error)
 }
 
@@ -278,7 +282,9 @@ func (r *run) postponeWindows(ctx context.Context, windows []store.Window, why e
 			r.problem("listing %s from %s: %v", w.Part, w.Start.Format(time.RFC3339), why)
 		}
 		w.Attempts++
-		w.Error = why.Error()
+		if w.State != store.WindowLost { // what is lost, and why, stays said
+			w.Error = why.Error()
+		}
 		w.Due = r.Now().Add(max(f.After, r.Pause(n)))
 	}
 	r.Log.Warn("Listing failed.", "part", first.Part, "from", first.Start, "windows", len(windows), "error", why)
@@ -291,11 +297,10 @@ func (r *run) closeWindow(ctx context.Context, w store.Window) error {
 	r.mu.Lock()
 	delete(r.tried, windowKey(w))
 	r.mu.Unlock()
-	if w.State != store.WindowLost {
-		w.State, w.Error = store.WindowSettled, ""
-	}
 	if w.ListedTo.Before(w.End) {
 		r.loseBeginning(&w, w.End)
+	} else if w.State != store.WindowLost {
+		w.State, w.Error = store.WindowSettled, ""
 	}
 	w.Due = time.Time{}
 	return r.ledger.Listed(ctx, []store.Window{w})

@@ -107,6 +107,7 @@ func (r *run) failing() int {
 // carry reads the given blobs, several at once, and stores them one after
 // another.
 func (r *run) carry(ctx context.Context, due []store.Blob) error {
+	r.busySince = r.Now()
 	g, ctx := errgroup.WithContext(ctx)
 	work := make(chan store.Blob)
 	ready := make(chan *reading, maxHeld)

@@ -104,7 +104,17 @@ func (r *run) storeGroup(ctx context.Context, group []*reading) error {
 				claimed, results = append(claimed, blobs[i]), append(results, sums[i])
 			}
 		}
-		return tx.Count(claimed, results)
+		if err := tx.Count(claimed, results); err != nil {
+			return err
+		}
+		for i, rd := range group {
+			if fresh[i] {
+				if err := r.note(tx, rd); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -190,7 +200,22 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		return sum, false, nil
 	}
 	sum.Bytes = rd.bytes
-	return sum, true, tx.Count([]store.Content{c}, []store.Counts{sum})
+	if err := tx.Count([]store.Content{c}, []store.Counts{sum}); err != nil {
+		return sum, true, err
+	}
+	return sum, true, r.note(tx, rd)
+}
+
+// note notes for coverage what a reading was like that is stored: how long this process
+// was busy since the last one, and what was left of a damaged blob.
+func (r *run) note(tx *store.Tx, rd *reading) error {
+	now := r.Now()
+	tx.Busy(r.ledger, now.Sub(r.busySince))
+	r.busySince = now
+	if rd.damaged == nil {
+		return nil
+	}
+	return tx.Salvaged(r.ledger.Content(rd.Blob), rd.damaged.Error())
 }
 
 func (r *run) stored(rd *reading, n store.Counts, fresh bool) {

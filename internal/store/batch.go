@@ -177,6 +177,8 @@ func (c *Counts) Add(d Counts) {
 type Content struct {
 	Tenant           int
 	Feed, Part, Blob string
+	Created          time.Time
+	Window           time.Time // the window that it is counted in; zero: look it up
 }
 
 // A Piece is a batch with the blob that it is of.
@@ -237,6 +239,11 @@ func (tx *Tx) Store(pieces ...Piece) ([]Counts, error) {
 		inserted, err := tx.merge(t, rows)
 		if err != nil {
 			return nil, err
+		}
+		if t.Counted {
+			if err := tx.countRows(t, rows, inserted); err != nil {
+				return nil, err
+			}
 		}
 		if !t.Facts {
 			continue
@@ -341,7 +348,7 @@ func (tx *Tx) compare(t *Table, pieces []Piece, rows [][]any, of []origin, inser
 			there, err := tx.content(p.Tenant, id, loaded)
 			switch {
 			case errors.Is(err, sql.ErrNoRows):
-				detail = "a record with the same Id is stored already; its text is not kept any more, so that nobody can say whether the two differ"
+				detail = "a row with the same Id stands there already that reeve has no text for: it is not kept any more, or another program wrote the row; it is left as it is"
 			case err != nil:
 				return err
 			case at < 0 || length < 0 || at+length > len(there):

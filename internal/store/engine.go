@@ -23,8 +23,8 @@ type engine interface {
 	begin(ctx context.Context, how writing) (session, error)
 	// snapshot is for reading several times from one moment.
 	snapshot() *sql.TxOptions
-	// merge inserts the rows whose keys are not there yet. For a table of facts it
-	// tells which it has inserted.
+	// merge inserts the rows whose keys are not there yet. For a table of facts, or one
+	// that is counted, it tells which it has inserted.
 	merge(tx *Tx, t *Table, rows [][]any) (inserted []bool, err error)
 	// mergeNames inserts the names whose ids are not there yet, and gives the names
 	// that stand there for the others.

@@ -38,6 +38,7 @@ type Blob struct {
 	Part, ID, URI   string
 	Created, Forget time.Time
 	Due             time.Time // when to read it; set when read from the ledger
+	Window          time.Time // the start of the window that it is counted in; likewise
 	Attempts        int       // failed ones so far
 }
 
@@ -56,7 +57,7 @@ func (db *DB) Ledger(tenant int, feed string) *Ledger {
 
 // Content names a blob of this ledger.
 func (l *Ledger) Content(b Blob) Content {
-	return Content{Tenant: l.tenant, Feed: l.feed, Part: b.Part, Blob: b.ID}
+	return Content{Tenant: l.tenant, Feed: l.feed, Part: b.Part, Blob: b.ID, Created: b.Created, Window: b.Window}
 }
 
 // Cover makes sure that there is a window for every interval of the given
@@ -123,31 +124,26 @@ func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fre
 	}
 	err = l.db.WriteBeside(ctx, func(tx *Tx) error {
 		fresh = 0
-		found := make([]int, len(windows))
 		args := make([][]any, len(blobs))
 		for i, b := range blobs {
-			args[i] = []any{l.tenant, l.feed, b.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue}
+			w := windows[windowOf(windows, b)]
+			args[i] = []any{l.tenant, l.feed, b.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue, stamp(w.Start)}
 		}
 		added, err := tx.each(`INSERT INTO ledger_blobs
-			(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
+			(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at, window_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $10)
 			ON CONFLICT (tenant_id, feed, part, blob) DO NOTHING`, args)
 		if err != nil {
 			return fmt.Errorf("adding blobs to the ledger: %w", err)
 		}
 		for i, b := range blobs {
 			fresh += int(added[i])
-			found[windowOf(windows, b)] += int(added[i])
-		}
-		for i, w := range windows {
-			if found[i] == 0 {
-				continue
+			w := windows[windowOf(windows, b)]
+			n := windowSums{blobs: added[i]}
+			if !w.ListedTo.Before(w.End) {
+				n.late = added[i]
 			}
-			if _, err := tx.exec(`UPDATE ledger_windows SET blobs = blobs + $5
-				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`,
-				l.tenant, l.feed, w.Part, stamp(w.Start), found[i]); err != nil {
-				return fmt.Errorf("counting blobs in the ledger: %w", err)
-			}
+			tx.count(l.tenant, l.feed, w.Part, w.Start, n)
 		}
 		return nil
 	})
@@ -185,9 +181,9 @@ func windowOf(windows []Window, b Blob) int {
 // those forgotten soonest first.
 func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob, error) {
 	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, b *Blob) error {
-		return rows.Scan(&b.Part, &b.ID, &b.URI, stamped{&b.Created}, stamped{&b.Forget}, stamped{&b.Due}, &b.Attempts)
-	}, `SELECT part, blob, uri, created_at, forget_at, due_at, attempts FROM ledger_blobs
-		WHERE tenant_id = $1 AND feed = $2 AND state = $3 AND due_at <= $4
+		return rows.Scan(&b.Part, &b.ID, &b.URI, stamped{&b.Created}, stamped{&b.Forget}, stamped{&b.Due}, &b.Attempts, stamped{&b.Window})
+	}, `SELECT part, blob, uri, created_at, forget_at, due_at, attempts, window_at FROM ledger_blobs
+		WHERE tenant_id = $1 AND feed = $2 AND state = $3 AND state <> 'done' AND due_at <= $4
 		ORDER BY forget_at, part, blob LIMIT $5`, l.tenant, l.feed, BlobDue, stamp(now), limit)
 }
 
@@ -217,6 +213,9 @@ func (tx *Tx) Count(blobs []Content, counts []Counts) error {
 	for i, c := range blobs {
 		n := counts[i]
 		args[i] = []any{c.Tenant, c.Feed, c.Part, c.Blob, n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined}
+		if err := tx.countRead(c, n); err != nil {
+			return err
+		}
 	}
 	_, err := tx.each(`UPDATE ledger_blobs
 		SET bytes = $5, records = $6, stored = $7, duplicate = $8, out_of_scope = $9, quarantined = $10
@@ -247,6 +246,9 @@ func (l *Ledger) set(ctx context.Context, b Blob, state string, due time.Time, w
 // refused with a reason. started is when reeve started it; zero if it ran.
 func (l *Ledger) Part(ctx context.Context, part, state string, started time.Time, why string) error {
 	return l.db.Write(ctx, func(tx *Tx) error {
+		if err := tx.gap(l, part, started); err != nil {
+			return err
+		}
 		_, err := tx.exec(`INSERT INTO feed_parts (tenant_id, feed, part, state, started_at, checked_at, error)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (tenant_id, feed, part) DO UPDATE SET state = excluded.state,
@@ -324,48 +326,39 @@ func (l *Ledger) Standing(ctx context.Context) ([]Standing, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The windows keep sums of their blobs; only what is due or in trouble is looked at itself.
 	err = l.each(ctx, `SELECT part, state, count(*), sum(CASE WHEN due_at IS NOT NULL AND (listed_at IS NULL OR attempts > 0) THEN 1 ELSE 0 END),
-		min(CASE WHEN due_at IS NOT NULL AND listed_at IS NULL THEN forget_at END)
+		min(CASE WHEN due_at IS NOT NULL AND listed_at IS NULL THEN forget_at END),
+		max(newest_at), sum(blobs_read), sum(bytes), sum(records), sum(stored), sum(duplicate), sum(out_of_scope), sum(quarantined)
 		FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 GROUP BY part, state ORDER BY part`, func(rows *sql.Rows) error {
 		var part, state string
-		var n, due int
-		var oldest time.Time
-		if err := rows.Scan(&part, &state, &n, &due, stamped{&oldest}); err != nil {
+		var n, due, read int
+		var c Counts
+		var oldest, newest time.Time
+		if err := rows.Scan(&part, &state, &n, &due, stamped{&oldest}, stamped{&newest},
+			&read, &c.Bytes, &c.Records, &c.Stored, &c.Duplicate, &c.OutOfScope, &c.Quarantined); err != nil {
 			return err
 		}
 		s := at(part)
 		s.Windows[state] += n
 		s.WindowsDue += due
+		if read > 0 {
+			s.Blobs[BlobDone] += read
+		}
+		if newest.After(s.Newest) {
+			s.Newest = newest
+		}
+		s.Counts.Add(c)
 		s.OldestDue = earlier(s.OldestDue, oldest)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	err = l.each(ctx, `SELECT part, state, count(*), sum(bytes), sum(records), sum(stored), sum(duplicate), sum(out_of_scope), sum(quarantined),
-		min(forget_at), max(created_at)
-		FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 GROUP BY part, state ORDER BY part`, func(rows *sql.Rows) error {
-		var part, state string
-		var n int
-		var c Counts
-		var oldest, newest time.Time
-		if err := rows.Scan(&part, &state, &n, &c.Bytes, &c.Records, &c.Stored, &c.Duplicate, &c.OutOfScope, &c.Quarantined,
-			stamped{&oldest}, stamped{&newest}); err != nil {
-			return err
+	for part, s := range byPart {
+		if err := l.standingBlobs(ctx, part, s); err != nil {
+			return nil, err
 		}
-		s := at(part)
-		s.Blobs[state] += n
-		s.Counts.Add(c)
-		switch state {
-		case BlobDue:
-			s.OldestDue = earlier(s.OldestDue, oldest)
-		case BlobDone:
-			s.Newest = newest
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	err = l.each(ctx, `SELECT part, error, count(*) AS n FROM (
 			SELECT part, error FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 AND state <> 'done' AND error IS NOT NULL

@@ -32,37 +32,53 @@ func (e *postgresEngine) merge(tx *Tx, t *Table, rows [][]any) (inserted []bool,
 	columns := strings.Join(t.Columns, ", ")
 	key := strings.Join(t.Columns[:t.Key], ", ")
 	insert := fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s ORDER BY %s ON CONFLICT (%s) DO NOTHING", t.Name, columns, columns, stage, key, key)
-	if !t.Facts {
+	if !t.Facts && !t.Counted {
 		_, err := s.exec(insert)
 		return nil, err
 	}
-	// A row is known by the place of its record, which no other has.
-	type place struct {
-		id int64
-		at int
+	// A fact is known by the place of its record, which no other has; another row by its
+	// key, and of two with one key the first is it.
+	type mark struct {
+		number int64
+		at     int
+		id     [16]byte
 	}
-	added := map[place]bool{}
-	r, err := s.query(insert + " RETURNING content_id, content_at")
+	added := map[mark]bool{}
+	returning := " RETURNING content_id, content_at"
+	if !t.Facts {
+		returning = " RETURNING day, " + t.Columns[2]
+	}
+	r, err := s.query(insert + returning)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
 	for r.Next() {
-		var p place
-		if err := r.Scan(&p.id, &p.at); err != nil {
+		var m mark
+		if t.Facts {
+			err = r.Scan(&m.number, &m.at)
+		} else {
+			err = r.Scan(&m.at, scannedID{&m.id})
+		}
+		if err != nil {
 			return nil, err
 		}
-		added[p] = true
+		added[m] = true
 	}
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
 	inserted = make([]bool, len(rows))
 	for i, row := range rows {
-		p := place{row[len(row)-3].(int64), row[len(row)-2].(int)}
-		if added[p] {
+		var m mark
+		if t.Facts {
+			m.number, m.at = row[len(row)-3].(int64), row[len(row)-2].(int)
+		} else {
+			m.at, m.id = row[1].(int), [16]byte(row[2].([]byte))
+		}
+		if added[m] {
 			inserted[i] = true
-			delete(added, p)
+			delete(added, m)
 		}
 	}
 	return inserted, nil

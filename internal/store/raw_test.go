@@ -42,7 +42,7 @@ func put(t testing.TB, db *DB, tenant int, blob string, records ...string) Count
 	b.Seal()
 	var counts []Counts
 	if err := db.Write(t.Context(), func(tx *Tx) (err error) {
-		counts, err = tx.Store(Piece{Content{tenant, "audit", "p", blob}, b})
+		counts, err = tx.Store(Piece{Content{Tenant: tenant, Feed: "audit", Part: "p", Blob: blob}, b})
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func TestForgetsWhatIsIgnored(t *testing.T) {
 			b.Hold(Quarantined{Reason: reason, Detail: detail, Raw: []byte(text), Bytes: int64(len(text))})
 			b.Seal()
 			if err := db.Write(t.Context(), func(tx *Tx) error {
-				_, err := tx.Store(Piece{Content{1, "audit", "p", text}, b})
+				_, err := tx.Store(Piece{Content{Tenant: 1, Feed: "audit", Part: "p", Blob: text}, b})
 				return err
 			}); err != nil {
 				t.Fatal(err)
@@ -278,7 +278,7 @@ func TestQuarantineIsListedInPages(t *testing.T) {
 			}
 			b.Seal()
 			if err := db.Write(t.Context(), func(tx *Tx) error {
-				_, err := tx.Store(Piece{Content{1, "audit", "p", "blob"}, b})
+				_, err := tx.Store(Piece{Content{Tenant: 1, Feed: "audit", Part: "p", Blob: "blob"}, b})
 				return err
 			}); err != nil {
 				t.Fatal(err)

@@ -8,6 +8,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type DB struct {
 	now    func() time.Time
 	trace  func(string)
 	raw    Raw
+	worker string // names this process among those that use the database
 
 	mu    sync.RWMutex              // guards names
 	names map[string]map[string]any // by table: the int64 ids of names known to be in the database
@@ -64,7 +66,7 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{url: shown, engine: e, now: o.Now, trace: o.Trace, raw: o.Raw, names: map[string]map[string]any{}}
+	db := &DB{url: shown, engine: e, now: o.Now, trace: o.Trace, raw: o.Raw, worker: rand.Text()[:12], names: map[string]map[string]any{}}
 	for _, step := range []struct {
 		doing string
 		do    func(context.Context) error
@@ -107,6 +109,7 @@ type Tx struct {
 	Now time.Time
 
 	named map[string]map[string]int64 // names added by this transaction
+	sums  sums                        // what it adds to counters when it ends
 }
 
 // Write runs f in a transaction and commits it. Transactions take turns, those of
@@ -144,7 +147,11 @@ func (db *DB) transact(ctx context.Context, how writing, f func(*Tx) error) (err
 	}()
 	db.trace("begin")
 	tx := &Tx{session: s, db: db, ctx: context.WithoutCancel(ctx), Now: db.now().UTC(), named: map[string]map[string]int64{}}
-	if err := f(tx); err != nil {
+	err = f(tx)
+	if err == nil {
+		err = tx.flush()
+	}
+	if err != nil {
 		return db.explain("writing to", err)
 	}
 	db.trace("commit")

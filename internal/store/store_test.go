@@ -288,7 +288,7 @@ func TestStoreTellsDuplicatesFromConflicts(t *testing.T) {
 			t.Helper()
 			var n Counts
 			if err := db.Write(t.Context(), func(tx *Tx) error {
-				counts, err := tx.Store(Piece{Content{1, "audit", "p", blob}, batch(db, blob, records...)})
+				counts, err := tx.Store(Piece{Content{Tenant: 1, Feed: "audit", Part: "p", Blob: blob}, batch(db, blob, records...)})
 				if err == nil {
 					n = counts[0]
 				}

@@ -7,9 +7,11 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/reeve365/reeve/internal/coverage"
 	"github.com/reeve365/reeve/internal/notify"
 	"github.com/reeve365/reeve/internal/store"
 )
@@ -79,7 +81,12 @@ type statusPage struct {
 	Arrears      []notify.Arrear
 	Rows         []applicationRow // those that somebody has to see to, and those that end first
 	Applications int
+	Coverage     coverage.Report // of the last days
+	Tight        bool
 }
+
+// coverageDays is how many days back the status page tells of coverage.
+const coverageDays = 7
 
 // mostOnStatus bounds the applications of the status page.
 const mostOnStatus = 5
@@ -169,6 +176,12 @@ func (s *Site) status(r *http.Request) (view, error) {
 		id, _, _ := strings.Cut(f.Subject, "/")
 		return ids[id]
 	})
+	facts, err := ledger.Coverage(ctx, p.At.AddDate(0, 0, -coverageDays).Truncate(time.Hour), p.At)
+	if err != nil {
+		return view{}, err
+	}
+	p.Coverage = coverage.Assess(facts, coverage.Options{Now: p.At})
+	p.Tight = p.Coverage.Headroom.Tight()
 	p.Applications, p.Rows = len(rows), rows[:min(len(rows), mostOnStatus)]
 	return view{"status.html", p}, nil
 }
@@ -219,6 +232,13 @@ var functions = template.FuncMap{
 	"until": until,
 	"soon":  soon,
 	// count is a number with what it counts.
+	"percent": func(p *float64) string {
+		if p == nil {
+			return "–"
+		}
+		return strconv.FormatFloat(*p, 'f', -1, 64) + " %"
+	},
+	"hours":      func(t coverage.Total, state string) int { return t.Hours[coverage.State(state)] },
 	"count":      func(n any, noun string) string { return fmt.Sprint(n) + " " + plural(n, noun) },
 	"plural":     plural,
 	"plain":      func(s string) string { plain, _ := notify.SupportIDs(s); return plain },
