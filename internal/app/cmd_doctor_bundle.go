@@ -81,7 +81,7 @@ func (v versionInfo) words() []string {
 func secretsOf(c *config.Config, environ []string) []string {
 	secrets := []string{
 		c.Auth.CertificatePassword.Reveal(), c.Auth.ClientSecret.Reveal(), c.Credentials.KeysetText.Reveal(),
-		c.Notify.Mail.Password.Reveal(), c.Notify.Webhook.URL.Reveal(), c.Notify.Webhook.Secret.Reveal(),
+		c.Notify.Mail.Password.Reveal(), c.Notify.Webhook.URL.Reveal(), c.Notify.Webhook.Secret.Reveal(), c.Database.Password.Reveal(),
 	}
 	for _, line := range environ {
 		name, value, _ := strings.Cut(line, "=")

@@ -37,6 +37,7 @@ func TestBundleHoldsNoSecretsAndNames(t *testing.T) {
 		"REEVE_AUTH_CERTIFICATE_PASSWORD": "canary-pfx-password", "REEVE_AUTH_CLIENT_SECRET": "Canary~8Q~client.secret-value",
 		"REEVE_CREDENTIALS_KEYSET_TEXT": "canary-keyset", "REEVE_NOTIFY_MAIL_PASSWORD": "canary mail password",
 		"REEVE_NOTIFY_WEBHOOK_URL": "https://127.0.0.1:1/services/zzyzx", "REEVE_NOTIFY_WEBHOOK_SECRET": "canary-hmac",
+		"REEVE_DATABASE_PASSWORD": "canary-database",
 	}
 	for _, k := range config.Keys() {
 		if k.Secret() && secrets[k.Env] == "" {
