@@ -221,6 +221,7 @@ var commands = []func(*program) *cobra.Command{
 	importCommand,
 	serveCommand,
 	auditCommand,
+	dbCommand,
 	appCommand,
 	tokenCommand,
 	checkCommand,

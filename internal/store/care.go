@@ -82,7 +82,7 @@ type Migration struct {
 // Pending gives the migrations that were not applied yet, in their order.
 func (db *DB) Pending(ctx context.Context) ([]Migration, error) {
 	applied := map[int64]bool{}
-	ours, _, err := db.engine.tables(ctx)
+	ours, _, err := db.engine.tables(ctx, db.read)
 	if err == nil && ours > 0 {
 		var versions []int64
 		if versions, err = list(ctx, db, "reading the schema's version in", func(rows *sql.Rows, v *int64) error { return rows.Scan(v) },
@@ -121,7 +121,7 @@ func (db *DB) Pending(ctx context.Context) ([]Migration, error) {
 
 // judge refuses what [DB.migrate] refuses, and migrates nothing.
 func (db *DB) judge(ctx context.Context) error {
-	ours, all, err := db.engine.tables(ctx)
+	ours, all, err := db.engine.tables(ctx, db.read)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (db *DB) hasTable(ctx context.Context, name string) (bool, error) {
 	if err == nil {
 		return true, rows.Close()
 	}
-	if ours, _, err := db.engine.tables(ctx); err == nil && ours == 0 {
+	if ours, _, err := db.engine.tables(ctx, db.read); err == nil && ours == 0 {
 		return false, nil
 	}
 	return false, err

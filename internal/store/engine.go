@@ -18,7 +18,7 @@ type engine interface {
 	// words gives migrations in the engine's words.
 	words(migrations fs.FS) fs.FS
 	// tables counts the tables: ours is 1 if reeve's list of versions is among them.
-	tables(ctx context.Context) (ours, all int, err error)
+	tables(ctx context.Context, on *sql.DB) (ours, all int, err error)
 	// ready prepares for use what is up to date.
 	ready(ctx context.Context) error
 	// begin begins a transaction, and says so to trace once it has its turn.

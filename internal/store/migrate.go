@@ -29,7 +29,7 @@ func must(files fs.FS, err error) fs.FS {
 // an older reeve must not write into tables whose meaning it does not know.
 func (db *DB) migrate(ctx context.Context) error {
 	// Another program's tables are left alone.
-	ours, all, err := db.engine.tables(ctx)
+	ours, all, err := db.engine.tables(ctx, db.read)
 	if err != nil {
 		return err
 	}

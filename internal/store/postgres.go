@@ -128,8 +128,8 @@ func (e *postgresEngine) snapshot() *sql.TxOptions {
 	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 }
 
-func (e *postgresEngine) tables(ctx context.Context) (ours, all int, err error) {
-	return postgresTables(ctx, e.pool)
+func (*postgresEngine) tables(ctx context.Context, on *sql.DB) (ours, all int, err error) {
+	return postgresTables(ctx, on)
 }
 
 func postgresTables(ctx context.Context, on *sql.DB) (ours, all int, err error) {

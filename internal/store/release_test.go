@@ -224,6 +224,8 @@ func sample(t declaredTable, c declaredColumn, i, day int) any {
 		return BlobDone
 	case t.name == "ledger_blobs" && (c.name == "stored" || c.name == "records"):
 		return 1
+	case t.name == "dropped_days" && c.name == "records":
+		return 0
 	case c.name == "feed":
 		return "audit"
 	case t.name == "contents" && c.name == "bytes":

@@ -54,10 +54,25 @@ var declared = sync.OnceValue(func() []declaredTable {
 		if err != nil {
 			panic(err)
 		}
+		before := len(d.tables)
 		d.read(name, upOf(string(text)))
+		// What a migration is for is said at its head, which is meant for its first table.
+		if len(d.tables) > before && d.tables[before].meaning == "" {
+			d.tables[before].meaning = headOf(string(text))
+		}
 	}
 	return d.tables
 })
+
+// headOf is the comment that a migration begins with.
+func headOf(text string) string {
+	text, _, _ = strings.Cut(text, "-- +goose Up\n")
+	var words []string
+	for line := range strings.Lines(text) {
+		words = append(words, strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "--"))...)
+	}
+	return strings.Join(words, " ")
+}
 
 // upOf is what a migration does, without how it would be undone.
 func upOf(text string) string {

@@ -101,8 +101,8 @@ func (e *sqliteEngine) schema(context.Context) (*sql.DB, goose.Dialect, error) {
 
 func (*sqliteEngine) words(migrations fs.FS) fs.FS { return migrations }
 
-func (e *sqliteEngine) tables(ctx context.Context) (ours, all int, err error) {
-	return sqliteTables(ctx, e.write)
+func (*sqliteEngine) tables(ctx context.Context, on *sql.DB) (ours, all int, err error) {
+	return sqliteTables(ctx, on)
 }
 
 func sqliteTables(ctx context.Context, on *sql.DB) (ours, all int, err error) {

@@ -238,7 +238,7 @@ func (e *sqliteEngine) seize(ctx context.Context) (free func(), err error) {
 	}
 	free = func() { on.Close() }
 	// To leave the journal that is written ahead SQLite wants nobody else to be there.
-	for _, query := range []string{"PRAGMA locking_mode = exclusive", "PRAGMA journal_mode = delete", "BEGIN EXCLUSIVE"} {
+	for _, query := range []string{"PRAGMA journal_mode = delete", "BEGIN EXCLUSIVE"} {
 		if _, err := on.ExecContext(ctx, query); err != nil {
 			cause, _ := e.trouble(err)
 			switch cause {
