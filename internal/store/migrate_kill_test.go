@@ -51,9 +51,8 @@ func TestMigratesAndHalts(t *testing.T) {
 	version, _ := strconv.ParseInt(os.Getenv("REEVE_TEST_HALT_VERSION"), 10, 64)
 	after, _ := strconv.Atoi(os.Getenv("REEVE_TEST_HALT_AFTER"))
 	sqlite.MustRegisterScalarFunction("reeve_halt", 0, func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
-		self, err := os.FindProcess(os.Getpid())
-		if err == nil {
-			err = self.Kill()
+		if self, err := os.FindProcess(os.Getpid()); err == nil {
+			self.Kill()
 		}
 		select {} // until it is dead
 	})
