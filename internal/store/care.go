@@ -178,9 +178,15 @@ func (db *DB) Sizes(ctx context.Context) (s Sizes, err error) {
 		return s, db.explain("measuring", err)
 	}
 	for _, t := range s.Tables {
-		if t.Table == "audit_events" || t.Of == "audit_events" {
-			all += max(t.Rows, 0)
+		if t.Table != "audit_events" && t.Of != "audit_events" {
+			continue
 		}
+		if t.Rows < 0 { // a month that the server has not looked at yet
+			if err := db.read.QueryRowContext(ctx, `SELECT count(*) FROM `+t.Table).Scan(&t.Rows); err != nil {
+				return s, db.explain("measuring", err)
+			}
+		}
+		all += t.Rows
 	}
 	if s.Days > 0 {
 		s.Records = rows / int64(s.Days)

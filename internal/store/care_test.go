@@ -111,6 +111,23 @@ func TestCheckFinds(t *testing.T) {
 	})
 }
 
+// TestCheckOfIndexes: with amcheck the indexes are looked at, without it that is said.
+func TestCheckOfIndexes(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	filled(t, address)
+	db := open(t, address)
+	raw := storetest.Connect(t, address)
+	for _, want := range []string{NotChecked, CheckedOK} {
+		checks, err := db.engine.integrity(t.Context(), db.read)
+		if err != nil || len(checks) != 1 || checks[0].State != want {
+			t.Errorf("%+v, %v; want %s", checks, err, want)
+		}
+		if _, err := raw.Exec(`CREATE EXTENSION IF NOT EXISTS amcheck`); err != nil {
+			t.Skip(err)
+		}
+	}
+}
+
 // TestCheckFindsADamagedFile: a page that was overwritten is found.
 func TestCheckFindsADamagedFile(t *testing.T) {
 	address := storetest.SQLite(t)

@@ -450,8 +450,17 @@ func (e *postgresEngine) keepMonths(s *postgresSession) error {
 	if s.keeps {
 		return nil
 	}
-	if _, err := s.exec("SELECT pg_advisory_xact_lock_shared($1)", int64(turnToDrop)); err != nil {
+	var got bool
+	if err := s.queryRow("SELECT pg_try_advisory_xact_lock_shared($1)", int64(turnToDrop)).Scan(&got); err != nil {
 		return err
+	}
+	if !got { // somebody counts a month that is to go, which may take longer than a turn
+		for _, statement := range []string{"SET LOCAL lock_timeout = 0", fmt.Sprintf("SELECT pg_advisory_xact_lock_shared(%d)", int64(turnToDrop)),
+			"SET LOCAL lock_timeout = '" + strings.ReplaceAll(e.config.RuntimeParams["lock_timeout"], "'", "''") + "'"} {
+			if _, err := s.exec(statement); err != nil {
+				return err
+			}
+		}
 	}
 	var drops string
 	if err := s.queryRow(`SELECT coalesce(max(value), '') FROM schema_state WHERE name = 'drops'`).Scan(&drops); err != nil {
@@ -467,11 +476,18 @@ func (e *postgresEngine) keepMonths(s *postgresSession) error {
 	return nil
 }
 
-// dropMonth holds off readers for as long as it takes to drop some tables, and gives way
-// to those who have read for long.
+// dropMonth has the facts for itself while it counts and drops, so that what it notes is
+// exact; who imports waits. It holds off readers for as long as it takes to drop some
+// tables, and gives way to those who have read for long.
 func (e *postgresEngine) dropMonth(tx *Tx, tenant, month int) (gone []OldDay, dropped bool, err error) {
 	s := tx.session.(*postgresSession)
 	p := monthOf(month)
+	if _, err := s.exec("SET LOCAL lock_timeout = '10s'"); err != nil {
+		return nil, false, err
+	}
+	if _, err := s.exec("SELECT pg_advisory_xact_lock($1)", int64(turnToDrop)); err != nil {
+		return nil, false, err
+	}
 	var tables []string
 	for _, t := range declared() {
 		if !t.facts {
@@ -489,14 +505,7 @@ func (e *postgresEngine) dropMonth(tx *Tx, tenant, month int) (gone []OldDay, dr
 	if len(tables) == 0 {
 		return nil, false, nil
 	}
-	if _, err := s.exec("SET LOCAL lock_timeout = '10s'"); err != nil {
-		return nil, false, err
-	}
 	for _, name := range tables {
-		// From here on nothing is added, while others read on.
-		if _, err := s.exec("LOCK TABLE " + name + " IN SHARE MODE"); err != nil {
-			return nil, false, err
-		}
 		var others bool
 		if err := s.queryRow(`SELECT coalesce(min(tenant_id), $1) <> $1 OR coalesce(max(tenant_id), $1) <> $1 FROM `+name, tenant).Scan(&others); err != nil || others {
 			return nil, false, err
@@ -520,7 +529,6 @@ func (e *postgresEngine) dropMonth(tx *Tx, tenant, month int) (gone []OldDay, dr
 		}
 	}
 	for _, statement := range []string{
-		fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(turnToDrop)),
 		"DROP TABLE " + strings.Join(tables, ", "),
 		`INSERT INTO schema_state (name, value) VALUES ('drops', '1')
 			ON CONFLICT (name) DO UPDATE SET value = (schema_state.value::bigint + 1)::text`,
