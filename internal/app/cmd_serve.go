@@ -210,6 +210,9 @@ func (a *App) parts(p *program, role string) ([]part, error) {
 			return context.Cause(ctx)
 		})
 	}
+	if role != roleCredentials && a.Config.Retention.AuditDays > 0 {
+		add("retention", a.retain)
+	}
 	if role != roleCredentials && len(a.Feeds) > 0 {
 		add("import", func(ctx context.Context) error { return a.run(ctx, p.progress(a.Config)) })
 		add("seals", sealer{db: a.DB, tenant: a.Tenant, config: a.Config, now: a.now, log: a.log}.run)

@@ -223,6 +223,7 @@ var commands = []func(*program) *cobra.Command{
 	auditCommand,
 	quarantineCommand,
 	coverageCommand,
+	dbCommand,
 	appCommand,
 	tokenCommand,
 	checkCommand,

@@ -17,6 +17,14 @@ func (l *loader) checkTogether(signIn bool) {
 	}
 	l.noticeSecrets()
 	l.checkScope()
+	l.checkRetention()
+}
+
+// checkRetention refuses to delete what the source may send again.
+func (l *loader) checkRetention() {
+	if days := l.config.Retention.AuditDays; days > 0 && days < 14 && !l.bad["retention.audit-days"] {
+		l.problem(Problem{Key: "retention.audit-days", Text: fmt.Sprintf("%d days are fewer than 14: Microsoft keeps content for 7 days and sends records late, so they would be imported and deleted again and again; give at least 14, or 0 to keep everything", days)})
+	}
 }
 
 // checkCredentials checks what looking after certificates needs.

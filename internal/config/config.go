@@ -56,6 +56,7 @@ type Config struct {
 	Auth        Auth        `key:"auth"`
 	Database    Database    `key:"database"`
 	Feeds       Feeds       `key:"feeds"`
+	Retention   Retention   `key:"retention"`
 	Credentials Credentials `key:"credentials"`
 	Notify      Notify      `key:"notify"`
 
@@ -171,6 +172,15 @@ type AuditFeed struct {
 	// For how many days that text is kept, at least 14; 0 is for ever. Records in
 	// quarantine keep theirs until they are ignored. PostgreSQL gives up whole months.
 	RawDays int `key:"raw-days" default:"0" min:"0" max:"36500"`
+}
+
+// Retention says how long rows are kept.
+type Retention struct {
+	// How many days audit records are kept, by their own time, with all rows made of
+	// them and their text; 0 keeps everything, and fewer than 14 are refused. "reeve
+	// serve" deletes what is older: on PostgreSQL whole months at once, on SQLite by
+	// the day. What was deleted is noted and does not count as missing.
+	AuditDays int `key:"audit-days" default:"0" min:"0" max:"36500"`
 }
 
 // Credentials says how reeve looks after certificates.

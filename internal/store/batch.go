@@ -348,7 +348,7 @@ func (tx *Tx) compare(t *Table, pieces []Piece, rows [][]any, of []origin, inser
 			there, err := tx.content(p.Tenant, id, loaded)
 			switch {
 			case errors.Is(err, sql.ErrNoRows):
-				detail = "a row with the same Id stands there already that reeve has no text for: it is not kept any more, or another program wrote the row; it is left as it is"
+				detail = "a row with the same Id is there already, and reeve has no text for it: it is not kept any more, or another program wrote the row. So nobody can say whether the two differ, and the row stays as it is"
 			case err != nil:
 				return err
 			case at < 0 || length < 0 || at+length > len(there):

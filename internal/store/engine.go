@@ -13,10 +13,12 @@ import (
 type engine interface {
 	// open connects, whatever the schema is, and gives the connections for reading.
 	open(ctx context.Context, mustExist bool) (read *sql.DB, err error)
-	// schema gives what migrations run on, and the migrations in the engine's words.
-	schema(ctx context.Context, migrations fs.FS) (on *sql.DB, dialect goose.Dialect, in fs.FS, err error)
+	// schema gives what migrations run on.
+	schema(ctx context.Context) (on *sql.DB, dialect goose.Dialect, err error)
+	// words gives migrations in the engine's words.
+	words(migrations fs.FS) fs.FS
 	// tables counts the tables: ours is 1 if reeve's list of versions is among them.
-	tables(ctx context.Context) (ours, all int, err error)
+	tables(ctx context.Context, on *sql.DB) (ours, all int, err error)
 	// ready prepares for use what is up to date.
 	ready(ctx context.Context) error
 	// begin begins a transaction, when it has its turn.
@@ -45,6 +47,7 @@ type engine interface {
 	// dir is a folder for what is too large for memory.
 	dir() string
 	close() error
+	carer
 }
 
 // writing is how a transaction is written.

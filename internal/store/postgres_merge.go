@@ -21,6 +21,9 @@ import (
 func (e *postgresEngine) merge(tx *Tx, t *Table, rows [][]any) (inserted []bool, err error) {
 	s := tx.session.(*postgresSession)
 	if i := slices.Index(t.Columns, "day"); i >= 0 {
+		if err := e.keepMonths(s); err != nil {
+			return nil, err
+		}
 		if err := e.partition(tx.ctx, t, i, rows); err != nil {
 			return nil, err
 		}

@@ -58,11 +58,22 @@ const (
 	forgetSteps   = 200 // of one call: some 5 GB of text as it was sent
 )
 
+// textsGivenUp is the entry of schema_state by which one knows that text was given up on
+// purpose.
+const textsGivenUp = "texts given up"
+
 // Forget gives up the text of a feed's records that came before a time: the pieces of
 // contents, by day, and what is in quarantine and ignored. Rows stay. PostgreSQL gives up
 // whole months. It does so in small transactions, a bounded number of them, and says
 // whether more is left for the next call.
 func (db *DB) Forget(ctx context.Context, tenant int, feed string, before time.Time) (pieces, records int64, more bool, err error) {
+	// Before anything: so that what is given up on purpose is not looked for.
+	if err := db.WriteBeside(ctx, func(tx *Tx) error {
+		_, err := tx.exec(`INSERT INTO schema_state (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, textsGivenUp, stamp(tx.Now))
+		return err
+	}); err != nil {
+		return 0, 0, false, err
+	}
 	pieces, first, err := db.engine.dropMonths(ctx, tenant, feed, Day(before))
 	if err != nil {
 		return pieces, 0, false, db.explain("giving up old text in", err)
@@ -147,7 +158,7 @@ func (e *postgresEngine) dropMonths(ctx context.Context, tenant int, feed string
 		return 0, 0, err
 	}
 	for _, name := range names {
-		n, err := e.dropMonth(ctx, name, tenant, feed)
+		n, err := e.dropTexts(ctx, name, tenant, feed)
 		if err != nil {
 			return pieces, 0, fmt.Errorf("dropping %s: %w", name, err)
 		}
@@ -156,7 +167,8 @@ func (e *postgresEngine) dropMonths(ctx context.Context, tenant int, feed string
 	return pieces, first, nil
 }
 
-func (e *postgresEngine) dropMonth(ctx context.Context, name string, tenant int, feed string) (pieces int64, err error) {
+// dropTexts drops one month. Who imports waits, and learns that it is gone.
+func (e *postgresEngine) dropTexts(ctx context.Context, name string, tenant int, feed string) (pieces int64, err error) {
 	tx, err := e.pool.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, err
@@ -165,7 +177,7 @@ func (e *postgresEngine) dropMonth(ctx context.Context, name string, tenant int,
 	var others bool
 	for _, query := range []string{
 		fmt.Sprintf("SET LOCAL lock_timeout = %d", dropPatience.Milliseconds()),
-		fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(turnToShape)),
+		fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(turnToDrop)),
 	} {
 		if _, err := tx.ExecContext(ctx, query); err != nil {
 			return 0, err
@@ -178,14 +190,13 @@ func (e *postgresEngine) dropMonth(ctx context.Context, name string, tenant int,
 	if others {
 		return 0, nil
 	}
-	if _, err := tx.ExecContext(ctx, "DROP TABLE "+name); err != nil {
-		return 0, err
+	for _, query := range []string{"DROP TABLE " + name, countDrop} {
+		if _, err := tx.ExecContext(ctx, query); err != nil {
+			return 0, err
+		}
 	}
 	if err := tx.Commit(); err != nil {
 		return 0, err
 	}
-	e.mu.Lock()
-	delete(e.months, name)
-	e.mu.Unlock()
 	return pieces, nil
 }

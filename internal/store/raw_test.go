@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -340,15 +339,11 @@ func TestContentsOfBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer read.Close()
-		files, err := fs.Sub(migrations, "migrations")
+		on, dialect, err := e.schema(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		on, dialect, files, err := e.schema(t.Context(), files)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := goose.NewProvider(dialect, on, files)
+		p, err := goose.NewProvider(dialect, on, e.words(migrationFiles))
 		if err != nil {
 			t.Fatal(err)
 		}

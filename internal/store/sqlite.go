@@ -95,12 +95,14 @@ func (e *sqliteEngine) open(ctx context.Context, mustExist bool) (read *sql.DB, 
 	return read, nil
 }
 
-func (e *sqliteEngine) schema(_ context.Context, migrations fs.FS) (*sql.DB, goose.Dialect, fs.FS, error) {
-	return e.write, goose.DialectSQLite3, migrations, nil
+func (e *sqliteEngine) schema(context.Context) (*sql.DB, goose.Dialect, error) {
+	return e.write, goose.DialectSQLite3, nil
 }
 
-func (e *sqliteEngine) tables(ctx context.Context) (ours, all int, err error) {
-	return sqliteTables(ctx, e.write)
+func (*sqliteEngine) words(migrations fs.FS) fs.FS { return migrations }
+
+func (*sqliteEngine) tables(ctx context.Context, on *sql.DB) (ours, all int, err error) {
+	return sqliteTables(ctx, on)
 }
 
 func sqliteTables(ctx context.Context, on *sql.DB) (ours, all int, err error) {
@@ -328,4 +330,9 @@ func (*sqliteEngine) trouble(err error) (cause, remedy string) {
 		return "the disk refused to read or write it", "check the disk and its free room, then run the command again"
 	}
 	return "", ""
+}
+
+func isBusy(err error) bool {
+	var refusal *sqlite.Error
+	return errors.As(err, &refusal) && (refusal.Code()&0xff == sqlite3.SQLITE_BUSY || refusal.Code()&0xff == sqlite3.SQLITE_LOCKED)
 }

@@ -44,6 +44,9 @@ type Options struct {
 	MustExist bool
 	// Raw is how much is kept of records as the source sent them. Empty means RawAll.
 	Raw Raw
+	// AsIs leaves the schema as it is, be it old, for looking after the database. It is not
+	// for other uses of it.
+	AsIs bool
 	// Password is for a server. If it is empty, PGPASSWORD or the password file is used.
 	Password string
 }
@@ -66,6 +69,10 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	migrate, views := (*DB).migrate, (*DB).currentViews
+	if o.AsIs {
+		migrate, views = (*DB).judge, func(*DB, context.Context) error { return nil }
+	}
 	db := &DB{url: shown, engine: e, now: o.Now, trace: o.Trace, raw: o.Raw, worker: rand.Text()[:12], names: map[string]map[string]any{}}
 	for _, step := range []struct {
 		doing string
@@ -75,8 +82,9 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 			db.read, err = e.open(ctx, o.MustExist)
 			return err
 		}},
-		{"bringing up to date the schema of", db.migrate},
+		{"bringing up to date the schema of", func(ctx context.Context) error { return migrate(db, ctx) }},
 		{"opening the database", e.ready},
+		{"making the views of", func(ctx context.Context) error { return views(db, ctx) }},
 	} {
 		if err := step.do(ctx); err != nil {
 			db.Close()
