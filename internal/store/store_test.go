@@ -68,7 +68,7 @@ func TestOpenIsRefusedWithReasonAndRemedy(t *testing.T) {
 		{name: "newer schema", prepare: func(path string) {
 			open(t, "sqlite:"+path).Close()
 			raw(path, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (4711, 1)")
-		}, want: "version 4711, and this reeve knows versions up to 5", remedy: "newer reeve"},
+		}, want: "version 4711, and this reeve knows versions up to 6", remedy: "newer reeve"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "folder", "x.db")
