@@ -85,7 +85,7 @@ const (
 )
 
 // fewest is how many blobs a worker takes at once at the least.
-func (r *run) fewest() int { return 4 * r.Concurrency }
+func (r *run) fewest() int { return 2 * r.Concurrency }
 
 // take takes up to n blobs that are due at a time.
 func (r *run) take(ctx context.Context, now time.Time, n int) ([]store.Blob, error) {
