@@ -92,7 +92,7 @@ func killWorkers(t *testing.T, bin, engine string, seed uint64, most int) (kills
 	for kills < blows {
 		// One blow in ten falls while a program starts, the others after so many blobs.
 		if goal := w.done() + random.IntN(30); random.IntN(10) > 0 {
-			w.await(8*time.Second, func() bool { return w.done() >= goal })
+			w.await(3*time.Second, func() bool { return w.done() >= goal })
 		}
 		<-time.After(time.Duration(random.IntN(300)) * time.Millisecond)
 		if server != nil && random.IntN(12) == 0 {
@@ -117,7 +117,7 @@ func killWorkers(t *testing.T, bin, engine string, seed uint64, most int) (kills
 			break // all is read: what is left are windows
 		}
 	}
-	at := w.standing()
+	at, ended := w.standing(), time.Now()
 	// One that imports everything, beside those that serve; then they end.
 	for range 5 {
 		if w.once() == exitOK {
@@ -128,7 +128,8 @@ func killWorkers(t *testing.T, bin, engine string, seed uint64, most int) (kills
 		r.end()
 	}
 	w.judge(before)
-	t.Logf("%s: %d blows and %d restarts of the server, with %d blobs read and %d due at the last one; in the end %+v, downloaded %d times", engine, kills, crashes, at.done, at.due, w.standing(), w.downloads())
+	t.Logf("%s: %d blows in %v and %d restarts of the server, with %d blobs read and %d due at the last one; %v later %+v, downloaded %d times", engine,
+		kills, ended.Sub(before).Round(time.Second), crashes, at.done, at.due, time.Since(ended).Round(time.Second), w.standing(), w.downloads())
 	return kills
 }
 
@@ -140,7 +141,8 @@ func TestWorkersShareTheWork(t *testing.T) {
 	}
 	t.Parallel()
 	address := storetest.PostgreSQL(t)
-	w := newWorked(t, buildReeve(t), address, tenant.Options{Seed: 5, Users: 30, Days: 4, PerUser: 60, BlobRecords: 10, Calm: true}, emulator.Options{Calm: true, Latency: 30 * time.Millisecond})
+	w := newWorked(t, buildReeve(t), address, tenant.Options{Seed: 5, Users: 30, Days: 4, PerUser: 60, BlobRecords: 10, Calm: true}, emulator.Options{Calm: true, Latency: 100 * time.Millisecond},
+		"REEVE_FEEDS_AUDIT_CONCURRENCY=2")
 	before := time.Now()
 	running := make([]*doomed, 4)
 	for i := range running {
@@ -169,6 +171,9 @@ func TestWorkersShareTheWork(t *testing.T) {
 	}
 	w.judge(before)
 	t.Logf("%d blobs, downloaded %d times: %.3f; %d of the processes took part", s.done, n, float64(n)/float64(s.done), busy)
+	if busy < len(running) {
+		t.Errorf("%d of %d processes took part", busy, len(running))
+	}
 	if n > s.done+s.done/50 {
 		t.Errorf("%d blobs were downloaded %d times", s.done, n)
 	}
