@@ -48,19 +48,25 @@ exit code is 0 only then.`,
 			}
 			log := logger(p.Err, c)
 			announce(p.Err, c, log)
-			if !once {
-				if err := p.awaitDatabase(cmd.Context(), c, log); err != nil {
+			var a *App
+			begin := func() (err error) {
+				if a, err = p.setup(cmd.Context(), c, log); err != nil {
 					return err
 				}
+				if err = a.setScope(cmd.Context()); err != nil {
+					a.Close()
+				}
+				return err
 			}
-			a, err := p.setup(cmd.Context(), c, log)
+			if once {
+				err = begin()
+			} else {
+				err = p.patiently(cmd.Context(), c, log, begin)
+			}
 			if err != nil {
 				return err
 			}
 			defer a.Close()
-			if err := a.setScope(cmd.Context()); err != nil {
-				return err
-			}
 			defer a.followed(cmd.Context())()
 			if once {
 				results, err := a.cycle(cmd.Context(), true, p.progress(c))

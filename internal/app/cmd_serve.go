@@ -70,23 +70,25 @@ it has to be.`,
 			}
 			log := logger(p.Err, c)
 			announce(p.Err, c, log)
-			if err := p.awaitDatabase(cmd.Context(), c, log); err != nil {
-				return err
-			}
-			a, err := p.prepare(cmd.Context(), c, log)
-			if err != nil {
-				return err
-			}
-			a.role = c.Role
-			if does[c.Role].imports {
-				err = a.setScope(cmd.Context())
-			}
+			var a *App
 			var parts []part
-			if err == nil {
-				parts, err = a.parts(p)
-			}
+			err = p.patiently(cmd.Context(), c, log, func() (err error) {
+				if a, err = p.prepare(cmd.Context(), c, log); err != nil {
+					return err
+				}
+				a.role = c.Role
+				if does[c.Role].imports {
+					err = a.setScope(cmd.Context())
+				}
+				if err == nil {
+					parts, err = a.parts(p)
+				}
+				if err != nil {
+					a.Close()
+				}
+				return err
+			})
 			if err != nil {
-				a.Close()
 				return err
 			}
 			if !a.serve(cmd.Context(), parts) {

@@ -422,7 +422,13 @@ type stood struct {
 
 func (w *worked) standing() (s stood) {
 	w.t.Helper()
-	all, err := w.db.Ledger(w.number, "audit").Standing(w.t.Context())
+	var all []store.Standing
+	var err error
+	for range 20 { // as in done
+		if all, err = w.db.Ledger(w.number, "audit").Standing(w.t.Context()); err == nil {
+			break
+		}
+	}
 	if err != nil {
 		w.t.Fatal(err)
 	}

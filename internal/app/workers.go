@@ -111,19 +111,18 @@ func (o *outage) over() {
 	*o = outage{log: o.log, now: o.now}
 }
 
-// awaitDatabase waits for a database that does not answer, as when its server starts at
-// the same time. What it refuses for another reason is left to who opens it.
-func (p *program) awaitDatabase(ctx context.Context, c *config.Config, log *slog.Logger) error {
+// patiently begins something again until the database answers, as when its server starts
+// at the same time. What is refused for another reason is f's error.
+func (p *program) patiently(ctx context.Context, c *config.Config, log *slog.Logger, f func() error) error {
 	o := outage{log: log, now: p.now}
 	for {
-		db, err := store.Open(ctx, c.Database.URL, store.Options{Now: p.now, Password: c.Database.Password.Reveal()})
-		if err == nil {
-			o.over()
-			return db.Close()
-		}
+		err := f()
 		var refusal *store.Error
 		if !errors.As(err, &refusal) || !refusal.Away || c.Database.File() != "" {
-			return nil
+			if err == nil {
+				o.over()
+			}
+			return err
 		}
 		if err := wait(ctx, o.goesOn(err)); err != nil {
 			return err
