@@ -58,14 +58,25 @@ as far as Microsoft still holds them, reads what is new or was given up, and end
 			}
 			log := logger(p.Err, c)
 			announce(p.Err, c, log)
-			a, err := p.setup(cmd.Context(), c, log)
+			var a *App
+			begin := func() (err error) {
+				if a, err = p.setup(cmd.Context(), c, log); err != nil {
+					return err
+				}
+				if err = a.setScope(cmd.Context()); err != nil {
+					a.Close()
+				}
+				return err
+			}
+			if once {
+				err = begin()
+			} else {
+				err = p.patiently(cmd.Context(), c, log, begin)
+			}
 			if err != nil {
 				return err
 			}
 			defer a.Close()
-			if err := a.setScope(cmd.Context()); err != nil {
-				return err
-			}
 			defer a.followed(cmd.Context())()
 			if once {
 				results, err := a.cycle(cmd.Context(), true, back, p.progress(c))
@@ -115,23 +126,32 @@ func (p *program) backfill(from, to string) (b backfill, err error) {
 	return b, nil
 }
 
-// run imports at the configured interval until ctx ends. A cycle that fails is
-// logged, and the next one tries again.
+// run imports at the configured interval until ctx ends, and sooner when there is more
+// to read than others have read. A cycle that fails is logged, and the next one tries
+// again; where the database has refused, soon.
 func (a *App) run(ctx context.Context, progress func(ingest.Progress)) error {
+	o := outage{log: a.log, now: a.now}
 	for {
 		started := a.now()
-		if _, err := a.cycle(ctx, false, backfill{}, progress); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
+		_, err := a.cycle(ctx, false, backfill{}, progress)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var refusal *store.Error
+		if errors.As(err, &refusal) {
+			if err := wait(ctx, o.goesOn(err)); err != nil {
+				return err
 			}
+			continue
+		}
+		o.over()
+		if err != nil {
 			a.log.Error("The import cycle failed.", "error", err, "remedy", remedy(err))
 		}
-		wait := a.Config.Feeds.Audit.Interval - a.now().Sub(started)
-		a.log.Info("Waiting for the next cycle.", "wait", max(wait, 0).Round(time.Second))
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(max(wait, 0)):
+		pause := max(a.Config.Feeds.Audit.Interval-a.now().Sub(started), 0)
+		a.log.Info("Waiting for the next cycle.", "wait", pause.Round(time.Second))
+		if err := a.idle(ctx, pause); err != nil {
+			return err
 		}
 	}
 }
@@ -149,6 +169,7 @@ type feedResult struct {
 	OutOfScope  int64    `json:"out_of_scope"`
 	Quarantined int64    `json:"quarantined"`
 	Left        int      `json:"left"`
+	Theirs      int      `json:"with_other_workers,omitempty"`
 	Lost        int      `json:"lost"`
 	Problems    []string `json:"problems,omitempty"`
 	Seconds     float64  `json:"seconds"`
@@ -159,20 +180,23 @@ type feedResult struct {
 // was imported, and the cycle when every section is.
 func (a *App) cycle(ctx context.Context, once bool, back backfill, progress func(ingest.Progress)) ([]feedResult, error) {
 	started := a.now()
+	if err := a.enlist(ctx); err != nil {
+		return nil, err
+	}
 	var results []feedResult
 	complete := true
 	var errs []error
 	for _, f := range a.Feeds {
 		a.log.Info("The section begins.", "section", f.Section, "authority", a.Cloud.AuthorityHost, "source", a.Cloud.Manage)
 		r, err := ingest.Run(ctx, f, ingest.Options{
-			DB: a.DB, Tenant: a.Tenant, Now: a.now, Log: a.log, Once: once, From: back.from, To: back.to, Progress: progress,
+			DB: a.DB, Tenant: a.Tenant, Now: a.now, Log: a.log, Once: once, From: back.from, To: back.to, Progress: progress, Worker: a.worker,
 			Every: a.Config.Feeds.Audit.Interval, Concurrency: a.Config.Feeds.Audit.Concurrency,
 		})
 		took := r.Ended.Sub(r.Started)
 		results = append(results, feedResult{
 			Feed: f.Name, Complete: err == nil && r.Complete(), Listings: r.Listings, Blobs: r.Blobs, Bytes: r.Counts.Bytes,
 			Records: r.Counts.Records, Stored: r.Counts.Stored, Duplicate: r.Counts.Duplicate, OutOfScope: r.Counts.OutOfScope,
-			Quarantined: r.Counts.Quarantined, Left: r.Left, Lost: r.Lost, Problems: r.Problems, Seconds: took.Seconds(),
+			Quarantined: r.Counts.Quarantined, Left: r.Left, Theirs: r.Theirs, Lost: r.Lost, Problems: r.Problems, Seconds: took.Seconds(),
 		})
 		if err != nil {
 			complete = false
@@ -187,6 +211,11 @@ func (a *App) cycle(ctx context.Context, once bool, back backfill, progress func
 		}
 		stats := slog.Group("stats", "records", r.Counts.Records, "stored", r.Counts.Stored, "duplicate", r.Counts.Duplicate,
 			"out_of_scope", r.Counts.OutOfScope, "quarantined", r.Counts.Quarantined, "blobs", r.Blobs)
+		if r.Theirs > 0 && r.Left == 0 && r.Lost == 0 && len(r.Problems) == 0 {
+			complete = false
+			a.log.Info("This worker has done its part of the section; others are still at it.", "section", f.Section, "theirs", r.Theirs, stats)
+			continue
+		}
 		if !r.Complete() {
 			complete = false
 			a.log.Warn("The section is not complete.", "section", f.Section, "left", r.Left, "lost", r.Lost, stats)

@@ -60,6 +60,12 @@ type Config struct {
 	Credentials Credentials `key:"credentials"`
 	Notify      Notify      `key:"notify"`
 
+	// What "reeve serve" does in this process: all does everything; web shows the
+	// pages alone, and worker imports and looks after certificates without them, for
+	// several processes over one PostgreSQL database; import and credentials do one
+	// of the two, with the pages.
+	Role string `key:"role" default:"all" oneof:"all web worker import credentials"`
+
 	// The address of the status page, and of the feed of certificates for other
 	// programs. The page has no sign-in yet, so only a loopback address is accepted.
 	Listen string `key:"listen" default:"127.0.0.1:8080" form:"loopback"`
@@ -153,6 +159,11 @@ type AuditFeed struct {
 
 	// How many content blobs are downloaded at the same time.
 	Concurrency int `key:"concurrency" default:"8" min:"1" max:"64"`
+
+	// How many requests a minute are sent to the Management Activity API, by all
+	// workers on one database together. Microsoft documents 2,000 for a tenant; when
+	// it throttles, reeve asks less often for a while.
+	RequestsPerMinute int `key:"requests-per-minute" default:"2000" min:"1" max:"100000"`
 
 	// The sites whose records are kept: a record is kept when the URL of its
 	// object begins with one of these, in any case. One whose object is no URL

@@ -116,6 +116,15 @@ func (r *run) storeGroup(ctx context.Context, group []*reading) error {
 		}
 		return nil
 	})
+	if met(err) {
+		for _, rd := range group {
+			r.held.Release(rd.held)
+			if err := r.failedBlob(ctx, rd.Blob, err); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -123,6 +132,13 @@ func (r *run) storeGroup(ctx context.Context, group []*reading) error {
 		r.stored(rd, sums[i], fresh[i])
 	}
 	return nil
+}
+
+// met tells whether a transaction met another one that wrote the same, so that it has
+// only to be done again.
+func met(err error) bool {
+	var refusal *store.Error
+	return errors.As(err, &refusal) && refusal.Met
 }
 
 // errCut ends the transaction of a reading that broke off in the midst.
@@ -137,8 +153,13 @@ func (r *run) storePartial(ctx context.Context, rd *reading) error {
 		counts, fresh, err = r.store(ctx, tx, rd)
 		return err
 	})
-	if errors.Is(err, errCut) {
+	switch {
+	case errors.Is(err, errCut):
 		return r.failedBlob(ctx, rd.Blob, rd.err)
+	case met(err):
+		for range rd.pieces { // whoever reads it must not wait
+		}
+		return r.failedBlob(ctx, rd.Blob, err)
 	}
 	if err != nil {
 		return err

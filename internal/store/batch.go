@@ -380,7 +380,7 @@ func (tx *Tx) content(tenant int, id int64, loaded map[int64][]byte) ([]byte, er
 	}
 	raw, err := decompress(data)
 	if err != nil {
-		return nil, fmt.Errorf("reading content %d: %w", id, err)
+		return nil, fmt.Errorf("reading content %d: %v", id, err) // no end of the connection
 	}
 	if len(loaded) > maxLoaded {
 		clear(loaded)

@@ -23,6 +23,9 @@ type engine interface {
 	ready(ctx context.Context) error
 	// begin begins a transaction, when it has its turn.
 	begin(ctx context.Context, how writing) (session, error)
+	// skipLocked is what a SELECT in a transaction ends with that takes rows: others
+	// leave those rows out, and it leaves out theirs.
+	skipLocked() string
 	// snapshot is for reading several times from one moment.
 	snapshot() *sql.TxOptions
 	// merge inserts the rows whose keys are not there yet. For a table of facts, or one
@@ -42,6 +45,9 @@ type engine interface {
 	// trouble says what a refusal means and what to do about it; nothing if it does
 	// not know.
 	trouble(err error) (cause, remedy string)
+	// passing tells of a refusal that passes by itself: the database does not answer, or
+	// not now; or the transaction met another one.
+	passing(err error) (away, met bool)
 	// look is Look without open.
 	look(ctx context.Context) (Condition, error)
 	// dir is a folder for what is too large for memory.

@@ -31,6 +31,7 @@ type Window struct {
 	Blobs      int
 	Attempts   int // failed listings since the last complete one
 	Error      string
+	Theirs     bool // another worker is at it; set by DueWindows
 }
 
 // A Blob is one piece of content that the source holds.
@@ -40,6 +41,7 @@ type Blob struct {
 	Due             time.Time // when to read it; set when read from the ledger
 	Window          time.Time // the start of the window that it is counted in; likewise
 	Attempts        int       // failed ones so far
+	Theirs          bool      // another worker is at it; set by DueBlobs
 }
 
 // A Ledger is the ledger of one feed of one tenant: which intervals of the
@@ -48,6 +50,7 @@ type Ledger struct {
 	db     *DB
 	tenant int
 	feed   string
+	holder string // the worker whose ledger this is; empty: nobody's
 }
 
 // Ledger gives the ledger of a feed.
@@ -98,7 +101,11 @@ func (l *Ledger) Cover(ctx context.Context, part string, from, now time.Time, le
 func (l *Ledger) DueWindows(ctx context.Context, parts []string, now time.Time) ([]Window, error) {
 	var due []Window
 	for _, part := range parts {
-		w, err := l.windows(ctx, `part = $3 AND due_at <= $4 ORDER BY forget_at`, part, stamp(now))
+		w, err := list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, w *Window) error {
+			return scanWindow(rows, w, &w.Theirs)
+		}, `SELECT `+windowColumns+`, CASE WHEN `+others+` THEN true ELSE false END FROM ledger_windows
+			WHERE tenant_id = $3 AND feed = $4 AND part = $5 AND due_at <= $6 ORDER BY forget_at`,
+			l.holder, stamp(l.db.now()), l.tenant, l.feed, part, stamp(now))
 		if err != nil {
 			return nil, err
 		}
@@ -107,12 +114,11 @@ func (l *Ledger) DueWindows(ctx context.Context, parts []string, now time.Time) 
 	return due, nil
 }
 
-func (l *Ledger) windows(ctx context.Context, where string, args ...any) ([]Window, error) {
-	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, w *Window) error {
-		return rows.Scan(&w.Part, stamped{&w.Start}, stamped{&w.End}, &w.State, stamped{&w.Due}, stamped{&w.Forget},
-			stamped{&w.Listed}, stamped{&w.ListedTo}, &w.Listings, &w.Blobs, &w.Attempts, &w.Error)
-	}, `SELECT part, start_at, end_at, state, due_at, forget_at, listed_at, listed_to, listings, blobs, attempts, coalesce(error, '')
-		FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 AND `+where, append([]any{l.tenant, l.feed}, args...)...)
+const windowColumns = `part, start_at, end_at, state, due_at, forget_at, listed_at, listed_to, listings, blobs, attempts, coalesce(error, '')`
+
+func scanWindow(rows *sql.Rows, w *Window, more ...any) error {
+	return rows.Scan(append([]any{&w.Part, stamped{&w.Start}, stamped{&w.End}, &w.State, stamped{&w.Due}, stamped{&w.Forget},
+		stamped{&w.Listed}, stamped{&w.ListedTo}, &w.Listings, &w.Blobs, &w.Attempts, &w.Error}, more...)...)
 }
 
 // Found records blobs that a listing of adjoining windows of one part has shown,
@@ -151,14 +157,15 @@ func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fre
 }
 
 // Listed records how windows stand after they were listed, or the listing of
-// which failed.
+// which failed, and gives them back. Of a window that another worker has taken
+// meanwhile it says nothing.
 func (l *Ledger) Listed(ctx context.Context, windows []Window) error {
 	return l.db.WriteBeside(ctx, func(tx *Tx) error {
 		for _, w := range windows {
 			if _, err := tx.exec(`UPDATE ledger_windows
-				SET state = $5, due_at = $6, listed_at = $7, listed_to = $8, listings = $9, attempts = $10, error = $11
-				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`,
-				l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), stamp(w.ListedTo), w.Listings, w.Attempts, null(w.Error)); err != nil {
+				SET state = $5, due_at = $6, listed_at = $7, listed_to = $8, listings = $9, attempts = $10, error = $11, holder = NULL
+				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4 AND coalesce(holder, '') = $12`,
+				l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), stamp(w.ListedTo), w.Listings, w.Attempts, null(w.Error), l.holder); err != nil {
 				return fmt.Errorf("recording a listing in the ledger: %w", err)
 			}
 		}
@@ -181,10 +188,10 @@ func windowOf(windows []Window, b Blob) int {
 // those forgotten soonest first.
 func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob, error) {
 	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, b *Blob) error {
-		return rows.Scan(&b.Part, &b.ID, &b.URI, stamped{&b.Created}, stamped{&b.Forget}, stamped{&b.Due}, &b.Attempts, stamped{&b.Window})
-	}, `SELECT part, blob, uri, created_at, forget_at, due_at, attempts, window_at FROM ledger_blobs
-		WHERE tenant_id = $1 AND feed = $2 AND state = $3 AND state <> 'done' AND due_at <= $4
-		ORDER BY forget_at, part, blob LIMIT $5`, l.tenant, l.feed, BlobDue, stamp(now), limit)
+		return rows.Scan(&b.Part, &b.ID, &b.URI, stamped{&b.Created}, stamped{&b.Forget}, stamped{&b.Due}, &b.Attempts, stamped{&b.Window}, &b.Theirs)
+	}, `SELECT part, blob, uri, created_at, forget_at, due_at, attempts, window_at, CASE WHEN `+others+` THEN true ELSE false END FROM ledger_blobs
+		WHERE tenant_id = $3 AND feed = $4 AND state = $5 AND state <> 'done' AND due_at <= $6
+		ORDER BY forget_at, part, blob LIMIT $7`, l.holder, stamp(l.db.now()), l.tenant, l.feed, BlobDue, stamp(now), limit)
 }
 
 // Claim marks blobs as read, before anything of them is stored in the same
@@ -195,7 +202,7 @@ func (tx *Tx) Claim(blobs ...Content) ([]bool, error) {
 	for i, c := range blobs {
 		args[i] = []any{c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now)}
 	}
-	changed, err := tx.each(`UPDATE ledger_blobs SET state = $5, done_at = $6, error = NULL
+	changed, err := tx.each(`UPDATE ledger_blobs SET state = $5, done_at = $6, error = NULL, holder = NULL
 		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state <> $5`, args)
 	if err != nil {
 		return nil, fmt.Errorf("marking blobs in the ledger: %w", err)
@@ -223,7 +230,9 @@ func (tx *Tx) Count(blobs []Content, counts []Counts) error {
 	return err
 }
 
-// Postpone records a failed attempt to read a blob, and when to try again.
+// Postpone records a failed attempt to read a blob, and when to try again, and gives
+// it back. Of a blob that another worker has taken meanwhile it says nothing; nor does
+// Lose.
 func (l *Ledger) Postpone(ctx context.Context, b Blob, due time.Time, why string) error {
 	return l.set(ctx, b, BlobDue, due, why)
 }
@@ -235,9 +244,9 @@ func (l *Ledger) Lose(ctx context.Context, b Blob, why string) error {
 
 func (l *Ledger) set(ctx context.Context, b Blob, state string, due time.Time, why string) error {
 	return l.db.WriteBeside(ctx, func(tx *Tx) error {
-		_, err := tx.exec(`UPDATE ledger_blobs SET state = $5, due_at = $6, attempts = attempts + 1, error = $7
-			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state = $8`,
-			l.tenant, l.feed, b.Part, b.ID, state, stamp(due), why, BlobDue)
+		_, err := tx.exec(`UPDATE ledger_blobs SET state = $5, due_at = $6, attempts = attempts + 1, error = $7, holder = NULL
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state = $8 AND coalesce(holder, '') = $9`,
+			l.tenant, l.feed, b.Part, b.ID, state, stamp(due), why, BlobDue, l.holder)
 		return err
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -123,6 +124,8 @@ func (e *postgresEngine) close() error {
 	}
 	return errors.Join(err, e.pool.Close())
 }
+
+func (e *postgresEngine) skipLocked() string { return " FOR UPDATE SKIP LOCKED" }
 
 func (e *postgresEngine) snapshot() *sql.TxOptions {
 	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
@@ -305,14 +308,26 @@ func (s *postgresSession) raw(f func(*pgx.Conn) error) error {
 	return s.conn.Raw(func(c any) error { return f(c.(*stdlib.Conn).Conn()) })
 }
 
+func (*postgresEngine) passing(err error) (away, met bool) {
+	var refusal *pgconn.PgError
+	if errors.As(err, &refusal) {
+		switch refusal.Code {
+		case "53300", "57P01", "57P02", "57P03", "57P05":
+			return true, false
+		}
+		return refusal.Code[:2] == "08", refusal.Code[:2] == "40"
+	}
+	var network *pgconn.ConnectError
+	var op *net.OpError
+	return errors.As(err, &network) || errors.As(err, &op) || errors.Is(err, driver.ErrBadConn) || pgconn.Timeout(err) ||
+		errors.Is(err, io.ErrUnexpectedEOF), false
+}
+
 // trouble says what the server's code means; https://www.postgresql.org/docs/15/errcodes-appendix.html.
 func (e *postgresEngine) trouble(err error) (cause, remedy string) {
 	var refusal *pgconn.PgError
 	if !errors.As(err, &refusal) {
-		var network *pgconn.ConnectError
-		var op *net.OpError
-		switch {
-		case errors.As(err, &network), errors.As(err, &op), errors.Is(err, driver.ErrBadConn), pgconn.Timeout(err):
+		if away, _ := e.passing(err); away {
 			return "the server cannot be reached",
 				"see that it runs, that database.url names its host and port, and that no firewall is between; what was to be written is done again later"
 		}

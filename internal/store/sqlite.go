@@ -135,6 +135,9 @@ func (e *sqliteEngine) close() error {
 	return e.write.Close()
 }
 
+// skipLocked is nothing: there is one writer.
+func (e *sqliteEngine) skipLocked() string { return "" }
+
 func (e *sqliteEngine) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
 
 // begin waits for its turn: SQLite has one writer, whatever is asked for.
@@ -305,6 +308,11 @@ func (e *sqliteEngine) look(ctx context.Context) (c Condition, err error) {
 		return c, err
 	}
 	return c, tryWriting(ctx, db)
+}
+
+func (*sqliteEngine) passing(err error) (away, met bool) {
+	var refusal *sqlite.Error
+	return errors.As(err, &refusal) && (refusal.Code()&0xff == sqlite3.SQLITE_BUSY || refusal.Code()&0xff == sqlite3.SQLITE_LOCKED), false
 }
 
 func (*sqliteEngine) trouble(err error) (cause, remedy string) {

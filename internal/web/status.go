@@ -69,6 +69,8 @@ type statusPage struct {
 	Due, Lost    int
 	Oldest       time.Time
 	Run          *store.Run
+	Workers      []store.Worker // that are alive
+	Pace         store.Pace
 	Workloads    []bar
 	Days         []bar
 	Ignored      int64
@@ -132,6 +134,12 @@ func (s *Site) status(r *http.Request) (view, error) {
 	}
 	if len(runs) > 0 {
 		p.Run = &runs[0]
+	}
+	if p.Workers, err = s.DB.Workers(ctx, s.Tenant); err != nil {
+		return view{}, err
+	}
+	if p.Pace, err = s.DB.Pace(ctx, s.Tenant, "audit"); err != nil {
+		return view{}, err
 	}
 	workloads, err := s.DB.CountWorkloads(ctx, s.Tenant)
 	if err != nil {
