@@ -163,15 +163,15 @@ func TestTables(t *testing.T) {
 		return measurement{outcome: outcome{Records: 100_000, Wall: 5 * time.Second}, CPU: cpu, Peak: 100 << 20}
 	}
 	round := func(imported time.Duration) round {
-		return round{imported: m(imported), download: m(time.Second), decode: m(time.Second), insert: m(2 * time.Second), reflection: m(time.Second)}
+		return round{imported: m(imported), download: m(time.Second), decode: m(time.Second), insert: m(2 * time.Second), texts: m(2 * time.Second), reflection: m(time.Second)}
 	}
-	r := &result{size: size{records: 100_000, blob: 100}, latency: 20 * time.Millisecond,
+	r := &result{size: size{records: 100_000, blob: 100}, engine: &engine{name: "sqlite"}, latency: 20 * time.Millisecond,
 		requests: map[string]int{"content": 1690, "blob": 1000, "token": 1}, database: 86 << 20}
 	for _, imported := range []time.Duration{6 * time.Second, 4 * time.Second, 8 * time.Second} {
 		r.rounds = append(r.rounds, round(imported))
 	}
 	tables := renderTables([]*result{r})
-	const want = "| 100,000 | 100 | 20ms | 3 | 20,000 (20,000) | 6.00 (4.00) | 4.00 (4.00) | **1.50 (1.00)** | 100 | 2,691 (1,690 listings, 1,000 blobs) | 86 | ratio |"
+	const want = "| sqlite | 100,000 | 100 | 20ms | 3 | 20,000 (20,000) | 1.00 (1.00) | 6.00 (4.00) | 4.00 (4.00) | **1.50 (1.00)** | 100 | 2,691 (1,690 listings, 1,000 blobs) | 86 | ratio |"
 	if !bytes.Contains([]byte(tables), []byte(want)) {
 		t.Errorf("there is no row\n%s\nin\n%s", want, tables)
 	}

@@ -12,13 +12,12 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -162,10 +161,8 @@ func start(dir string, settings ...string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{dir: dir}
-	if id := account(); id != nil {
-		if err := os.Chown(dir, int(id.Uid), int(id.Gid)); err != nil {
-			return nil, err
-		}
+	if err := give(dir); err != nil {
+		return nil, err
 	}
 	make := s.command(initdb, "-D", s.data(), "-U", "reeve", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := make.CombinedOutput(); err != nil {
@@ -284,36 +281,12 @@ func (s *Server) end(signal string) error {
 	return err
 }
 
-// command runs a program of the server's, which refuses to be root.
-func (s *Server) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(name, args...)
-	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
-	// Ctrl-C in a terminal is for the tests, not for the server.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: account()}
-	return cmd
-}
-
-// account is whom the server runs as: this user, but nobody for root.
-func account() *syscall.Credential {
-	if os.Getuid() != 0 {
-		return nil
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		if u, err := user.Lookup(name); err == nil {
-			uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
-			gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
-			if err1 == nil && err2 == nil {
-				return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-			}
-		}
-	}
-	return nil
-}
-
 // find looks for a program of the server where Debian keeps its newest version, and in
 // the path.
 func find(name string) (string, error) {
+	if runtime.GOOS == "windows" { // its shell and sockets are others
+		return "", exec.ErrNotFound
+	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
 	if len(found) > 0 {
 		slices.Sort(found)
