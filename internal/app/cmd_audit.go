@@ -85,7 +85,7 @@ func (p *program) printRecords(found []store.Found, asJSON, raw bool) error {
 			fmt.Fprintf(p.Err, ", from %s, blob %s", f.Part, f.Blob)
 		}
 		if f.Detail != "" {
-			fmt.Fprintf(p.Err, ": %s", f.Detail)
+			fmt.Fprintf(p.Err, ": %s", plain(f.Detail))
 		}
 		fmt.Fprintln(p.Err)
 		text := jsontext.Value(f.Raw)
@@ -94,7 +94,11 @@ func (p *program) printRecords(found []store.Found, asJSON, raw bool) error {
 			_ = text.Indent(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true),
 				jsontext.PreserveRawStrings(true), jsontext.WithIndent("  "))
 		}
-		if len(text) > 0 {
+		switch {
+		case len(text) == 0:
+		case !raw && p.showsOut():
+			fmt.Fprintln(p.Out, visible(text))
+		default:
 			fmt.Fprintf(p.Out, "%s\n", text)
 		}
 	}

@@ -126,7 +126,7 @@ func (p *program) demo(ctx context.Context, o *tenantOptions, once, asJSON bool)
 	}
 	// What the tenant makes available from here on may or may not be listed.
 	before := p.now()
-	results, err := a.cycle(ctx, true, p.progress(c))
+	results, err := a.cycle(ctx, true, backfill{}, p.progress(c))
 	if err != nil {
 		return err
 	}

@@ -20,12 +20,13 @@ func importCommand(p *program) *cobra.Command {
 		Short: "Import what happens in the tenant, and see how far it is",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(importRunCommand(p), importStatusCommand(p))
+	cmd.AddCommand(importRunCommand(p), importStatusCommand(p), importReplayCommand(p))
 	return cmd
 }
 
 func importRunCommand(p *program) *cobra.Command {
 	var once, asJSON bool
+	var from, to string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Import all feeds, again and again until it is stopped",
@@ -34,11 +35,20 @@ holds and imports it. It may be killed at any moment: what is stored is complete
 in itself, and the next run goes on from there.
 
 With --once it ends when everything that is available has been imported, and its
-exit code is 0 only then.`,
+exit code is 0 only then.
+
+With --from, and --to, it lists the windows of that time again, whatever became of them,
+as far as Microsoft still holds them, reads what is new or was given up, and ends.`,
 		Example: `  reeve import run --once
+  reeve import run --from 2026-11-02 --to 2026-11-03T12:00
   reeve import run --config /etc/reeve/reeve.yaml
   REEVE_DATABASE_URL=sqlite:/var/lib/reeve/reeve.db reeve import run --feeds-audit-days 2`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			back, err := p.backfill(from, to)
+			if err != nil {
+				return err
+			}
+			once = once || !back.from.IsZero()
 			if asJSON && !once {
 				return failWith(exitUsage, "--json prints what was done, and without --once that never ends: give both")
 			}
@@ -48,17 +58,28 @@ exit code is 0 only then.`,
 			}
 			log := logger(p.Err, c)
 			announce(p.Err, c, log)
-			a, err := p.setup(cmd.Context(), c, log)
+			var a *App
+			begin := func() (err error) {
+				if a, err = p.setup(cmd.Context(), c, log); err != nil {
+					return err
+				}
+				if err = a.setScope(cmd.Context()); err != nil {
+					a.Close()
+				}
+				return err
+			}
+			if once {
+				err = begin()
+			} else {
+				err = p.patiently(cmd.Context(), c, log, begin)
+			}
 			if err != nil {
 				return err
 			}
 			defer a.Close()
-			if err := a.setScope(cmd.Context()); err != nil {
-				return err
-			}
 			defer a.followed(cmd.Context())()
 			if once {
-				results, err := a.cycle(cmd.Context(), true, p.progress(c))
+				results, err := a.cycle(cmd.Context(), true, back, p.progress(c))
 				if err != nil {
 					return err
 				}
@@ -77,27 +98,60 @@ exit code is 0 only then.`,
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "end when everything that is available is imported")
+	cmd.Flags().StringVar(&from, "from", "", "list again what was created from this time on: 2026-11-02, 2026-11-02T08:00, 36h or 3d ago")
+	cmd.Flags().StringVar(&to, "to", "", "with --from, until this time; now if it is not given")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "with --once, print what was done as JSON")
 	return cmd
 }
 
-// run imports at the configured interval until ctx ends. A cycle that fails is
-// logged, and the next one tries again.
+// backfill is a time whose windows are to be listed again; the zero one is none.
+type backfill struct{ from, to time.Time }
+
+func (p *program) backfill(from, to string) (b backfill, err error) {
+	if from == "" {
+		if to != "" {
+			return b, failWith(exitUsage, "--to %q: say with --from from when on", to)
+		}
+		return b, nil
+	}
+	if b.from, b.to, err = p.span(from, to); err != nil {
+		return b, err
+	}
+	if b.to.IsZero() {
+		b.to = p.now()
+	}
+	if oldest := p.now().Add(-7 * 24 * time.Hour); !b.to.After(oldest) {
+		return b, failWith(exitUsage, "--from %q, --to %q: Microsoft keeps content for 7 days, and holds nothing of that time any more", from, to)
+	}
+	return b, nil
+}
+
+// run imports at the configured interval until ctx ends, and sooner when there is more
+// to read than others have read. A cycle that fails is logged, and the next one tries
+// again; where the database has refused, soon.
 func (a *App) run(ctx context.Context, progress func(ingest.Progress)) error {
+	o := outage{log: a.log, now: a.now}
 	for {
 		started := a.now()
-		if _, err := a.cycle(ctx, false, progress); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
+		_, err := a.cycle(ctx, false, backfill{}, progress)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var refusal *store.Error
+		if errors.As(err, &refusal) {
+			if err := wait(ctx, o.goesOn(err)); err != nil {
+				return err
 			}
+			continue
+		}
+		o.over()
+		if err != nil {
 			a.log.Error("The import cycle failed.", "error", err, "remedy", remedy(err))
 		}
-		wait := a.Config.Feeds.Audit.Interval - a.now().Sub(started)
-		a.log.Info("Waiting for the next cycle.", "wait", max(wait, 0).Round(time.Second))
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(max(wait, 0)):
+		pause := max(a.Config.Feeds.Audit.Interval-a.now().Sub(started), 0)
+		a.log.Info("Waiting for the next cycle.", "wait", pause.Round(time.Second))
+		if err := a.idle(ctx, pause); err != nil {
+			return err
 		}
 	}
 }
@@ -115,6 +169,7 @@ type feedResult struct {
 	OutOfScope  int64    `json:"out_of_scope"`
 	Quarantined int64    `json:"quarantined"`
 	Left        int      `json:"left"`
+	Theirs      int      `json:"with_other_workers,omitempty"`
 	Lost        int      `json:"lost"`
 	Problems    []string `json:"problems,omitempty"`
 	Seconds     float64  `json:"seconds"`
@@ -123,22 +178,25 @@ type feedResult struct {
 // cycle runs every feed once. The events that the original engine's alerts look
 // for are emitted only when they are true: a section is finished when all of it
 // was imported, and the cycle when every section is.
-func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progress)) ([]feedResult, error) {
+func (a *App) cycle(ctx context.Context, once bool, back backfill, progress func(ingest.Progress)) ([]feedResult, error) {
 	started := a.now()
+	if err := a.enlist(ctx); err != nil {
+		return nil, err
+	}
 	var results []feedResult
 	complete := true
 	var errs []error
 	for _, f := range a.Feeds {
 		a.log.Info("The section begins.", "section", f.Section, "authority", a.Cloud.AuthorityHost, "source", a.Cloud.Manage)
 		r, err := ingest.Run(ctx, f, ingest.Options{
-			DB: a.DB, Tenant: a.Tenant, Now: a.now, Log: a.log, Once: once, Progress: progress,
+			DB: a.DB, Tenant: a.Tenant, Now: a.now, Log: a.log, Once: once, From: back.from, To: back.to, Progress: progress, Worker: a.worker,
 			Every: a.Config.Feeds.Audit.Interval, Concurrency: a.Config.Feeds.Audit.Concurrency,
 		})
 		took := r.Ended.Sub(r.Started)
 		results = append(results, feedResult{
 			Feed: f.Name, Complete: err == nil && r.Complete(), Listings: r.Listings, Blobs: r.Blobs, Bytes: r.Counts.Bytes,
 			Records: r.Counts.Records, Stored: r.Counts.Stored, Duplicate: r.Counts.Duplicate, OutOfScope: r.Counts.OutOfScope,
-			Quarantined: r.Counts.Quarantined, Left: r.Left, Lost: r.Lost, Problems: r.Problems, Seconds: took.Seconds(),
+			Quarantined: r.Counts.Quarantined, Left: r.Left, Theirs: r.Theirs, Lost: r.Lost, Problems: r.Problems, Seconds: took.Seconds(),
 		})
 		if err != nil {
 			complete = false
@@ -149,10 +207,15 @@ func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progres
 			a.log.Warn("Not imported.", "feed", f.Name, "reason", problem)
 		}
 		if r.Counts.Quarantined > 0 {
-			a.log.Warn("Records were put into quarantine.", "feed", f.Name, "records", r.Counts.Quarantined)
+			a.warnOfQuarantine(ctx, f.Name, r.Started)
 		}
 		stats := slog.Group("stats", "records", r.Counts.Records, "stored", r.Counts.Stored, "duplicate", r.Counts.Duplicate,
 			"out_of_scope", r.Counts.OutOfScope, "quarantined", r.Counts.Quarantined, "blobs", r.Blobs)
+		if r.Theirs > 0 && r.Left == 0 && r.Lost == 0 && len(r.Problems) == 0 {
+			complete = false
+			a.log.Info("This worker has done its part of the section; others are still at it.", "section", f.Section, "theirs", r.Theirs, stats)
+			continue
+		}
 		if !r.Complete() {
 			complete = false
 			a.log.Warn("The section is not complete.", "section", f.Section, "left", r.Left, "lost", r.Lost, stats)
@@ -162,6 +225,10 @@ func (a *App) cycle(ctx context.Context, once bool, progress func(ingest.Progres
 			a.log.Info(fmt.Sprintf("Finished activity import. Time taken in = %.2f minutes.", took.Minutes()), stats)
 		}
 		a.log.Info("FinishedSectionImport", "context", lasted(f.Section, took))
+	}
+	a.forget(ctx)
+	if err := a.judgeHeadroom(ctx); err != nil && ctx.Err() == nil {
+		a.log.Warn("Whether the import keeps up could not be seen.", "error", err)
 	}
 	if complete && len(a.Feeds) > 0 {
 		a.log.Info("FinishedImportCycle", "context", lasted("reeve", a.now().Sub(started)))
@@ -192,7 +259,7 @@ func (p *program) openDatabase(ctx context.Context, c *config.Config) (*store.DB
 	if c.TenantID == "" {
 		return nil, 0, failWith(exitConfig, "tenant-id is not set: give --tenant-id, REEVE_TENANT_ID or the key in the file, to say whose records are meant")
 	}
-	db, err := store.Open(ctx, c.Database.URL, store.Options{Now: p.now, MustExist: true, Password: c.Database.Password.Reveal()})
+	db, err := store.Open(ctx, c.Database.URL, store.Options{Now: p.now, MustExist: true, Password: c.Database.Password.Reveal(), Raw: store.Raw(c.Feeds.Audit.Raw)})
 	if err != nil {
 		return nil, 0, err
 	}

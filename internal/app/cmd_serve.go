@@ -5,12 +5,14 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/consumer"
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/m365"
@@ -20,54 +22,73 @@ import (
 	"github.com/reeve365/reeve/internal/web"
 )
 
-// Roles of a process that serves.
+// Roles of a process that serves: the values of the setting role.
 const (
 	roleAll         = "all"
+	roleWeb         = "web"
+	roleWorker      = "worker"
 	roleImport      = "import"
 	roleCredentials = "credentials"
 )
 
+// does tells what each role does.
+var does = map[string]struct{ pages, feed, certificates, imports bool }{
+	roleAll:         {pages: true, feed: true, certificates: true, imports: true},
+	roleWeb:         {pages: true},
+	roleWorker:      {certificates: true, imports: true},
+	roleImport:      {pages: true, imports: true},
+	roleCredentials: {pages: true, feed: true, certificates: true},
+}
+
 func serveCommand(p *program) *cobra.Command {
-	var role string
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use: "serve", GroupID: "main",
 		Short: "Do everything, until it is stopped: import, renew certificates, show how it stands",
 		Long: `serve imports the audit log (feeds.audit.enabled), looks after certificates
 (credentials.mode), gives programs on this machine theirs, tells people what they
 ought to know (notify), and shows a status page (listen). It ends at SIGINT or
-SIGTERM, and may be killed at any moment. Several may run on one database.
+SIGTERM, and may be killed at any moment. Several may run on one database; --role
+says what this one does: a worker imports and looks after certificates, web shows the
+pages alone.
 
-When one part fails, it is logged and tried again, and the others go on.
+When one part fails, it is logged and tried again, and the others go on. A database
+that does not answer is waited for.
 
 The certificate that reeve signs in with itself is looked after from the first start
 on, as credentials.mode says: with "on" it is renewed, with "observe" one is told when
 it has to be.`,
 		Example: `  reeve serve --config /etc/reeve/reeve.yaml
-  reeve serve --role credentials
+  reeve serve --role worker
   REEVE_CREDENTIALS_MODE=on reeve serve`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !slices.Contains([]string{roleAll, roleImport, roleCredentials}, role) {
-				return failWith(exitUsage, "--role %q: give all, import or credentials", role)
+			c, err := p.load(false)
+			if err == nil && c.Role != roleWeb {
+				c, err = p.load(true)
 			}
-			c, err := p.load(true)
 			if err != nil {
 				return err
 			}
 			log := logger(p.Err, c)
 			announce(p.Err, c, log)
-			a, err := p.setup(cmd.Context(), c, log)
-			if err != nil {
-				return err
-			}
-			if role != roleCredentials {
-				err = a.setScope(cmd.Context())
-			}
+			var a *App
 			var parts []part
-			if err == nil {
-				parts, err = a.parts(p, role)
-			}
+			err = p.patiently(cmd.Context(), c, log, func() (err error) {
+				if a, err = p.prepare(cmd.Context(), c, log); err != nil {
+					return err
+				}
+				a.role = c.Role
+				if does[c.Role].imports {
+					err = a.setScope(cmd.Context())
+				}
+				if err == nil {
+					parts, err = a.parts(p)
+				}
+				if err != nil {
+					a.Close()
+				}
+				return err
+			})
 			if err != nil {
-				a.Close()
 				return err
 			}
 			if !a.serve(cmd.Context(), parts) {
@@ -80,9 +101,22 @@ it has to be.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&role, "role", roleAll, "what this process does: all, import or credentials")
-	cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{roleAll, roleImport, roleCredentials}, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
+}
+
+// prepare is setup, but for pages alone the database is enough: nothing signs in.
+func (p *program) prepare(ctx context.Context, c *config.Config, log *slog.Logger) (*App, error) {
+	if c.Role != roleWeb {
+		return p.setup(ctx, c, log)
+	}
+	if c.TenantID == "" {
+		return nil, failWith(exitConfig, "tenant-id is not set: give --tenant-id, REEVE_TENANT_ID or the key in the file, to say whose records are meant")
+	}
+	a := &App{Config: c, log: log, now: p.now}
+	if err := a.open(ctx, p); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
 }
 
 // part is a part of reeve that works by itself until its context ends.
@@ -154,28 +188,31 @@ func (a *App) keep(ctx context.Context, p part) {
 	}
 }
 
-// parts are what a process of a role does, in the order in which it is begun: what
+// parts are what a process of its role does, in the order in which it is begun: what
 // others need comes first.
-func (a *App) parts(p *program, role string) ([]part, error) {
+func (a *App) parts(p *program) ([]part, error) {
 	var parts []part
+	role := does[a.Config.Role]
 	add := func(name string, run func(context.Context) error) { parts = append(parts, part{name, run}) }
 	site := web.Options{Listen: a.Config.Listen, DB: a.DB, Tenant: a.Tenant, Log: a.log, Now: a.now,
 		Rhythm: credential.Rhythm{Look: a.Config.Credentials.Interval}, Imports: a.Config.Feeds.Audit.Enabled}
 	feed := consumer.New(consumer.Options{DB: a.DB, Tenant: a.Tenant, TenantID: a.Config.TenantID, Pair: a.pair, Now: a.now, Log: a.log})
-	if role != roleImport {
+	if role.feed {
 		site.Handlers = map[string]http.Handler{"/v1/": feed}
 	}
-	add("status page", func(ctx context.Context) error {
-		s, err := web.Start(site)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(p.Err, "\nStatus page: %s\n\n", s.URL())
-		<-ctx.Done()
-		return s.Close()
-	})
+	if role.pages {
+		add("status page", func(ctx context.Context) error {
+			s, err := web.Start(site)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(p.Err, "\nStatus page: %s\n\n", s.URL())
+			<-ctx.Done()
+			return s.Close()
+		})
+	}
 	woken := make(chan struct{}, 1)
-	if role != roleImport {
+	if role.certificates {
 		sender, err := a.notifierTrusting()
 		if err != nil {
 			return nil, err
@@ -188,8 +225,10 @@ func (a *App) parts(p *program, role string) ([]part, error) {
 			}
 			return pki.NewKey(t)
 		}
-		// The feed ends before the page, which else would wait for those who wait.
-		add("feed of certificates", feed.Run)
+		if role.feed {
+			// The feed ends before the page, which else would wait for those who wait.
+			add("feed of certificates", feed.Run)
+		}
 		add("notices", func(ctx context.Context) error {
 			tell(ctx, sender)
 			return context.Cause(ctx)
@@ -204,14 +243,18 @@ func (a *App) parts(p *program, role string) ([]part, error) {
 			})
 		})
 	}
-	if m365.Method(a.Config.Auth.Method) == m365.MethodCertificate {
+	if a.Credential != nil && m365.Method(a.Config.Auth.Method) == m365.MethodCertificate {
 		add("own certificate", func(ctx context.Context) error {
 			a.follow(ctx, woken)
 			return context.Cause(ctx)
 		})
 	}
-	if role != roleCredentials && len(a.Feeds) > 0 {
+	if role.imports && a.Config.Retention.AuditDays > 0 {
+		add("retention", a.retain)
+	}
+	if role.imports && len(a.Feeds) > 0 {
 		add("import", func(ctx context.Context) error { return a.run(ctx, p.progress(a.Config)) })
+		add("seals", sealer{db: a.DB, tenant: a.Tenant, config: a.Config, now: a.now, log: a.log}.run)
 	}
 	return parts, nil
 }

@@ -51,7 +51,25 @@ type statusReport struct {
 	Workloads   map[string]int64        `json:"workloads"`
 	Ignored     int64                   `json:"out_of_scope"`
 	Quarantined map[string]int64        `json:"quarantined"`
+	NoAlarm     map[string]int64        `json:"quarantined_ignored,omitempty"` // of them
+	Raw         rawReport               `json:"raw"`
 	Findings    []findingReport         `json:"findings"`
+	Workers     []workerReport          `json:"workers"`
+	Pace        *paceReport             `json:"pace,omitempty"`
+}
+
+// workerReport is a process that imports, and is alive.
+type workerReport struct {
+	Name    string    `json:"name"`
+	Role    string    `json:"role"`
+	Started time.Time `json:"started"`
+	Seen    time.Time `json:"seen"`
+}
+
+// paceReport is how often the source is asked, by all workers together.
+type paceReport struct {
+	PerMinute int        `json:"requests_per_minute"`
+	NotBefore *time.Time `json:"not_before,omitempty"`
 }
 
 type partReport struct {
@@ -87,7 +105,7 @@ func status(ctx context.Context, db *store.DB, tenant int) (*statusReport, error
 	if err != nil {
 		return nil, err
 	}
-	s := &statusReport{Feeds: map[string][]partReport{"audit": {}}, Workloads: map[string]int64{}, Quarantined: map[string]int64{}, Findings: []findingReport{}}
+	s := &statusReport{Feeds: map[string][]partReport{"audit": {}}, Workloads: map[string]int64{}, Quarantined: map[string]int64{}, Findings: []findingReport{}, Workers: []workerReport{}}
 	for _, x := range standings {
 		s.Feeds["audit"] = append(s.Feeds["audit"], partReport{Part: x.Part, Subscription: x.State, Error: x.Error, Windows: x.Windows, Blobs: x.Blobs,
 			Records: x.Counts.Records, Stored: x.Counts.Stored, OldestDue: instant(x.OldestDue), Troubles: x.Troubles})
@@ -103,17 +121,18 @@ func status(ctx context.Context, db *store.DB, tenant int) (*statusReport, error
 	if s.Ignored, err = db.CountIgnored(ctx, tenant); err != nil {
 		return nil, err
 	}
-	for _, count := range []struct {
-		to map[string]int64
-		by func(context.Context, int) ([]store.Count, error)
-	}{{s.Workloads, db.CountWorkloads}, {s.Quarantined, db.CountQuarantine}} {
-		all, err := count.by(ctx, tenant)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range all {
-			count.to[c.Name] = c.Rows
-		}
+	workloads, err := db.CountWorkloads(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range workloads {
+		s.Workloads[c.Name] = c.Rows
+	}
+	if err := s.quarantine(ctx, db, tenant); err != nil {
+		return nil, err
+	}
+	if s.Raw, err = rawKept(ctx, db, tenant); err != nil {
+		return nil, err
 	}
 	findings, err := db.Findings(ctx, tenant)
 	if err != nil {
@@ -121,6 +140,20 @@ func status(ctx context.Context, db *store.DB, tenant int) (*statusReport, error
 	}
 	for _, f := range findings {
 		s.Findings = append(s.Findings, findingReport{f.Rule, f.Message, f.Remedy, f.Since})
+	}
+	workers, err := db.Workers(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range workers {
+		s.Workers = append(s.Workers, workerReport{w.Name, w.Role, w.Started, w.Seen})
+	}
+	pace, err := db.Pace(ctx, tenant, "audit")
+	if err != nil {
+		return nil, err
+	}
+	if pace.PerMinute > 0 {
+		s.Pace = &paceReport{pace.PerMinute, instant(pace.NotBefore)}
 	}
 	return s, nil
 }
@@ -164,9 +197,14 @@ func (p *program) printStatus(s *statusReport) {
 	} else {
 		fmt.Fprintln(p.Out, "\nNothing has been imported yet: run 'reeve import run --once'.")
 	}
-	for reason, n := range s.Quarantined {
-		fmt.Fprintf(p.Out, "in quarantine: %d × %s\n", n, reason)
+	for _, w := range s.Workers {
+		fmt.Fprintf(p.Out, "worker: %s, %s, since %s\n", w.Name, w.Role, w.Started.Format(time.RFC3339))
 	}
+	if s.Pace != nil && s.Pace.NotBefore != nil && s.Pace.NotBefore.After(p.now()) {
+		fmt.Fprintf(p.Out, "Microsoft asked to be left alone until %s\n", s.Pace.NotBefore.Format(time.RFC3339))
+	}
+	p.printQuarantined(s)
+	p.printRaw(s.Raw)
 	for _, why := range troubles {
 		fmt.Fprintln(p.Out, "trouble:", why)
 	}

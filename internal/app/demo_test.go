@@ -44,7 +44,7 @@ func TestAccountWhileTheTenantGoesOn(t *testing.T) {
 	}
 	defer a.Close()
 	began := state.Now()
-	if _, err := a.cycle(t.Context(), true, nil); err != nil {
+	if _, err := a.cycle(t.Context(), true, backfill{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	before, err := a.account(t.Context(), state, began)

@@ -551,10 +551,44 @@ func TestServeGoesOn(t *testing.T) {
 	p.end()
 }
 
+// TestServeRoles: the pages alone need no sign-in, and show who imports; a worker has no
+// page.
+func TestServeRoles(t *testing.T) {
+	t.Parallel()
+	s := newServed(t, "REEVE_CREDENTIALS_MODE=off")
+	worker := s.run("serve", "--role", "worker")
+	s.until("an import", time.Minute, func() bool { return strings.Contains(worker.err.String(), "FinishedImportCycle") })
+	pages := &served{t: t, environ: []string{"REEVE_TENANT_ID=" + s.tenant.ID, "REEVE_DATABASE_URL=" + byNames(s.environ)["REEVE_DATABASE_URL"], "REEVE_LISTEN=127.0.0.1:0", "REEVE_ROLE=web"}}
+	web := pages.run("serve")
+	address := pages.page(web)
+	workers, err := s.db.Workers(t.Context(), s.number)
+	if err != nil || len(workers) != 1 {
+		t.Fatalf("%v, %v", workers, err)
+	}
+	if code, text := s.get(address+"/", ""); code != 200 || !strings.Contains(text, workers[0].Name) || !strings.Contains(text, "<td>worker<") {
+		t.Errorf("%d; the page does not name %v:\n%s", code, workers, text)
+	}
+	if code, _ := s.get(address+"/v1/applications/x/credential", ""); code != 404 {
+		t.Errorf("the role web has a feed: %d", code)
+	}
+	var out said
+	if code := Main(t.Context(), []string{"import", "status"}, s.environ, Streams{Out: &out, Err: io.Discard}); code != exitOK || !strings.Contains(out.String(), "worker: "+workers[0].Name+", worker, since ") {
+		t.Errorf("%d %s", code, out.String())
+	}
+	worker.end()
+	if strings.Contains(worker.err.String(), "Status page:") {
+		t.Error("the role worker has a page")
+	}
+	if code, text := s.get(address+"/", ""); code != 200 || !strings.Contains(text, "No process imports at this time.") {
+		t.Errorf("%d; after its end:\n%s", code, text)
+	}
+	web.end()
+}
+
 func TestServeIsUsed(t *testing.T) {
 	t.Parallel()
 	var err said
-	if code := Main(t.Context(), []string{"serve", "--role", "boss"}, nil, Streams{Out: io.Discard, Err: &err}); code != exitUsage || !strings.Contains(err.String(), "give all, import or credentials") {
+	if code := Main(t.Context(), []string{"serve", "--role", "boss"}, nil, Streams{Out: io.Discard, Err: &err}); code != exitConfig || !strings.Contains(err.String(), `"boss"`) {
 		t.Errorf("%d %s", code, err.String())
 	}
 	s := newServed(t)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -34,6 +35,11 @@ type App struct {
 	Tenant     int
 	Feeds      []*ingest.Feed
 
+	role      string // what the process does, for who looks at the workers
+	worker    *ingest.Worker
+	throttled atomic.Pointer[ingest.Worker] // the same, for the goroutines that ask the source
+	pace      *m365.Pace                    // of the Management Activity API
+
 	scope feed.Scope
 	openVaults
 	person *graph.Client // who has signed in by hand; nil for nobody
@@ -49,7 +55,7 @@ type App struct {
 // the feeds. It is one straight line on purpose. What it has opened when it
 // fails, it closes.
 func (p *program) setup(ctx context.Context, c *config.Config, log *slog.Logger) (_ *App, err error) {
-	a := &App{Config: c, log: log, now: p.now}
+	a := &App{Config: c, log: log, now: p.now, role: "import run"}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -79,7 +85,8 @@ func (p *program) setup(ctx context.Context, c *config.Config, log *slog.Logger)
 	}
 	a.scope = scope
 	if c.Feeds.Audit.Enabled {
-		api, err := activity.New(activity.Options{Cloud: a.Cloud, TenantID: c.TenantID, Credential: a.Credential, HTTP: a.http})
+		a.pace = m365.NewPace(a.sourceThrottles)
+		api, err := activity.New(activity.Options{Cloud: a.Cloud, TenantID: c.TenantID, Credential: a.Credential, HTTP: a.http, Pace: a.pace})
 		if err != nil {
 			return nil, coded{exitConfig, err}
 		}
@@ -93,7 +100,7 @@ func (p *program) setup(ctx context.Context, c *config.Config, log *slog.Logger)
 
 // open opens the database.
 func (a *App) open(ctx context.Context, p *program) (err error) {
-	if a.DB, err = store.Open(ctx, a.Config.Database.URL, store.Options{Now: p.now, Password: a.Config.Database.Password.Reveal()}); err != nil {
+	if a.DB, err = store.Open(ctx, a.Config.Database.URL, store.Options{Now: p.now, Password: a.Config.Database.Password.Reveal(), Raw: store.Raw(a.Config.Feeds.Audit.Raw)}); err != nil {
 		return err
 	}
 	a.stops = append(a.stops, a.DB.Close)

@@ -17,6 +17,14 @@ func (l *loader) checkTogether(signIn bool) {
 	}
 	l.noticeSecrets()
 	l.checkScope()
+	l.checkRetention()
+}
+
+// checkRetention refuses to delete what the source may send again.
+func (l *loader) checkRetention() {
+	if days := l.config.Retention.AuditDays; days > 0 && days < 14 && !l.bad["retention.audit-days"] {
+		l.problem(Problem{Key: "retention.audit-days", Text: fmt.Sprintf("%d days are fewer than 14: Microsoft keeps content for 7 days and sends records late, so they would be imported and deleted again and again; give at least 14, or 0 to keep everything", days)})
+	}
 }
 
 // checkCredentials checks what looking after certificates needs.
@@ -179,6 +187,11 @@ func (l *loader) checkScope() {
 		l.problem(Problem{Key: "feeds.audit.import-everything", Origin: l.config.origins["feeds.audit.import-everything"], Value: "true",
 			Text: fmt.Sprintf("contradicts feeds.audit.org-urls (%s), which keeps only some sites: remove one of them",
 				l.config.origins["feeds.audit.org-urls"])})
+	}
+	// Microsoft sends records again for 7 days, late ones later.
+	if a.RawDays > 0 && a.RawDays < 14 {
+		l.problem(Problem{Key: "feeds.audit.raw-days", Origin: l.config.origins["feeds.audit.raw-days"], Value: fmt.Sprint(a.RawDays),
+			Text: "is too short: a record that comes again is compared with the text of the first one, so keep it for 14 days, or set feeds.audit.raw to quarantined or none to keep none at all"})
 	}
 	if a.Enabled && len(a.ContentTypes) == 0 && !l.bad["feeds.audit.content-types"] {
 		l.problem(Problem{Key: "feeds.audit.content-types", Origin: l.config.origins["feeds.audit.content-types"],

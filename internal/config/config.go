@@ -56,8 +56,15 @@ type Config struct {
 	Auth        Auth        `key:"auth"`
 	Database    Database    `key:"database"`
 	Feeds       Feeds       `key:"feeds"`
+	Retention   Retention   `key:"retention"`
 	Credentials Credentials `key:"credentials"`
 	Notify      Notify      `key:"notify"`
+
+	// What "reeve serve" does in this process: all does everything; web shows the
+	// pages alone, and worker imports and looks after certificates without them, for
+	// several processes over one PostgreSQL database; import and credentials do one
+	// of the two, with the pages.
+	Role string `key:"role" default:"all" oneof:"all web worker import credentials"`
 
 	// The address of the status page, and of the feed of certificates for other
 	// programs. The page has no sign-in yet, so only a loopback address is accepted.
@@ -153,6 +160,11 @@ type AuditFeed struct {
 	// How many content blobs are downloaded at the same time.
 	Concurrency int `key:"concurrency" default:"8" min:"1" max:"64"`
 
+	// How many requests a minute are sent to the Management Activity API, by all
+	// workers on one database together. Microsoft documents 2,000 for a tenant; when
+	// it throttles, reeve asks less often for a while.
+	RequestsPerMinute int `key:"requests-per-minute" default:"2000" min:"1" max:"100000"`
+
 	// The sites whose records are kept: a record is kept when the URL of its
 	// object begins with one of these, in any case. One whose object is no URL
 	// (a mailbox, a person) is always kept. A rule "=https://…" is for that site
@@ -162,6 +174,24 @@ type AuditFeed struct {
 	// Say that the empty list in feeds.audit.org-urls is meant, and that records
 	// of every site and person are wanted.
 	ImportEverything bool `key:"import-everything" default:"false"`
+
+	// How much is kept of records as Microsoft sent them: the text of all, of those
+	// in quarantine, or of none. Rows are the same. "reeve import replay" and "reeve
+	// audit show" need the text, "reeve quarantine retry" that of those in quarantine.
+	Raw string `key:"raw" default:"all" oneof:"none quarantined all"`
+
+	// For how many days that text is kept, at least 14; 0 is for ever. Records in
+	// quarantine keep theirs until they are ignored. PostgreSQL gives up whole months.
+	RawDays int `key:"raw-days" default:"0" min:"0" max:"36500"`
+}
+
+// Retention says how long rows are kept.
+type Retention struct {
+	// How many days audit records are kept, by their own time, with all rows made of
+	// them and their text; 0 keeps everything, and fewer than 14 are refused. "reeve
+	// serve" deletes what is older: on PostgreSQL whole months at once, on SQLite by
+	// the day. What was deleted is noted and does not count as missing.
+	AuditDays int `key:"audit-days" default:"0" min:"0" max:"36500"`
 }
 
 // Credentials says how reeve looks after certificates.

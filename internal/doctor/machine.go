@@ -326,3 +326,9 @@ func Origin(address string) string {
 	}
 	return u.Scheme + "://" + u.Host
 }
+
+// Free is the room on the disk that a folder is on, if it is known here.
+func Free(dir string) (bytes uint64, known bool) {
+	v, known, err := volumeOf(dir)
+	return v.free, known && err == nil
+}

@@ -56,6 +56,11 @@ func Audit(o AuditOptions) *ingest.Feed {
 	}
 }
 
+// AuditForm is what audit records become, for those that are kept.
+func AuditForm(tenant int, scope Scope) ingest.Form {
+	return ingest.Form{Name: "audit", Tables: auditTables, NewDecoder: func() ingest.Decoder { return newAuditDecoder(tenant, scope) }}
+}
+
 type audit struct{ AuditOptions }
 
 // enable starts the subscriptions to those content types that have none. It asks

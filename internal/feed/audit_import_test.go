@@ -1,7 +1,9 @@
 package feed
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -571,10 +573,14 @@ func TestBlobThatIsBadToTheEnd(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, address string) {
 		clock := time.Now().Truncate(time.Second)
 		w := newWorld(t, storetest.Another(t, address), tenant.Options{Seed: 1, Users: 1, Days: 1, PerUser: 1, Calm: true, Now: func() time.Time { return clock }})
-		w.tenant.Audit.AddBlob("Audit.General", clock.Add(-time.Hour), []byte(`[{"Id":"a1","CreationTime":"2026-11-02T08:45:19"},{"Id":"a2","Crea`))
+		broken := []byte(`[{"Id":"a1","CreationTime":"2026-11-02T08:45:19"},{"Id":"a2","Crea`)
+		long := []byte(`[{"Id":"b1","CreationTime":"2026-11-02T08:45:19"}}` + strings.Repeat("x", 12<<20))
+		w.tenant.Audit.AddBlob("Audit.General", clock.Add(-time.Hour), broken)
+		w.tenant.Audit.AddBlob("Audit.General", clock.Add(-time.Hour), broken) // each counts
+		w.tenant.Audit.AddBlob("Audit.General", clock.Add(-time.Hour), long)
 		f, o := w.options(false)
 		r, err := ingest.Run(t.Context(), f, o)
-		if err != nil || r.Left != 1 || len(r.Problems) != 1 {
+		if err != nil || r.Left != 3 || len(r.Problems) != 3 {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		if _, err := w.db.Record(t.Context(), 1, "a1"); err == nil {
@@ -589,14 +595,42 @@ func TestBlobThatIsBadToTheEnd(t *testing.T) {
 			}
 			return r
 		}
-		if r := later(3 * 24 * time.Hour); r.Counts.Records != 0 || r.Left != 1 {
+		if r := later(3 * 24 * time.Hour); r.Counts.Records != 0 || r.Left != 3 {
 			t.Errorf("while there is time: %+v", r)
 		}
-		if r := later(6*24*time.Hour + 20*time.Hour); r.Counts.Quarantined != 1 || r.Counts.Stored != 1 || r.Lost == 0 {
+		if r := later(6*24*time.Hour + 20*time.Hour); r.Counts.Quarantined != 3 || r.Counts.Stored != 2 || r.Lost == 0 {
 			t.Errorf("at the end: %+v", r)
 		}
 		if _, err := w.db.Record(t.Context(), 1, "a1"); err != nil {
 			t.Errorf("the whole record before the break: %v", err)
+		}
+		// What was there is kept, as far as it is of use.
+		var held []store.Quarantined
+		for after := []byte(nil); ; after = held[len(held)-1].Digest {
+			page, err := w.db.Held(t.Context(), 1, "audit", store.QuarantineFilter{Reason: "malformed blob"}, after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			held = append(held, page...)
+		}
+		if len(held) != 3 {
+			t.Fatalf("%d in quarantine", len(held))
+		}
+		for _, q := range held {
+			want := broken
+			if q.Bytes != int64(len(broken)) {
+				want = long
+			}
+			if q.Bytes != int64(len(want)) || !bytes.Equal(q.Raw, want[:min(len(want), 64<<10)]) || q.Whole() != (len(want) <= 64<<10) ||
+				!strings.Contains(q.Detail, fmt.Sprintf("SHA-256 %x", sha256.Sum256(want))) {
+				t.Errorf("%d of %d bytes: %s", len(q.Raw), q.Bytes, q.Detail)
+			}
+		}
+		if n, err := ingest.Retry(t.Context(), AuditForm(1, Scope{}), ingest.RetryOptions{DB: w.db, Tenant: 1}); err != nil || n.NotWhole != 3 {
+			t.Errorf("%+v, %v", n, err)
 		}
 	})
 }

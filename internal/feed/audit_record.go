@@ -122,7 +122,7 @@ func (d *auditDecoder) Decode(text []byte, b *store.Batch) *ingest.Bad {
 	at := b.Keep(text)
 	b.Add(auditEvents, d.tenant, r.day, r.id, created.Format(timeLayout), r.number(fRecordType),
 		r.name(operations, fOperation), r.name(workloads, fWorkload), r.name(users, fUserID), r.number(fUserType), r.text(fUserKey),
-		r.text(fResultStatus), r.address(fClientIP), r.text(fObjectID), sourceID, r.defectsFound(), b.ContentID, at, len(text))
+		r.text(fResultStatus), r.address(fClientIP), r.text(fObjectID), sourceID, r.defectsFound(), b.Hash(text), b.ContentID, at, len(text))
 	return nil
 }
 

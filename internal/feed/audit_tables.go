@@ -5,10 +5,10 @@ import "github.com/reeve365/reeve/internal/store"
 // The tables of the audit feed. Names that mean the same as in the original
 // engine's database are the original's.
 var (
-	auditEvents = &store.Table{Name: "audit_events", Key: 3, Facts: true, Columns: []string{
+	auditEvents = &store.Table{Name: "audit_events", Key: 3, Facts: true, Counted: true, Columns: []string{
 		"tenant_id", "day", "id", "time_stamp", "record_type", "operation_id", "workload_id", "user_id", "user_type", "user_key",
-		"result", "client_ip", "object_id", "record_id", "defects", "content_id", "content_at", "content_len"}}
-	ignoredEvents = &store.Table{Name: "ignored_audit_events", Key: 3, Columns: []string{"tenant_id", "day", "event_id"}}
+		"result", "client_ip", "object_id", "record_id", "defects", "content_hash", "content_id", "content_at", "content_len"}}
+	ignoredEvents = &store.Table{Name: "ignored_audit_events", Key: 3, Counted: true, Columns: []string{"tenant_id", "day", "event_id"}}
 
 	metaSharePoint = &store.Table{Name: "event_meta_sharepoint", Key: 3, Columns: []string{
 		"tenant_id", "day", "event_id", "site_url", "relative_url", "file_name", "file_extension_id", "item_type_id", "event_source",
@@ -26,6 +26,9 @@ var (
 		"tenant_id", "day", "event_id", "app_host", "thread_id", "client_region", "prompts", "answers", "model", "plugins"}}
 	copilotResources = &store.Table{Name: "event_copilot_resources", Key: 4, Columns: []string{
 		"tenant_id", "day", "event_id", "position", "role", "resource_id", "resource_type", "name", "site_url"}}
+
+	// auditTables have rows for a record that is stored.
+	auditTables = []*store.Table{auditEvents, metaSharePoint, metaExchange, metaEntra, metaTeams, copilotChats, copilotResources}
 
 	users      = &store.NameTable{Name: "users", Column: "user_name", Fold: true}
 	operations = &store.NameTable{Name: "event_operations", Column: "operation_name"}
@@ -49,4 +52,14 @@ var auditWorkloads = []workload{
 	{names: []string{"AzureActiveDirectory"}, types: []int64{8, 9, 15}, add: (*auditRecord).addEntra},
 	{names: []string{"MicrosoftTeams"}, types: []int64{25}, add: (*auditRecord).addTeams},
 	{names: []string{"Copilot"}, types: []int64{261, 334}, add: (*auditRecord).addCopilot},
+}
+
+// AuditTables are the tables of the audit feed with a row for each record, or more, by day.
+func AuditTables() []*store.Table {
+	return []*store.Table{auditEvents, ignoredEvents, metaSharePoint, metaExchange, metaEntra, metaTeams, copilotChats, copilotResources}
+}
+
+// AuditNames are the tables of names that rows of the audit feed refer to.
+func AuditNames() []*store.NameTable {
+	return []*store.NameTable{users, operations, workloads, itemTypes, extensions}
 }

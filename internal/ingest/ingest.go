@@ -76,12 +76,19 @@ type Options struct {
 	Tenant int
 	Now    func() time.Time
 	Log    *slog.Logger
+	// Worker is who runs it, among those that import into the same database. Nil makes
+	// one for this run.
+	Worker *Worker
 
 	Every       time.Duration // how often the feed runs: the newest windows are listed so often
 	Concurrency int           // requests under way at once
 	// Once makes the run list everything that the source still keeps, due or
 	// not, and again until nothing new appears.
 	Once bool
+	// From and To, with Once, confine that to the windows of a time, and list these even
+	// if they were closed or given up, as far as the source still holds them. Both or none
+	// are zero.
+	From, To time.Time
 	// Pause gives the time to wait after the n-th failure of the same blob or
 	// window, n ≥ 1. Nil means a second, then four times as long each time, up
 	// to an hour.
@@ -106,11 +113,14 @@ type Result struct {
 	Counts         store.Counts
 	Lost           int      // blobs and windows forgotten by the source before they could be read
 	Left           int      // blobs and windows still due although it was tried
+	Theirs         int      // blobs and windows that other workers are still at
 	Problems       []string // why Left or Lost is not zero, and parts that are refused; each once
 }
 
 // Complete tells whether the run did all that was to be done.
-func (r Result) Complete() bool { return r.Left == 0 && r.Lost == 0 && len(r.Problems) == 0 }
+func (r Result) Complete() bool {
+	return r.Left == 0 && r.Theirs == 0 && r.Lost == 0 && len(r.Problems) == 0
+}
 
 // tries is how often a run tries the same blob or window. The next run goes on.
 const tries = 4
@@ -134,6 +144,9 @@ type run struct {
 	stop   error           // a failure after which nothing else works
 	done   Progress
 
+	busySince time.Time       // since when the time of reading is not noted; of the goroutine that stores
+	reopened  bool            // what is to be listed again was marked
+	listed    time.Time       // when the listing ended: what was in the ledger by then is this run's to see to
 	refused   map[string]bool // parts that the source does not give
 	notBefore time.Time       // the source asked to be left alone until then
 }
@@ -147,14 +160,26 @@ func Run(ctx context.Context, feed *Feed, o Options) (Result, error) {
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
-	r := &run{Options: o, feed: feed, ledger: o.DB.Ledger(o.Tenant, feed.Name), why: map[string]bool{}, tried: map[string]int{}, refused: map[string]bool{},
+	if o.Worker == nil {
+		w, err := Enlist(ctx, WorkerOptions{DB: o.DB, Tenant: o.Tenant, Now: o.Now, Log: o.Log, Role: "run", Source: feed.Name})
+		if err != nil {
+			return Result{Started: o.Now().UTC()}, err
+		}
+		defer w.Close()
+		o.Worker = w
+	}
+	r := &run{Options: o, feed: feed, ledger: o.DB.Ledger(o.Tenant, feed.Name).As(o.Worker.Name()), why: map[string]bool{}, tried: map[string]int{}, refused: map[string]bool{},
 		held: semaphore.NewWeighted(maxHeld)}
 	started := o.Now().UTC()
 	r.result.Started = started
 	if err := r.ledger.Begin(ctx, started); err != nil {
 		return r.result, err
 	}
-	err := r.run(ctx)
+	// A run before this one may have ended because the database did not answer.
+	err := r.ledger.Release(ctx)
+	if err == nil {
+		err = r.run(ctx)
+	}
 	r.result.Ended = o.Now().UTC()
 	outcome, detail := "complete", ""
 	switch {
@@ -162,13 +187,21 @@ func Run(ctx context.Context, feed *Feed, o Options) (Result, error) {
 		outcome = "stopped"
 	case err != nil:
 		outcome, detail = "failed", err.Error()
-	case !r.result.Complete():
+	case r.result.Complete():
+	case r.result.Left == 0 && r.result.Lost == 0 && len(r.result.Problems) == 0:
+		outcome, detail = "shared", fmt.Sprintf("other workers are at %d", r.result.Theirs)
+	default:
 		outcome = "partial"
 		detail = fmt.Sprintf("%d left, %d lost", r.result.Left, r.result.Lost)
 	}
 	// The end is recorded even if ctx is over; the lock is held for an instant.
-	if e := r.ledger.End(context.WithoutCancel(ctx), started, r.result.Ended, outcome, r.result.Counts.Stored, detail); err == nil {
-		err = e
+	for _, e := range []error{
+		r.ledger.Release(context.WithoutCancel(ctx)),
+		r.ledger.End(context.WithoutCancel(ctx), started, r.result.Ended, outcome, r.result.Counts.Stored, detail),
+	} {
+		if err == nil {
+			err = e
+		}
 	}
 	return r.result, err
 }
@@ -179,17 +212,8 @@ func (r *run) run(ctx context.Context) error {
 		return err
 	}
 	for pass := 1; ; pass++ {
-		now := r.Now()
-		for _, part := range parts {
-			if err := r.ledger.Cover(ctx, part, r.oldest(now), now, r.feed.Window, r.feed.Retention); err != nil {
-				return err
-			}
-		}
-		found, err := r.list(ctx, parts, r.Once)
+		found, err := r.pass(ctx, parts)
 		if err != nil {
-			return err
-		}
-		if err := r.read(ctx); err != nil {
 			return err
 		}
 		if !r.Once || found == 0 && pass > 1 || pass == maxPasses {
@@ -198,10 +222,84 @@ func (r *run) run(ctx context.Context) error {
 	}
 }
 
+// pass lists what is due, with Once everything, and reads what is found. What other
+// workers are at it waits for, and takes over if they die: without Once not for long.
+func (r *run) pass(ctx context.Context, parts []string) (found int, err error) {
+	now := r.Now()
+	for _, part := range parts {
+		if err := r.ledger.Cover(ctx, part, r.oldest(now), now, r.feed.Window, r.feed.Retention); err != nil {
+			return 0, err
+		}
+		if r.From.IsZero() || r.reopened {
+			continue
+		}
+		oldest := now.Add(edge - r.feed.Retention)
+		if _, err := r.ledger.Again(ctx, part, later(r.From, oldest), r.To, now, r.feed.Window, r.feed.Retention); err != nil {
+			return 0, err
+		}
+	}
+	r.reopened = true
+	r.listed = time.Time{}
+	seen := map[string]bool{} // windows listed by this pass
+	for waited := time.Duration(0); ; waited += lookAgain {
+		n, err := r.list(ctx, parts, seen)
+		found += n
+		if err != nil {
+			return found, err
+		}
+		if r.listed.IsZero() {
+			r.listed = r.Now()
+		}
+		if err := r.read(ctx); err != nil {
+			return found, err
+		}
+		if r.result.Theirs, err = r.theirs(ctx, parts, seen); err != nil {
+			return found, err
+		}
+		if r.result.Theirs == 0 || !r.Once && waited >= longestWait {
+			return found, nil
+		}
+		if err := wait(ctx, lookAgain); err != nil {
+			return found, err
+		}
+	}
+}
+
+// lookAgain is how often one looks whether other workers have done what they are at.
+const lookAgain = time.Second
+
+// theirs counts what other workers are at, of that which this pass is to see to.
+func (r *run) theirs(ctx context.Context, parts []string, seen map[string]bool) (int, error) {
+	n, _, err := r.ledger.Left(ctx, r.listed)
+	if err != nil {
+		return 0, err
+	}
+	now := r.Now()
+	windows, err := r.ledger.DueWindows(ctx, parts, r.horizon(now))
+	for _, w := range windows {
+		if w.Theirs && r.wants(w, now, seen) {
+			n++
+		}
+	}
+	return n, err
+}
+
 // oldest is how far back the first run looks: not to the very edge of what the
 // source keeps, since an hour that ends there would be gone before it is listed.
 func (r *run) oldest(now time.Time) time.Time {
 	return now.Add(-min(r.feed.Backfill, r.feed.Retention-3*edge))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// asked tells whether a run with Once is to list a window that is not due.
+func (r *run) asked(w store.Window) bool {
+	return r.From.IsZero() || w.End.After(r.From) && w.Start.Before(r.To)
 }
 
 // countLeft counts what is still due although it was tried, by this run or one
@@ -213,17 +311,14 @@ func (r *run) countLeft(ctx context.Context, parts []string) error {
 		return err
 	}
 	for _, w := range windows {
-		if w.Attempts > 0 {
+		if w.Attempts > 0 && !w.Theirs {
 			r.result.Left++
 		}
 	}
-	blobs, err := r.ledger.DueBlobs(ctx, end, maxLeft)
-	r.result.Left += len(blobs)
+	_, rest, err := r.ledger.Left(ctx, r.listed)
+	r.result.Left += rest
 	return err
 }
-
-// maxLeft bounds the counting of what is left.
-const maxLeft = 100_000
 
 // enable sees to it that the source collects the feed's parts, and gives those
 // that it does collect. One that is refused does not keep the others from being

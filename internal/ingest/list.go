@@ -16,20 +16,16 @@ import (
 // that differs a little does not make it refuse.
 const edge = 2 * time.Minute
 
-// list lists the windows that are due, with everything all that the source still
-// keeps; it tells how many blobs it found that were not known. Windows that fail are tried
-// again a few times.
-func (r *run) list(ctx context.Context, parts []string, everything bool) (found int, err error) {
+// list lists the windows that are due, with Once everything that the source still
+// keeps, and notes them in seen; it tells how many blobs it found that were not known.
+// Windows that fail are tried again a few times; those that other workers are at are
+// theirs.
+func (r *run) list(ctx context.Context, parts []string, seen map[string]bool) (found int, err error) {
 	r.progress(func(p *Progress) { *p = Progress{Doing: "listing", Records: p.Records} })
-	first, now := true, map[string]bool{} // windows listed by this pass
 	for {
-		due, err := r.dueWindows(ctx, parts, now, everything && first)
-		if err != nil {
+		due, err := r.dueWindows(ctx, parts, seen)
+		if err != nil || len(due) == 0 {
 			return found, err
-		}
-		first = false
-		if len(due) == 0 {
-			return found, nil
 		}
 		r.progress(func(p *Progress) { p.Total += len(due) })
 		groups := r.group(due)
@@ -49,7 +45,7 @@ func (r *run) list(ctx context.Context, parts []string, everything bool) (found 
 			found += n
 		}
 		for _, w := range due {
-			now[windowKey(w)] = true
+			seen[windowKey(w)] = true
 		}
 		if err := r.halted(); err != nil {
 			return found, err
@@ -90,49 +86,74 @@ func (r *run) group(due []store.Window) [][]store.Window {
 
 func windowKey(w store.Window) string { return "window " + w.Part + w.Start.Format(time.RFC3339) }
 
-// dueWindows gives the windows to list now. If none is due but some that failed
-// are to be tried again soon, by this run or one before it, it waits for the
-// first of them.
-func (r *run) dueWindows(ctx context.Context, parts []string, thisPass map[string]bool, everything bool) ([]store.Window, error) {
-	if ok, err := r.rest(ctx); !ok || err != nil {
-		return nil, err
-	}
-	now := r.Now()
-	horizon := now.Add(longestWait)
-	if everything {
-		horizon = now.Add(r.feed.Retention) // whatever is still listed at all
-	}
-	all, err := r.ledger.DueWindows(ctx, parts, horizon)
-	if err != nil {
-		return nil, err
-	}
-	var due, waiting []store.Window
-	for _, w := range all {
-		switch {
-		case r.exhausted(windowKey(w)), r.isRefused(w.Part):
-		case thisPass[windowKey(w)] && w.Attempts == 0: // due again already: the next run's
-		case !w.Due.After(now), everything:
-			due = append(due, w)
-		case w.Attempts > 0:
-			waiting = append(waiting, w)
+// dueWindows takes the windows to list now: as many as keep all requests busy, so that
+// other workers have some. If there is none but some that failed are to be
+// tried again soon, by this run or one before it, it waits for the first of them.
+func (r *run) dueWindows(ctx context.Context, parts []string, seen map[string]bool) ([]store.Window, error) {
+	for first := (time.Time{}); ; {
+		if ok, err := r.rest(ctx); !ok || err != nil {
+			return nil, err
+		}
+		now := r.now(first)
+		listings := (r.Concurrency + len(parts) - 1) / max(len(parts), 1) // of each part
+		due, err := r.ledger.TakeWindows(ctx, parts, r.horizon(now), listings*max(int(r.feed.Listing/r.feed.Window), 1), func(w store.Window) bool {
+			return r.wants(w, now, seen)
+		})
+		if err != nil || len(due) > 0 {
+			return due, err
+		}
+		all, err := r.ledger.DueWindows(ctx, parts, now.Add(longestWait))
+		if err != nil {
+			return nil, err
+		}
+		var again []time.Time
+		for _, w := range all {
+			if w.Attempts > 0 && !w.Theirs && !r.exhausted(windowKey(w)) && !r.isRefused(w.Part) {
+				again = append(again, w.Due)
+			}
+		}
+		if first, err = waitForFirst(ctx, now, again); first.IsZero() || err != nil {
+			return nil, err
 		}
 	}
-	if len(due) > 0 {
-		return due, nil
-	}
-	return afterWait(ctx, now, waiting, func(w store.Window) time.Time { return w.Due })
 }
 
-// afterWait waits for those that are due first and gives them.
-func afterWait[T any](ctx context.Context, now time.Time, waiting []T, due func(T) time.Time) ([]T, error) {
-	if len(waiting) == 0 {
-		return nil, nil
+// now is the time, or a later one that was waited for, whatever the clock says.
+func (r *run) now(waited time.Time) time.Time {
+	if now := r.Now(); now.After(waited) {
+		return now
 	}
-	first := slices.MinFunc(waiting, func(a, b T) int { return due(a).Compare(due(b)) })
-	if err := wait(ctx, due(first).Sub(now)); err != nil {
-		return nil, err
+	return waited
+}
+
+// horizon is by when windows are due that a pass may want.
+func (r *run) horizon(now time.Time) time.Time {
+	if r.Once {
+		return now.Add(r.feed.Retention) // whatever is still listed at all
 	}
-	return slices.DeleteFunc(waiting, func(v T) bool { return due(v).After(due(first)) }), nil
+	return now
+}
+
+// wants tells whether a pass that has seen some windows is to list this one.
+func (r *run) wants(w store.Window, now time.Time, seen map[string]bool) bool {
+	key := windowKey(w)
+	switch {
+	case r.exhausted(key), r.isRefused(w.Part):
+		return false
+	case seen[key] && w.Attempts == 0: // due again already: the next run's
+		return false
+	}
+	return !w.Due.After(now) || r.Once && r.asked(w) && !seen[key]
+}
+
+// waitForFirst waits until the first of some times and gives it; the zero time if there
+// is none.
+func waitForFirst(ctx context.Context, now time.Time, times []time.Time) (time.Time, error) {
+	if len(times) == 0 {
+		return time.Time{}, ctx.Err()
+	}
+	first := slices.MinFunc(times, time.Time.Compare)
+	return first, wait(ctx, first.Sub(now))
 }
 
 // longestWait is the longest that a run waits to try something again; what is
@@ -241,8 +262,12 @@ func (r *run) loseBeginning(w *store.Window, oldest time.Time) {
 	if !from.Before(oldest) {
 		return
 	}
+	why := ""
+	if w.Attempts > 0 {
+		why = fmt.Sprintf("; listing it had failed %d times, the last time: %s", w.Attempts, w.Error)
+	}
 	w.State = store.WindowLost
-	w.Error = fmt.Sprintf("what the source created from %s to %s was forgotten before it was listed", from.Format(time.RFC3339), oldest.Format(time.RFC3339))
+	w.Error = fmt.Sprintf("what the source created from %s to %s was forgotten before it was listed%s", from.Format(time.RFC3339), oldest.Format(time.RFC3339), why)
 	r.lose("%s: %s", w.Part, w.Error)
 }
 
@@ -278,7 +303,9 @@ func (r *run) postponeWindows(ctx context.Context, windows []store.Window, why e
 			r.problem("listing %s from %s: %v", w.Part, w.Start.Format(time.RFC3339), why)
 		}
 		w.Attempts++
-		w.Error = why.Error()
+		if w.State != store.WindowLost { // what is lost, and why, stays said
+			w.Error = why.Error()
+		}
 		w.Due = r.Now().Add(max(f.After, r.Pause(n)))
 	}
 	r.Log.Warn("Listing failed.", "part", first.Part, "from", first.Start, "windows", len(windows), "error", why)
@@ -291,11 +318,10 @@ func (r *run) closeWindow(ctx context.Context, w store.Window) error {
 	r.mu.Lock()
 	delete(r.tried, windowKey(w))
 	r.mu.Unlock()
-	if w.State != store.WindowLost {
-		w.State, w.Error = store.WindowSettled, ""
-	}
 	if w.ListedTo.Before(w.End) {
 		r.loseBeginning(&w, w.End)
+	} else if w.State != store.WindowLost {
+		w.State, w.Error = store.WindowSettled, ""
 	}
 	w.Due = time.Time{}
 	return r.ledger.Listed(ctx, []store.Window{w})

@@ -2,8 +2,10 @@ package ingest
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"regexp"
@@ -44,19 +46,29 @@ type reading struct {
 	damaged error             // why the blob could be read in part only, if it is taken all the same
 }
 
-// read reads every blob that is due and stores it. Blobs that fail are tried
-// again a few times.
+// read reads every blob that is due, but for those that other workers are at, and
+// stores it. Blobs that fail are tried again a few times.
 func (r *run) read(ctx context.Context) error {
 	r.progress(func(p *Progress) { *p = Progress{Doing: "reading", Records: p.Records} })
-	for {
+	for first := (time.Time{}); ; {
 		if ok, err := r.rest(ctx); !ok || err != nil {
 			return err
 		}
-		due, err := r.dueBlobs(ctx)
-		if err != nil || len(due) == 0 {
+		now := r.now(first)
+		due, err := r.take(ctx, now, r.fewest())
+		if err != nil {
 			return err
 		}
-		r.progress(func(p *Progress) { p.Total += len(due) })
+		if len(due) == 0 {
+			again, err := r.failedBefore(ctx, now)
+			if err != nil {
+				return err
+			}
+			if first, err = waitForFirst(ctx, now, again); first.IsZero() || err != nil {
+				return err
+			}
+			continue
+		}
 		if err := r.carry(ctx, due); err != nil {
 			return err
 		}
@@ -66,32 +78,34 @@ func (r *run) read(ctx context.Context) error {
 	}
 }
 
-// maxDue is how many blobs of the ledger are held at once.
-const maxDue = 5000
+const (
+	// maxTake is how many blobs a worker takes at once at the most.
+	maxTake = 1000
+	// A worker takes more at once if what it took lasted less than tooShort, and
+	// fewer if more than tooLong: others are to have some, too.
+	tooShort, tooLong = time.Second, 4 * time.Second
+)
 
-// dueBlobs gives the blobs to read now. If none is due but some that failed are
-// to be tried again soon, by this run or one before it, it waits for the first
-// of them.
-func (r *run) dueBlobs(ctx context.Context) ([]store.Blob, error) {
-	now := r.Now()
-	all, err := r.ledger.DueBlobs(ctx, now.Add(longestWait), maxDue+r.failing())
-	if err != nil {
-		return nil, err
-	}
-	var due, waiting []store.Blob
+// fewest is how many blobs a worker takes at once at the least.
+func (r *run) fewest() int { return 2 * r.Concurrency }
+
+// take takes up to n blobs that are due at a time.
+func (r *run) take(ctx context.Context, now time.Time, n int) ([]store.Blob, error) {
+	due, err := r.ledger.TakeBlobs(ctx, now, n+r.failing(), func(b store.Blob) bool { return r.exhausted(blobKey(b)) })
+	r.progress(func(p *Progress) { p.Total += len(due) })
+	return due, err
+}
+
+// failedBefore gives the times at which blobs that failed, by this run or one before it,
+// are due again soon.
+func (r *run) failedBefore(ctx context.Context, now time.Time) (again []time.Time, err error) {
+	all, err := r.ledger.DueBlobs(ctx, now.Add(longestWait), maxTake+r.failing())
 	for _, b := range all {
-		switch {
-		case r.exhausted(blobKey(b)):
-		case !b.Due.After(now):
-			due = append(due, b)
-		default:
-			waiting = append(waiting, b)
+		if !b.Theirs && !r.exhausted(blobKey(b)) {
+			again = append(again, b.Due)
 		}
 	}
-	if len(due) > 0 {
-		return due, nil
-	}
-	return afterWait(ctx, now, waiting, func(b store.Blob) time.Time { return b.Due })
+	return again, err
 }
 
 func blobKey(b store.Blob) string { return "blob " + b.Part + " " + b.ID }
@@ -102,26 +116,59 @@ func (r *run) failing() int {
 	return len(r.tried)
 }
 
-// carry reads the given blobs, several at once, and stores them one after
-// another.
-func (r *run) carry(ctx context.Context, due []store.Blob) error {
-	g, ctx := errgroup.WithContext(ctx)
+// carry reads the given blobs, and takes more as long as there are, several at once, and
+// stores them one after another. It ends early when the source is to be left alone.
+func (r *run) carry(whole context.Context, due []store.Blob) error {
+	r.busySince = r.Now()
+	g, ctx := errgroup.WithContext(whole)
+	batches := make(chan []store.Blob)
 	work := make(chan store.Blob)
 	ready := make(chan *reading, maxHeld)
-	g.Go(func() error {
-		defer close(work)
-		for _, b := range due {
-			if ok, err := r.rest(ctx); !ok || err != nil {
-				return err
+	enough := make(chan struct{}) // closed when no more are to be taken
+	g.Go(func() error {           // one batch is taken while the one before it is read
+		defer close(batches)
+		n := r.fewest()
+		for len(due) > 0 {
+			began := time.Now()
+			select {
+			case batches <- due:
+			case <-enough:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
 			}
-			if err := send(ctx, work, b); err != nil || r.halted() != nil {
+			switch lasted := time.Since(began); {
+			case lasted < tooShort:
+				n = min(2*n, max(maxTake, r.fewest()))
+			case lasted > tooLong:
+				n = max(n/2, r.fewest())
+			}
+			var err error
+			if due, err = r.take(ctx, r.Now(), n); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	early := false
+	g.Go(func() error {
+		defer close(work)
+		defer close(enough)
+		for batch := range batches {
+			for _, b := range batch {
+				if ok, err := r.rest(ctx); !ok || err != nil {
+					early = true
+					return err
+				}
+				if err := send(ctx, work, b); err != nil || r.halted() != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 	var readers sync.WaitGroup
-	for range min(r.Concurrency, len(due)) {
+	for range r.Concurrency {
 		readers.Add(1)
 		g.Go(func() error {
 			defer readers.Done()
@@ -140,7 +187,10 @@ func (r *run) carry(ctx context.Context, due []store.Blob) error {
 		return nil
 	})
 	g.Go(func() error { return r.storeAll(ctx, ready) })
-	return g.Wait()
+	if err := g.Wait(); err != nil || !early {
+		return err
+	}
+	return r.ledger.Release(whole) // what was taken and not begun
 }
 
 // readBlob reads one blob into pieces, and hands it over once it is whole, or
@@ -274,6 +324,12 @@ func (r *run) parseBlob(ctx context.Context, p *parser, rd *reading, emit func(*
 		full.Seal()
 		return emit(full)
 	}
+	// Of what may be salvaged the text is wanted even if it cannot be split.
+	var whole *beginning
+	if r.last(rd) {
+		whole = begin(body)
+		body = whole
+	}
 	p.split.Reset(body)
 	defer func() { rd.bytes = p.split.Offset() }()
 	for {
@@ -293,7 +349,7 @@ func (r *run) parseBlob(ctx context.Context, p *parser, rd *reading, emit func(*
 				RecordID: idIn(record), Reason: reasonTooLong, Raw: record, Bytes: long.Length, Digest: long.Digest,
 				Detail: fmt.Sprintf("%v; its beginning is kept", long)})
 		case err != nil:
-			if err := r.salvage(rd, piece, err); err != nil {
+			if err := r.salvage(rd, piece, whole, err); err != nil {
 				return err
 			}
 			return flush()
@@ -337,20 +393,64 @@ const (
 	salvageTime = 6 * time.Hour
 )
 
+// last tells whether a blob is taken as far as it can be read, if it cannot be read whole.
+func (r *run) last(rd *reading) bool {
+	return rd.Attempts >= salvageAttempts && rd.Forget.Sub(r.Now()) <= salvageTime
+}
+
 // salvage ends the reading of a blob that is cut off or no array. That is an
 // error, to be tried again: it may have been a proxy's page. Shortly before the
 // source forgets it, and after many attempts, the records that can be read are
-// stored, and the rest is lost.
-func (r *run) salvage(rd *reading, piece *store.Batch, why error) error {
+// stored, the beginning of its text goes to quarantine, and the rest is lost.
+func (r *run) salvage(rd *reading, piece *store.Batch, whole *beginning, why error) error {
 	var m *MalformedError
-	if !errors.As(why, &m) || rd.Attempts < salvageAttempts || rd.Forget.Sub(r.Now()) > salvageTime {
+	if !errors.As(why, &m) || whole == nil {
 		return why
 	}
 	rd.damaged = m
-	text := fmt.Sprintf("blob %s: %v", rd.ID, m)
-	piece.Hold(store.Quarantined{
-		Reason: reasonMalformed, Raw: []byte(text), Bytes: int64(len(text)),
-		Detail: text + "; the whole records before that place are stored"})
+	length, sum, cut := whole.rest()
+	detail := fmt.Sprintf("blob %s: %v; the whole records before that place are stored; it has %d bytes with the SHA-256 %x", rd.ID, m, length, sum)
+	if cut != nil {
+		detail += fmt.Sprintf("; what follows could not be read: %v", cut)
+	}
+	// Blobs that say the same are as many.
+	digest := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%x", rd.Part, rd.ID, sum))
+	piece.Hold(store.Quarantined{Reason: reasonMalformed, Raw: whole.head, Bytes: length, Digest: digest[:16], Detail: detail})
 	piece.Records++
 	return nil
+}
+
+// A beginning is a reader that keeps the first headLength bytes that are read, and counts
+// and sums up all of them.
+type beginning struct {
+	io.ReadCloser
+	head   []byte
+	length int64
+	sum    hash.Hash
+}
+
+func begin(r io.ReadCloser) *beginning { return &beginning{ReadCloser: r, sum: sha256.New()} }
+
+func (b *beginning) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.head = append(b.head, p[:min(n, headLength-len(b.head))]...)
+	b.length += int64(n)
+	b.sum.Write(p[:n])
+	return n, err
+}
+
+// maxRest bounds how much of a text is read that cannot be used.
+const maxRest = 1 << 30
+
+// rest reads what is left, and gives the length and the SHA-256 of all. cut says why that
+// is not all there is.
+func (b *beginning) rest() (length int64, sum []byte, cut error) {
+	n, cut := io.CopyN(io.Discard, b, maxRest)
+	switch {
+	case cut == io.EOF:
+		cut = nil
+	case cut == nil && n == maxRest:
+		cut = fmt.Errorf("more than %d bytes follow", maxRest)
+	}
+	return b.length, b.sum.Sum(nil), cut
 }

@@ -104,8 +104,27 @@ func (r *run) storeGroup(ctx context.Context, group []*reading) error {
 				claimed, results = append(claimed, blobs[i]), append(results, sums[i])
 			}
 		}
-		return tx.Count(claimed, results)
+		if err := tx.Count(claimed, results); err != nil {
+			return err
+		}
+		for i, rd := range group {
+			if fresh[i] {
+				if err := r.note(tx, rd); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	})
+	if met(err) {
+		for _, rd := range group {
+			r.held.Release(rd.held)
+			if err := r.failedBlob(ctx, rd.Blob, err); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -113,6 +132,13 @@ func (r *run) storeGroup(ctx context.Context, group []*reading) error {
 		r.stored(rd, sums[i], fresh[i])
 	}
 	return nil
+}
+
+// met tells whether a transaction met another one that wrote the same, so that it has
+// only to be done again.
+func met(err error) bool {
+	var refusal *store.Error
+	return errors.As(err, &refusal) && refusal.Met
 }
 
 // errCut ends the transaction of a reading that broke off in the midst.
@@ -127,8 +153,13 @@ func (r *run) storePartial(ctx context.Context, rd *reading) error {
 		counts, fresh, err = r.store(ctx, tx, rd)
 		return err
 	})
-	if errors.Is(err, errCut) {
+	switch {
+	case errors.Is(err, errCut):
 		return r.failedBlob(ctx, rd.Blob, rd.err)
+	case met(err):
+		for range rd.pieces { // whoever reads it must not wait
+		}
+		return r.failedBlob(ctx, rd.Blob, err)
 	}
 	if err != nil {
 		return err
@@ -190,7 +221,22 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		return sum, false, nil
 	}
 	sum.Bytes = rd.bytes
-	return sum, true, tx.Count([]store.Content{c}, []store.Counts{sum})
+	if err := tx.Count([]store.Content{c}, []store.Counts{sum}); err != nil {
+		return sum, true, err
+	}
+	return sum, true, r.note(tx, rd)
+}
+
+// note notes for coverage what a reading was like that is stored: how long this process
+// was busy since the last one, and what was left of a damaged blob.
+func (r *run) note(tx *store.Tx, rd *reading) error {
+	now := r.Now()
+	tx.Busy(r.ledger, now.Sub(r.busySince))
+	r.busySince = now
+	if rd.damaged == nil {
+		return nil
+	}
+	return tx.Salvaged(r.ledger.Content(rd.Blob), rd.damaged.Error())
 }
 
 func (r *run) stored(rd *reading, n store.Counts, fresh bool) {

@@ -202,7 +202,7 @@ func kindOf(status int) error {
 // server's certificate that is not trusted stays so.
 func retryable(err error) bool {
 	var untrusted *tls.CertificateVerificationError
-	return !errors.As(err, &untrusted)
+	return !errors.As(err, &untrusted) && !errors.Is(err, errLeftAlone)
 }
 
 // retryAfter reads Retry-After, in seconds or as a date. A date is compared with the

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,8 @@ type PipelineOptions struct {
 	Credential azcore.TokenCredential
 	HTTP       *http.Client
 	Retry      Retry
+	// Pace bounds how often the API is asked. It may be nil.
+	Pace *Pace
 
 	// Classify completes an error by what the API documents: its Kind where the
 	// HTTP status does not tell. An error whose Kind it makes
@@ -115,12 +118,16 @@ func NewPipeline(o PipelineOptions) *Pipeline {
 		MaxRetryDelay: cmp.Or(o.Retry.MaxDelay, time.Minute),
 		ShouldRetry:   p.shouldRetry,
 	}
+	perRetry := []policy.Policy{
+		freshToken{o.Credential, p.classify},
+		runtime.NewBearerTokenPolicy(o.Credential, []string{scope(o.Audience)}, nil),
+	}
+	if o.Pace != nil {
+		perRetry = slices.Insert(perRetry, 0, policy.Policy(paced{o.Pace, p.classify}))
+	}
 	p.pipeline = runtime.NewPipeline("reeve", "", runtime.PipelineOptions{
-		PerCall: []policy.Policy{agent(userAgent())},
-		PerRetry: []policy.Policy{
-			freshToken{o.Credential, p.classify},
-			runtime.NewBearerTokenPolicy(o.Credential, []string{scope(o.Audience)}, nil),
-		},
+		PerCall:  []policy.Policy{agent(userAgent())},
+		PerRetry: perRetry,
 	}, &policy.ClientOptions{
 		Retry:     p.retry,
 		Telemetry: policy.TelemetryOptions{Disabled: true},
@@ -174,6 +181,10 @@ func (p *Pipeline) unanswered(ctx context.Context, c Call, req *policy.Request, 
 		return fmt.Errorf("%s: %w", c.Op, context.Cause(ctx))
 	case errors.As(err, &signIn):
 		return fmt.Errorf("%s: %w", c.Op, signIn)
+	}
+	var unsent *Error
+	if errors.Is(err, errLeftAlone) && errors.As(err, &unsent) {
+		return &Error{Op: c.Op, URL: hostPath(req.Raw().URL), Kind: unsent.Kind, RetryAfter: unsent.RetryAfter, Err: errLeftAlone}
 	}
 	err = withoutURL(err)
 	e := &Error{Op: c.Op, URL: hostPath(req.Raw().URL), Err: err}

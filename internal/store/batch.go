@@ -3,7 +3,9 @@ package store
 import (
 	"bytes"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ import (
 // hundred records as the source sent them, and the rows made of them.
 type Batch struct {
 	ContentID int64
+	day       int // on which it came
 	// Records counts the records read, whatever became of them. The rows added
 	// are made of the one counted last.
 	Records int
@@ -31,6 +34,8 @@ type Batch struct {
 
 	held      []heldRecord // what cannot be stored
 	heldBytes int
+
+	again *replayed // of a piece that is kept and is decoded again
 }
 
 type batchRows struct {
@@ -41,8 +46,13 @@ type batchRows struct {
 
 // NewBatch makes an empty piece number n of a blob.
 func (db *DB) NewBatch(tenant int, feed, part, blob string, n int) *Batch {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s\x00%s\x00%d", tenant, feed, part, blob, n))
-	b := &Batch{db: db, names: Names{}, ContentID: int64(binary.BigEndian.Uint64(sum[:8]) >> 1)}
+	now := time.Now
+	if db.now != nil {
+		now = db.now
+	}
+	day := Day(now())
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%d\x00%s\x00%s\x00%s\x00%d", tenant, day, feed, part, blob, n))
+	b := &Batch{db: db, names: Names{}, day: day, ContentID: int64(binary.BigEndian.Uint64(sum[:8]) >> 1)}
 	b.memory = take[byte](&texts)
 	b.raw = *b.memory
 	return b
@@ -51,6 +61,9 @@ func (db *DB) NewBatch(tenant int, feed, part, blob string, n int) *Batch {
 // Keep adds a record as the source sent it, and returns its offset in the
 // piece.
 func (b *Batch) Keep(record []byte) (at int) {
+	if b.again != nil {
+		return b.again.at
+	}
 	at = len(b.raw)
 	b.raw = append(b.raw, record...)
 	b.raw = append(b.raw, '\n')
@@ -164,6 +177,8 @@ func (c *Counts) Add(d Counts) {
 type Content struct {
 	Tenant           int
 	Feed, Part, Blob string
+	Created          time.Time
+	Window           time.Time // the window that it is counted in; zero: look it up
 }
 
 // A Piece is a batch with the blob that it is of.
@@ -186,8 +201,8 @@ func (tx *Tx) Store(pieces ...Piece) ([]Counts, error) {
 			names[p.Tenant] = Names{}
 		}
 		names[p.Tenant].add(p.names)
-		if p.bytes > 0 {
-			contents = append(contents, []any{p.ContentID, p.Tenant, p.Feed, p.Part, p.Blob, p.bytes, p.raw})
+		if p.bytes > 0 && tx.db.raw == RawAll {
+			contents = append(contents, []any{p.Tenant, p.day, p.ContentID, p.Feed, p.Part, p.Blob, p.bytes, p.raw})
 		}
 		defer p.free()
 	}
@@ -224,6 +239,11 @@ func (tx *Tx) Store(pieces ...Piece) ([]Counts, error) {
 		inserted, err := tx.merge(t, rows)
 		if err != nil {
 			return nil, err
+		}
+		if t.Counted {
+			if err := tx.countRows(t, rows, inserted); err != nil {
+				return nil, err
+			}
 		}
 		if !t.Facts {
 			continue
@@ -264,7 +284,7 @@ func (tx *Tx) Store(pieces ...Piece) ([]Counts, error) {
 type origin struct{ piece, record int }
 
 // contentsTable holds the records as the source sent them.
-var contentsTable = &Table{Name: "contents", Key: 1, Columns: []string{"id", "tenant_id", "feed", "part", "blob", "bytes", "data"}}
+var contentsTable = &Table{Name: "contents", Key: 3, Columns: []string{"tenant_id", "day", "id", "feed", "part", "blob", "bytes", "data"}}
 
 // tablesOf gives the tables that the pieces have rows for, that of the facts first.
 func tablesOf(pieces []Piece) []*Table {
@@ -297,7 +317,7 @@ func tablesOf(pieces []Piece) []*Table {
 // compare looks at the facts that were not inserted, and tells of each record of them
 // how it compares with the one that has its key.
 func (tx *Tx) compare(t *Table, pieces []Piece, rows [][]any, of []origin, inserted []bool, tell func(piece, record int, conflict *heldRecord)) error {
-	query := fmt.Sprintf(`SELECT content_id, content_at, content_len FROM %s WHERE %s`, t.Name, keyCondition(t))
+	query := fmt.Sprintf(`SELECT content_id, content_at, content_len, content_hash FROM %s WHERE %s`, t.Name, keyCondition(t))
 	loaded := map[int64][]byte{}
 	for n, row := range rows {
 		if inserted[n] {
@@ -305,19 +325,14 @@ func (tx *Tx) compare(t *Table, pieces []Piece, rows [][]any, of []origin, inser
 		}
 		var id int64
 		var at, length int
-		if err := tx.queryRow(query, row[:t.Key]...).Scan(&id, &at, &length); err != nil {
+		var hash sql.NullInt64
+		if err := tx.queryRow(query, row[:t.Key]...).Scan(&id, &at, &length, &hash); err != nil {
 			return fmt.Errorf("looking up a row of %s again: %w", t.Name, err)
-		}
-		there, err := tx.content(id, loaded)
-		if err != nil {
-			return err
-		}
-		if at < 0 || length < 0 || at+length > len(there) {
-			return fmt.Errorf("reading a record of %s again: its place lies outside of content %d", t.Name, id)
 		}
 		p := pieces[of[n].piece]
 		raw, ok := loaded[p.ContentID]
 		if !ok {
+			var err error
 			if raw, err = decompress(p.raw); err != nil {
 				return err
 			}
@@ -326,13 +341,28 @@ func (tx *Tx) compare(t *Table, pieces []Piece, rows [][]any, of []origin, inser
 		place := row[len(row)-3:]
 		ourAt, ourLen := place[1].(int), place[2].(int)
 		ours := raw[ourAt : ourAt+ourLen]
-		if sameRecord(ours, there[at:at+length]) {
+		same, detail := false, "a record with the same Id is stored already, and the two differ"
+		if hash.Valid {
+			same = recordHash(ours) == hash.Int64
+		} else {
+			there, err := tx.content(p.Tenant, id, loaded)
+			switch {
+			case errors.Is(err, sql.ErrNoRows):
+				detail = "a row with the same Id is there already, and reeve has no text for it: it is not kept any more, or another program wrote the row. So nobody can say whether the two differ, and the row stays as it is"
+			case err != nil:
+				return err
+			case at < 0 || length < 0 || at+length > len(there):
+				return fmt.Errorf("reading a record of %s again: its place lies outside of content %d", t.Name, id)
+			default:
+				same = sameRecord(ours, there[at:at+length])
+			}
+		}
+		if same {
 			tell(of[n].piece, of[n].record, nil)
 			continue
 		}
 		conflict := Quarantined{
-			RecordID: recordID(t, row), Reason: ReasonConflict, Raw: ours, Bytes: int64(len(ours)),
-			Detail: "a record with the same Id is stored already, and the two differ",
+			RecordID: recordID(t, row), Reason: ReasonConflict, Raw: ours, Bytes: int64(len(ours)), Detail: detail,
 		}.seal()
 		tell(of[n].piece, of[n].record, &conflict)
 	}
@@ -340,17 +370,17 @@ func (tx *Tx) compare(t *Table, pieces []Piece, rows [][]any, of []origin, inser
 }
 
 // content reads a piece, by way of those loaded before.
-func (tx *Tx) content(id int64, loaded map[int64][]byte) ([]byte, error) {
+func (tx *Tx) content(tenant int, id int64, loaded map[int64][]byte) ([]byte, error) {
 	if raw, ok := loaded[id]; ok {
 		return raw, nil
 	}
 	var data []byte
-	if err := tx.queryRow(`SELECT data FROM contents WHERE id = $1`, id).Scan(&data); err != nil {
+	if err := tx.queryRow(`SELECT data FROM contents WHERE tenant_id = $1 AND id = $2`, tenant, id).Scan(&data); err != nil {
 		return nil, fmt.Errorf("reading content %d: %w", id, err)
 	}
 	raw, err := decompress(data)
 	if err != nil {
-		return nil, fmt.Errorf("reading content %d: %w", id, err)
+		return nil, fmt.Errorf("reading content %d: %v", id, err) // no end of the connection
 	}
 	if len(loaded) > maxLoaded {
 		clear(loaded)
@@ -371,9 +401,12 @@ type Quarantined struct {
 	Bytes    int64  // its full length
 	Digest   []byte // the first 16 bytes of the SHA-256 of all of it; nil: that of Raw
 
-	Tenant           int    // set when read
-	Feed, Part, Blob string // set when read
+	// Set when read.
+	Tenant           int
+	Feed, Part, Blob string
 	SeenAt           time.Time
+	Ignored          bool // somebody has said that it is no alarm
+	Kept             bool // Raw is there
 }
 
 // ReasonConflict is the reason of a record whose key is taken by another one.
@@ -403,6 +436,9 @@ func (q Quarantined) seal() heldRecord {
 }
 
 func (tx *Tx) quarantine(c Content, q heldRecord) (int64, error) {
+	if tx.db.raw == RawNone {
+		q.data = []byte{}
+	}
 	n, err := tx.exec(`INSERT INTO quarantine
 		(tenant_id, feed, digest, part, blob, record_id, reason, detail, bytes, seen_at, data)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant_id, feed, digest) DO NOTHING`,

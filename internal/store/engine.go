@@ -13,30 +13,47 @@ import (
 type engine interface {
 	// open connects, whatever the schema is, and gives the connections for reading.
 	open(ctx context.Context, mustExist bool) (read *sql.DB, err error)
-	// schema gives what migrations run on, and the migrations in the engine's words.
-	schema(ctx context.Context, migrations fs.FS) (on *sql.DB, dialect goose.Dialect, in fs.FS, err error)
+	// schema gives what migrations run on.
+	schema(ctx context.Context) (on *sql.DB, dialect goose.Dialect, err error)
+	// words gives migrations in the engine's words.
+	words(migrations fs.FS) fs.FS
 	// tables counts the tables: ours is 1 if reeve's list of versions is among them.
-	tables(ctx context.Context) (ours, all int, err error)
+	tables(ctx context.Context, on *sql.DB) (ours, all int, err error)
 	// ready prepares for use what is up to date.
 	ready(ctx context.Context) error
 	// begin begins a transaction, when it has its turn.
 	begin(ctx context.Context, how writing) (session, error)
+	// skipLocked is what a SELECT in a transaction ends with that takes rows: others
+	// leave those rows out, and it leaves out theirs.
+	skipLocked() string
 	// snapshot is for reading several times from one moment.
 	snapshot() *sql.TxOptions
-	// merge inserts the rows whose keys are not there yet. For a table of facts it
-	// tells which it has inserted.
+	// merge inserts the rows whose keys are not there yet. For a table of facts, or one
+	// that is counted, it tells which it has inserted.
 	merge(tx *Tx, t *Table, rows [][]any) (inserted []bool, err error)
 	// mergeNames inserts the names whose ids are not there yet, and gives the names
 	// that stand there for the others.
 	mergeNames(tx *Tx, t *NameTable, names []name) (there map[int64]string, err error)
+	// stage puts rows where they can be compared with those of their table, as long as
+	// the transaction lasts.
+	stage(tx *Tx, t *Table, rows [][]any) (name string, err error)
+	// byKeys makes what a transaction asks from now on look rows up by their keys.
+	byKeys(tx *Tx) error
+	// dropMonths drops what is kept of a feed's records where that can be dropped as a
+	// whole, and gives the day before which the rest is to be deleted.
+	dropMonths(ctx context.Context, tenant int, feed string, before int) (pieces int64, first int, err error)
 	// trouble says what a refusal means and what to do about it; nothing if it does
 	// not know.
 	trouble(err error) (cause, remedy string)
+	// passing tells of a refusal that passes by itself: the database does not answer, or
+	// not now; or the transaction met another one.
+	passing(err error) (away, met bool)
 	// look is Look without open.
 	look(ctx context.Context) (Condition, error)
 	// dir is a folder for what is too large for memory.
 	dir() string
 	close() error
+	carer
 }
 
 // writing is how a transaction is written.

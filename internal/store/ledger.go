@@ -31,6 +31,7 @@ type Window struct {
 	Blobs      int
 	Attempts   int // failed listings since the last complete one
 	Error      string
+	Theirs     bool // another worker is at it; set by DueWindows
 }
 
 // A Blob is one piece of content that the source holds.
@@ -38,7 +39,9 @@ type Blob struct {
 	Part, ID, URI   string
 	Created, Forget time.Time
 	Due             time.Time // when to read it; set when read from the ledger
+	Window          time.Time // the start of the window that it is counted in; likewise
 	Attempts        int       // failed ones so far
+	Theirs          bool      // another worker is at it; set by DueBlobs
 }
 
 // A Ledger is the ledger of one feed of one tenant: which intervals of the
@@ -47,6 +50,7 @@ type Ledger struct {
 	db     *DB
 	tenant int
 	feed   string
+	holder string // the worker whose ledger this is; empty: nobody's
 }
 
 // Ledger gives the ledger of a feed.
@@ -56,7 +60,7 @@ func (db *DB) Ledger(tenant int, feed string) *Ledger {
 
 // Content names a blob of this ledger.
 func (l *Ledger) Content(b Blob) Content {
-	return Content{Tenant: l.tenant, Feed: l.feed, Part: b.Part, Blob: b.ID}
+	return Content{Tenant: l.tenant, Feed: l.feed, Part: b.Part, Blob: b.ID, Created: b.Created, Window: b.Window}
 }
 
 // Cover makes sure that there is a window for every interval of the given
@@ -97,7 +101,11 @@ func (l *Ledger) Cover(ctx context.Context, part string, from, now time.Time, le
 func (l *Ledger) DueWindows(ctx context.Context, parts []string, now time.Time) ([]Window, error) {
 	var due []Window
 	for _, part := range parts {
-		w, err := l.windows(ctx, `part = $3 AND due_at <= $4 ORDER BY forget_at`, part, stamp(now))
+		w, err := list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, w *Window) error {
+			return scanWindow(rows, w, &w.Theirs)
+		}, `SELECT `+windowColumns+`, CASE WHEN `+others+` THEN true ELSE false END FROM ledger_windows
+			WHERE tenant_id = $3 AND feed = $4 AND part = $5 AND due_at <= $6 ORDER BY forget_at`,
+			l.holder, stamp(l.db.now()), l.tenant, l.feed, part, stamp(now))
 		if err != nil {
 			return nil, err
 		}
@@ -106,12 +114,11 @@ func (l *Ledger) DueWindows(ctx context.Context, parts []string, now time.Time) 
 	return due, nil
 }
 
-func (l *Ledger) windows(ctx context.Context, where string, args ...any) ([]Window, error) {
-	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, w *Window) error {
-		return rows.Scan(&w.Part, stamped{&w.Start}, stamped{&w.End}, &w.State, stamped{&w.Due}, stamped{&w.Forget},
-			stamped{&w.Listed}, stamped{&w.ListedTo}, &w.Listings, &w.Blobs, &w.Attempts, &w.Error)
-	}, `SELECT part, start_at, end_at, state, due_at, forget_at, listed_at, listed_to, listings, blobs, attempts, coalesce(error, '')
-		FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 AND `+where, append([]any{l.tenant, l.feed}, args...)...)
+const windowColumns = `part, start_at, end_at, state, due_at, forget_at, listed_at, listed_to, listings, blobs, attempts, coalesce(error, '')`
+
+func scanWindow(rows *sql.Rows, w *Window, more ...any) error {
+	return rows.Scan(append([]any{&w.Part, stamped{&w.Start}, stamped{&w.End}, &w.State, stamped{&w.Due}, stamped{&w.Forget},
+		stamped{&w.Listed}, stamped{&w.ListedTo}, &w.Listings, &w.Blobs, &w.Attempts, &w.Error}, more...)...)
 }
 
 // Found records blobs that a listing of adjoining windows of one part has shown,
@@ -123,31 +130,26 @@ func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fre
 	}
 	err = l.db.WriteBeside(ctx, func(tx *Tx) error {
 		fresh = 0
-		found := make([]int, len(windows))
 		args := make([][]any, len(blobs))
 		for i, b := range blobs {
-			args[i] = []any{l.tenant, l.feed, b.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue}
+			w := windows[windowOf(windows, b)]
+			args[i] = []any{l.tenant, l.feed, b.Part, b.ID, b.URI, stamp(b.Created), stamp(b.Forget), stamp(tx.Now), BlobDue, stamp(w.Start)}
 		}
 		added, err := tx.each(`INSERT INTO ledger_blobs
-			(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
+			(tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at, window_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $10)
 			ON CONFLICT (tenant_id, feed, part, blob) DO NOTHING`, args)
 		if err != nil {
 			return fmt.Errorf("adding blobs to the ledger: %w", err)
 		}
 		for i, b := range blobs {
 			fresh += int(added[i])
-			found[windowOf(windows, b)] += int(added[i])
-		}
-		for i, w := range windows {
-			if found[i] == 0 {
-				continue
+			w := windows[windowOf(windows, b)]
+			n := windowSums{blobs: added[i]}
+			if !w.ListedTo.Before(w.End) {
+				n.late = added[i]
 			}
-			if _, err := tx.exec(`UPDATE ledger_windows SET blobs = blobs + $5
-				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`,
-				l.tenant, l.feed, w.Part, stamp(w.Start), found[i]); err != nil {
-				return fmt.Errorf("counting blobs in the ledger: %w", err)
-			}
+			tx.count(l.tenant, l.feed, w.Part, w.Start, n)
 		}
 		return nil
 	})
@@ -155,14 +157,15 @@ func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fre
 }
 
 // Listed records how windows stand after they were listed, or the listing of
-// which failed.
+// which failed, and gives them back. Of a window that another worker has taken
+// meanwhile it says nothing.
 func (l *Ledger) Listed(ctx context.Context, windows []Window) error {
 	return l.db.WriteBeside(ctx, func(tx *Tx) error {
 		for _, w := range windows {
 			if _, err := tx.exec(`UPDATE ledger_windows
-				SET state = $5, due_at = $6, listed_at = $7, listed_to = $8, listings = $9, attempts = $10, error = $11
-				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`,
-				l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), stamp(w.ListedTo), w.Listings, w.Attempts, null(w.Error)); err != nil {
+				SET state = $5, due_at = $6, listed_at = $7, listed_to = $8, listings = $9, attempts = $10, error = $11, holder = NULL
+				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4 AND coalesce(holder, '') = $12`,
+				l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), stamp(w.ListedTo), w.Listings, w.Attempts, null(w.Error), l.holder); err != nil {
 				return fmt.Errorf("recording a listing in the ledger: %w", err)
 			}
 		}
@@ -185,10 +188,10 @@ func windowOf(windows []Window, b Blob) int {
 // those forgotten soonest first.
 func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob, error) {
 	return list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, b *Blob) error {
-		return rows.Scan(&b.Part, &b.ID, &b.URI, stamped{&b.Created}, stamped{&b.Forget}, stamped{&b.Due}, &b.Attempts)
-	}, `SELECT part, blob, uri, created_at, forget_at, due_at, attempts FROM ledger_blobs
-		WHERE tenant_id = $1 AND feed = $2 AND state = $3 AND due_at <= $4
-		ORDER BY forget_at, part, blob LIMIT $5`, l.tenant, l.feed, BlobDue, stamp(now), limit)
+		return rows.Scan(&b.Part, &b.ID, &b.URI, stamped{&b.Created}, stamped{&b.Forget}, stamped{&b.Due}, &b.Attempts, stamped{&b.Window}, &b.Theirs)
+	}, `SELECT part, blob, uri, created_at, forget_at, due_at, attempts, window_at, CASE WHEN `+others+` THEN true ELSE false END FROM ledger_blobs
+		WHERE tenant_id = $3 AND feed = $4 AND state = $5 AND state <> 'done' AND due_at <= $6
+		ORDER BY forget_at, part, blob LIMIT $7`, l.holder, stamp(l.db.now()), l.tenant, l.feed, BlobDue, stamp(now), limit)
 }
 
 // Claim marks blobs as read, before anything of them is stored in the same
@@ -199,7 +202,7 @@ func (tx *Tx) Claim(blobs ...Content) ([]bool, error) {
 	for i, c := range blobs {
 		args[i] = []any{c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now)}
 	}
-	changed, err := tx.each(`UPDATE ledger_blobs SET state = $5, done_at = $6, error = NULL
+	changed, err := tx.each(`UPDATE ledger_blobs SET state = $5, done_at = $6, error = NULL, holder = NULL
 		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state <> $5`, args)
 	if err != nil {
 		return nil, fmt.Errorf("marking blobs in the ledger: %w", err)
@@ -217,6 +220,9 @@ func (tx *Tx) Count(blobs []Content, counts []Counts) error {
 	for i, c := range blobs {
 		n := counts[i]
 		args[i] = []any{c.Tenant, c.Feed, c.Part, c.Blob, n.Bytes, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined}
+		if err := tx.countRead(c, n); err != nil {
+			return err
+		}
 	}
 	_, err := tx.each(`UPDATE ledger_blobs
 		SET bytes = $5, records = $6, stored = $7, duplicate = $8, out_of_scope = $9, quarantined = $10
@@ -224,7 +230,9 @@ func (tx *Tx) Count(blobs []Content, counts []Counts) error {
 	return err
 }
 
-// Postpone records a failed attempt to read a blob, and when to try again.
+// Postpone records a failed attempt to read a blob, and when to try again, and gives
+// it back. Of a blob that another worker has taken meanwhile it says nothing; nor does
+// Lose.
 func (l *Ledger) Postpone(ctx context.Context, b Blob, due time.Time, why string) error {
 	return l.set(ctx, b, BlobDue, due, why)
 }
@@ -236,9 +244,9 @@ func (l *Ledger) Lose(ctx context.Context, b Blob, why string) error {
 
 func (l *Ledger) set(ctx context.Context, b Blob, state string, due time.Time, why string) error {
 	return l.db.WriteBeside(ctx, func(tx *Tx) error {
-		_, err := tx.exec(`UPDATE ledger_blobs SET state = $5, due_at = $6, attempts = attempts + 1, error = $7
-			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state = $8`,
-			l.tenant, l.feed, b.Part, b.ID, state, stamp(due), why, BlobDue)
+		_, err := tx.exec(`UPDATE ledger_blobs SET state = $5, due_at = $6, attempts = attempts + 1, error = $7, holder = NULL
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state = $8 AND coalesce(holder, '') = $9`,
+			l.tenant, l.feed, b.Part, b.ID, state, stamp(due), why, BlobDue, l.holder)
 		return err
 	})
 }
@@ -247,6 +255,9 @@ func (l *Ledger) set(ctx context.Context, b Blob, state string, due time.Time, w
 // refused with a reason. started is when reeve started it; zero if it ran.
 func (l *Ledger) Part(ctx context.Context, part, state string, started time.Time, why string) error {
 	return l.db.Write(ctx, func(tx *Tx) error {
+		if err := tx.gap(l, part, started); err != nil {
+			return err
+		}
 		_, err := tx.exec(`INSERT INTO feed_parts (tenant_id, feed, part, state, started_at, checked_at, error)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (tenant_id, feed, part) DO UPDATE SET state = excluded.state,
@@ -324,48 +335,39 @@ func (l *Ledger) Standing(ctx context.Context) ([]Standing, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The windows keep sums of their blobs; only what is due or in trouble is looked at itself.
 	err = l.each(ctx, `SELECT part, state, count(*), sum(CASE WHEN due_at IS NOT NULL AND (listed_at IS NULL OR attempts > 0) THEN 1 ELSE 0 END),
-		min(CASE WHEN due_at IS NOT NULL AND listed_at IS NULL THEN forget_at END)
+		min(CASE WHEN due_at IS NOT NULL AND listed_at IS NULL THEN forget_at END),
+		max(newest_at), sum(blobs_read), sum(bytes), sum(records), sum(stored), sum(duplicate), sum(out_of_scope), sum(quarantined)
 		FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 GROUP BY part, state ORDER BY part`, func(rows *sql.Rows) error {
 		var part, state string
-		var n, due int
-		var oldest time.Time
-		if err := rows.Scan(&part, &state, &n, &due, stamped{&oldest}); err != nil {
+		var n, due, read int
+		var c Counts
+		var oldest, newest time.Time
+		if err := rows.Scan(&part, &state, &n, &due, stamped{&oldest}, stamped{&newest},
+			&read, &c.Bytes, &c.Records, &c.Stored, &c.Duplicate, &c.OutOfScope, &c.Quarantined); err != nil {
 			return err
 		}
 		s := at(part)
 		s.Windows[state] += n
 		s.WindowsDue += due
+		if read > 0 {
+			s.Blobs[BlobDone] += read
+		}
+		if newest.After(s.Newest) {
+			s.Newest = newest
+		}
+		s.Counts.Add(c)
 		s.OldestDue = earlier(s.OldestDue, oldest)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	err = l.each(ctx, `SELECT part, state, count(*), sum(bytes), sum(records), sum(stored), sum(duplicate), sum(out_of_scope), sum(quarantined),
-		min(forget_at), max(created_at)
-		FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 GROUP BY part, state ORDER BY part`, func(rows *sql.Rows) error {
-		var part, state string
-		var n int
-		var c Counts
-		var oldest, newest time.Time
-		if err := rows.Scan(&part, &state, &n, &c.Bytes, &c.Records, &c.Stored, &c.Duplicate, &c.OutOfScope, &c.Quarantined,
-			stamped{&oldest}, stamped{&newest}); err != nil {
-			return err
+	for part, s := range byPart {
+		if err := l.standingBlobs(ctx, part, s); err != nil {
+			return nil, err
 		}
-		s := at(part)
-		s.Blobs[state] += n
-		s.Counts.Add(c)
-		switch state {
-		case BlobDue:
-			s.OldestDue = earlier(s.OldestDue, oldest)
-		case BlobDone:
-			s.Newest = newest
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	err = l.each(ctx, `SELECT part, error, count(*) AS n FROM (
 			SELECT part, error FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 AND state <> 'done' AND error IS NOT NULL

@@ -66,10 +66,15 @@ func tryWriting(ctx context.Context, on *sql.DB) error {
 
 // newest is the newest version of the schema that this program knows.
 func newest() (int64, error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
+	names, err := fs.Glob(migrationFiles, "*.sql")
 	if err != nil || len(names) == 0 {
 		return 0, errors.Join(errors.New("reading the migrations"), err)
 	}
-	digits, _, _ := strings.Cut(strings.TrimPrefix(names[len(names)-1], "migrations/"), "_")
+	return versionOf(names[len(names)-1])
+}
+
+// versionOf is the number of a migration.
+func versionOf(name string) (int64, error) {
+	digits, _, _ := strings.Cut(name, "_")
 	return strconv.ParseInt(digits, 10, 64)
 }

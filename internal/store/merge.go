@@ -20,6 +20,9 @@ type Table struct {
 	// last columns are content_id, content_at and content_len: where the record
 	// stands as the source sent it.
 	Facts bool
+	// Counted says that its rows are counted by day, and by workload if it has a column
+	// workload_id. The key is then tenant, day and id.
+	Counted bool
 
 	memory sync.Pool // of rows that were stored, for the next ones: *[]any
 }
@@ -53,7 +56,8 @@ func (r *Rows) Row(i int) []any {
 }
 
 // merge inserts those rows whose keys are not in the table yet and leaves the
-// others as they are. Of a table of facts it tells which it inserted.
+// others as they are. Of a table of facts, or one that is counted, it tells which it
+// inserted.
 func (tx *Tx) merge(t *Table, rows [][]any) (inserted []bool, err error) {
 	if len(rows) == 0 {
 		return nil, nil

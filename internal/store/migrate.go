@@ -14,27 +14,33 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// migrationFiles are the migrations by their names.
+var migrationFiles = must(fs.Sub(migrations, "migrations"))
+
+func must(files fs.FS, err error) fs.FS {
+	if err != nil {
+		panic(err) // They are a part of the program.
+	}
+	return files
+}
+
 // migrate brings the schema up to this program's version, each step in a
 // transaction of its own. A schema that is newer than the program is refused:
 // an older reeve must not write into tables whose meaning it does not know.
 func (db *DB) migrate(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
 	// Another program's tables are left alone.
-	ours, all, err := db.engine.tables(ctx)
+	ours, all, err := db.engine.tables(ctx, db.read)
 	if err != nil {
 		return err
 	}
 	if ours == 0 && all > 0 {
 		return strangers("opening the database")
 	}
-	on, dialect, files, err := db.engine.schema(ctx, files)
+	on, dialect, err := db.engine.schema(ctx)
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(dialect, on, files)
+	p, err := goose.NewProvider(dialect, on, db.engine.words(migrationFiles))
 	if err != nil {
 		return fmt.Errorf("reading the migrations: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -23,12 +24,15 @@ import (
 
 // postgresEngine is a database of a PostgreSQL server, 15 or later.
 type postgresEngine struct {
-	config *pgx.ConnConfig
-	pool   *sql.DB
+	address string // as configured
+	config  *pgx.ConnConfig
+	pool    *sql.DB
+	shaping *sql.DB // while the schema is brought up to date
 
 	mu      sync.Mutex
 	columns map[string][]uint32 // the types of a table's columns, by the table and their names
 	months  map[string]bool     // partitions known to be there
+	drops   string              // what the database said about dropped ones when months was begun
 }
 
 // These bound what may wait for the server. What it does not answer within the last
@@ -68,7 +72,7 @@ func newPostgres(address, password string) (e engine, shown string, err error) {
 	if strings.HasPrefix(config.Host, "/") { // the folder of its socket
 		where.Host, where.RawQuery = "", url.Values{"host": {config.Host}, "port": {fmt.Sprint(config.Port)}}.Encode()
 	}
-	return &postgresEngine{config: config, columns: map[string][]uint32{}, months: map[string]bool{}}, where.String(), nil
+	return &postgresEngine{address: address, config: config, columns: map[string][]uint32{}, months: map[string]bool{}}, where.String(), nil
 }
 
 func (e *postgresEngine) dir() string { return os.TempDir() }
@@ -114,18 +118,21 @@ func (e *postgresEngine) judge(ctx context.Context, on *sql.DB) error {
 }
 
 func (e *postgresEngine) close() error {
+	err := e.ready(context.Background())
 	if e.pool == nil {
-		return nil
+		return err
 	}
-	return e.pool.Close()
+	return errors.Join(err, e.pool.Close())
 }
+
+func (e *postgresEngine) skipLocked() string { return " FOR UPDATE SKIP LOCKED" }
 
 func (e *postgresEngine) snapshot() *sql.TxOptions {
 	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 }
 
-func (e *postgresEngine) tables(ctx context.Context) (ours, all int, err error) {
-	return postgresTables(ctx, e.pool)
+func (*postgresEngine) tables(ctx context.Context, on *sql.DB) (ours, all int, err error) {
+	return postgresTables(ctx, on)
 }
 
 func postgresTables(ctx context.Context, on *sql.DB) (ours, all int, err error) {
@@ -134,11 +141,28 @@ func postgresTables(ctx context.Context, on *sql.DB) (ours, all int, err error) 
 	return ours, all, err
 }
 
-func (e *postgresEngine) schema(_ context.Context, migrations fs.FS) (*sql.DB, goose.Dialect, fs.FS, error) {
-	return e.pool, goose.DialectPostgres, forPostgres{migrations}, nil
+// schema gives connections on which a statement may take as long as it takes: an index on
+// a large table is not made within [statementTimeout].
+func (e *postgresEngine) schema(context.Context) (*sql.DB, goose.Dialect, error) {
+	if e.shaping == nil {
+		config := e.config.Copy()
+		config.RuntimeParams["statement_timeout"] = "0"
+		e.shaping = stdlib.OpenDB(*config)
+	}
+	return e.shaping, goose.DialectPostgres, nil
 }
 
-func (e *postgresEngine) ready(context.Context) error { return nil }
+func (*postgresEngine) words(migrations fs.FS) fs.FS { return forPostgres{migrations} }
+
+// ready ends what was for the schema alone.
+func (e *postgresEngine) ready(context.Context) error {
+	if e.shaping == nil {
+		return nil
+	}
+	err := e.shaping.Close()
+	e.shaping = nil
+	return err
+}
 
 // forPostgres are migrations in which a comment /*postgres: … */ is what it says.
 type forPostgres struct{ fs.FS }
@@ -202,8 +226,9 @@ func (e *postgresEngine) begin(ctx context.Context, how writing) (_ session, err
 
 // postgresSession is a transaction on a connection of its own.
 type postgresSession struct {
-	conn *sql.Conn
-	ctx  context.Context
+	conn  *sql.Conn
+	ctx   context.Context
+	keeps bool // see keepMonths
 }
 
 // end gives the connection back, or throws it away if it is in an unknown state.
@@ -283,14 +308,26 @@ func (s *postgresSession) raw(f func(*pgx.Conn) error) error {
 	return s.conn.Raw(func(c any) error { return f(c.(*stdlib.Conn).Conn()) })
 }
 
+func (*postgresEngine) passing(err error) (away, met bool) {
+	var refusal *pgconn.PgError
+	if errors.As(err, &refusal) {
+		switch refusal.Code {
+		case "53300", "57P01", "57P02", "57P03", "57P05":
+			return true, false
+		}
+		return refusal.Code[:2] == "08", refusal.Code[:2] == "40"
+	}
+	var network *pgconn.ConnectError
+	var op *net.OpError
+	return errors.As(err, &network) || errors.As(err, &op) || errors.Is(err, driver.ErrBadConn) || pgconn.Timeout(err) ||
+		errors.Is(err, io.ErrUnexpectedEOF), false
+}
+
 // trouble says what the server's code means; https://www.postgresql.org/docs/15/errcodes-appendix.html.
 func (e *postgresEngine) trouble(err error) (cause, remedy string) {
 	var refusal *pgconn.PgError
 	if !errors.As(err, &refusal) {
-		var network *pgconn.ConnectError
-		var op *net.OpError
-		switch {
-		case errors.As(err, &network), errors.As(err, &op), errors.Is(err, driver.ErrBadConn), pgconn.Timeout(err):
+		if away, _ := e.passing(err); away {
 			return "the server cannot be reached",
 				"see that it runs, that database.url names its host and port, and that no firewall is between; what was to be written is done again later"
 		}

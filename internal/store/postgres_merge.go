@@ -21,60 +21,95 @@ import (
 func (e *postgresEngine) merge(tx *Tx, t *Table, rows [][]any) (inserted []bool, err error) {
 	s := tx.session.(*postgresSession)
 	if i := slices.Index(t.Columns, "day"); i >= 0 {
+		if err := e.keepMonths(s); err != nil {
+			return nil, err
+		}
 		if err := e.partition(tx.ctx, t, i, rows); err != nil {
 			return nil, err
 		}
 	}
-	columns, stage := strings.Join(t.Columns, ", "), "stage_"+t.Name
-	types, err := e.types(s, t, columns)
+	stage, err := e.stage(tx, t, rows)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.exec(fmt.Sprintf(`CREATE TEMP TABLE IF NOT EXISTS %s (LIKE %s) ON COMMIT DELETE ROWS`, stage, t.Name)); err != nil {
-		return nil, err
-	}
-	if _, err := s.exec("TRUNCATE " + stage); err != nil {
-		return nil, err
-	}
-	if err := s.copy(fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary)", stage, columns), types, rows); err != nil {
-		return nil, err
-	}
+	columns := strings.Join(t.Columns, ", ")
 	key := strings.Join(t.Columns[:t.Key], ", ")
 	insert := fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s ORDER BY %s ON CONFLICT (%s) DO NOTHING", t.Name, columns, columns, stage, key, key)
-	if !t.Facts {
+	if !t.Facts && !t.Counted {
 		_, err := s.exec(insert)
 		return nil, err
 	}
-	// A row is known by the place of its record, which no other has.
-	type place struct {
-		id int64
-		at int
+	// A fact is known by the place of its record, which no other has; another row by its
+	// key, and of two with one key the first is it.
+	type mark struct {
+		number int64
+		at     int
+		id     [16]byte
 	}
-	added := map[place]bool{}
-	r, err := s.query(insert + " RETURNING content_id, content_at")
+	added := map[mark]bool{}
+	returning := " RETURNING content_id, content_at"
+	if !t.Facts {
+		returning = " RETURNING day, " + t.Columns[2]
+	}
+	r, err := s.query(insert + returning)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
 	for r.Next() {
-		var p place
-		if err := r.Scan(&p.id, &p.at); err != nil {
+		var m mark
+		if t.Facts {
+			err = r.Scan(&m.number, &m.at)
+		} else {
+			err = r.Scan(&m.at, scannedID{&m.id})
+		}
+		if err != nil {
 			return nil, err
 		}
-		added[p] = true
+		added[m] = true
 	}
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
 	inserted = make([]bool, len(rows))
 	for i, row := range rows {
-		p := place{row[len(row)-3].(int64), row[len(row)-2].(int)}
-		if added[p] {
+		var m mark
+		if t.Facts {
+			m.number, m.at = row[len(row)-3].(int64), row[len(row)-2].(int)
+		} else {
+			m.at, m.id = row[1].(int), [16]byte(row[2].([]byte))
+		}
+		if added[m] {
 			inserted[i] = true
-			delete(added, p)
+			delete(added, m)
 		}
 	}
 	return inserted, nil
+}
+
+// stage fills a temporary table.
+func (e *postgresEngine) stage(tx *Tx, t *Table, rows [][]any) (name string, err error) {
+	s := tx.session.(*postgresSession)
+	columns, name := strings.Join(t.Columns, ", "), "stage_"+t.Name
+	types, err := e.types(s, t, columns)
+	if err != nil {
+		return "", err
+	}
+	if _, err := s.exec(fmt.Sprintf(`CREATE TEMP TABLE IF NOT EXISTS %s (LIKE %s) ON COMMIT DELETE ROWS`, name, t.Name)); err != nil {
+		return "", err
+	}
+	if _, err := s.exec("TRUNCATE " + name); err != nil {
+		return "", err
+	}
+	return name, s.copy(fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary)", name, columns), types, rows)
+}
+
+// byKeys is needed since the server knows nothing of a staging table by which it could
+// see that reading a whole month for it is slower. To compile such a query takes longer
+// than to run it.
+func (*postgresEngine) byKeys(tx *Tx) error {
+	_, err := tx.exec(`SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit']) AS name`)
+	return err
 }
 
 func (e *postgresEngine) mergeNames(tx *Tx, t *NameTable, names []name) (there map[int64]string, err error) {

@@ -85,13 +85,20 @@ func sameRecord(a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true
 	}
-	x, y := jsontext.Value(bytes.Clone(a)), jsontext.Value(bytes.Clone(b))
-	lenient := []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true),
-		jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false)}
-	if x.Canonicalize(lenient...) != nil || y.Canonicalize(lenient...) != nil {
+	x, err := canonical(a)
+	if err != nil {
 		return false
 	}
-	return bytes.Equal(x, y)
+	y, err := canonical(b)
+	return err == nil && bytes.Equal(x, y)
+}
+
+// canonical is a JSON text with its members in order and no space. No number is rounded.
+func canonical(text []byte) ([]byte, error) {
+	v := jsontext.Value(bytes.Clone(text))
+	err := v.Canonicalize(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true),
+		jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false))
+	return v, err
 }
 
 // ErrNotFound says that there is no such record.
@@ -128,7 +135,8 @@ func (db *DB) Record(ctx context.Context, tenant int, recordID string) ([]Found,
 		}
 		found = append(found, f)
 	}
-	held, err := db.quarantined(ctx, `tenant_id = $1 AND record_id = $2`, tenant, recordID)
+	held, err := list(ctx, db, "reading the quarantine of", scanQuarantined,
+		`SELECT `+quarantineColumns+` FROM quarantine q WHERE tenant_id = $1 AND record_id = $2 ORDER BY seen_at, digest`, tenant, recordID)
 	if err != nil {
 		return nil, err
 	}
@@ -166,14 +174,18 @@ func (db *DB) stored(ctx context.Context, tenant, day int, id []byte) (Found, er
 	var defects sql.NullString
 	var data []byte
 	err := db.read.QueryRowContext(ctx, `
-		SELECT e.content_at, e.content_len, e.defects, c.part, c.blob, c.data
-		FROM audit_events e JOIN contents c ON c.id = e.content_id
+		SELECT e.content_at, e.content_len, e.defects, coalesce(c.part, ''), coalesce(c.blob, ''), c.data
+		FROM audit_events e LEFT JOIN contents c ON c.tenant_id = e.tenant_id AND c.id = e.content_id
 		WHERE e.tenant_id = $1 AND e.day = $2 AND e.id = $3`, tenant, day, id).
 		Scan(&at, &length, &defects, &f.Part, &f.Blob, &data)
 	if err != nil {
 		return f, err
 	}
 	f.Detail = defects.String
+	if data == nil {
+		f.Detail = strings.TrimPrefix(f.Detail+"; its text is not kept, or not any more", "; ")
+		return f, nil
+	}
 	raw, err := decompress(data)
 	if err != nil {
 		return f, fmt.Errorf("reading the content of blob %s: %w", f.Blob, err)
@@ -201,19 +213,6 @@ func (db *DB) ignored(ctx context.Context, tenant int, id []byte) (bool, error) 
 		}
 	}
 	return false, nil
-}
-
-func (db *DB) quarantined(ctx context.Context, where string, args ...any) ([]Quarantined, error) {
-	return list(ctx, db, "reading the quarantine of", func(rows *sql.Rows, q *Quarantined) error {
-		var data []byte
-		if err := rows.Scan(&q.Tenant, &q.Feed, &q.Part, &q.Blob, &q.RecordID, &q.Reason, &q.Detail, &q.Bytes, stamped{&q.SeenAt}, &data); err != nil {
-			return err
-		}
-		var err error
-		q.Raw, err = decompress(data)
-		return err
-	}, `SELECT tenant_id, feed, part, blob, coalesce(record_id, ''), reason, detail, bytes, seen_at, data
-		FROM quarantine WHERE `+where+` ORDER BY seen_at, digest`, args...)
 }
 
 // Where a record is.

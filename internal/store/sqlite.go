@@ -95,12 +95,14 @@ func (e *sqliteEngine) open(ctx context.Context, mustExist bool) (read *sql.DB, 
 	return read, nil
 }
 
-func (e *sqliteEngine) schema(_ context.Context, migrations fs.FS) (*sql.DB, goose.Dialect, fs.FS, error) {
-	return e.write, goose.DialectSQLite3, migrations, nil
+func (e *sqliteEngine) schema(context.Context) (*sql.DB, goose.Dialect, error) {
+	return e.write, goose.DialectSQLite3, nil
 }
 
-func (e *sqliteEngine) tables(ctx context.Context) (ours, all int, err error) {
-	return sqliteTables(ctx, e.write)
+func (*sqliteEngine) words(migrations fs.FS) fs.FS { return migrations }
+
+func (*sqliteEngine) tables(ctx context.Context, on *sql.DB) (ours, all int, err error) {
+	return sqliteTables(ctx, on)
 }
 
 func sqliteTables(ctx context.Context, on *sql.DB) (ours, all int, err error) {
@@ -132,6 +134,9 @@ func (e *sqliteEngine) close() error {
 	}
 	return e.write.Close()
 }
+
+// skipLocked is nothing: there is one writer.
+func (e *sqliteEngine) skipLocked() string { return "" }
 
 func (e *sqliteEngine) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
 
@@ -238,6 +243,25 @@ func (e *sqliteEngine) merge(tx *Tx, t *Table, rows [][]any) (inserted []bool, e
 	return inserted, err
 }
 
+// stage fills a table of the connection that writes; it is in memory.
+func (e *sqliteEngine) stage(tx *Tx, t *Table, rows [][]any) (name string, err error) {
+	name = "stage_" + t.Name
+	for _, query := range []string{
+		fmt.Sprintf("CREATE TEMP TABLE IF NOT EXISTS %s AS SELECT * FROM %s WHERE false", name, t.Name),
+		"DELETE FROM " + name,
+	} {
+		if _, err := tx.exec(query); err != nil {
+			return "", err
+		}
+	}
+	_, err = tx.each(fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s?)", name,
+		strings.Join(t.Columns, ", "), strings.Repeat("?, ", len(t.Columns)-1)), rows)
+	return name, err
+}
+
+// byKeys has nothing to do: SQLite has no other way.
+func (*sqliteEngine) byKeys(*Tx) error { return nil }
+
 func (e *sqliteEngine) mergeNames(tx *Tx, t *NameTable, names []name) (there map[int64]string, err error) {
 	there = map[int64]string{}
 	for _, n := range names {
@@ -286,6 +310,11 @@ func (e *sqliteEngine) look(ctx context.Context) (c Condition, err error) {
 	return c, tryWriting(ctx, db)
 }
 
+func (*sqliteEngine) passing(err error) (away, met bool) {
+	var refusal *sqlite.Error
+	return errors.As(err, &refusal) && (refusal.Code()&0xff == sqlite3.SQLITE_BUSY || refusal.Code()&0xff == sqlite3.SQLITE_LOCKED), false
+}
+
 func (*sqliteEngine) trouble(err error) (cause, remedy string) {
 	var refusal *sqlite.Error
 	if !errors.As(err, &refusal) {
@@ -309,4 +338,9 @@ func (*sqliteEngine) trouble(err error) (cause, remedy string) {
 		return "the disk refused to read or write it", "check the disk and its free room, then run the command again"
 	}
 	return "", ""
+}
+
+func isBusy(err error) bool {
+	var refusal *sqlite.Error
+	return errors.As(err, &refusal) && (refusal.Code()&0xff == sqlite3.SQLITE_BUSY || refusal.Code()&0xff == sqlite3.SQLITE_LOCKED)
 }

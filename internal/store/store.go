@@ -8,6 +8,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type DB struct {
 	read   *sql.DB
 	now    func() time.Time
 	trace  func(string)
+	raw    Raw
+	worker string // names this process among those that use the database
 
 	mu    sync.RWMutex              // guards names
 	names map[string]map[string]any // by table: the int64 ids of names known to be in the database
@@ -39,6 +42,11 @@ type Options struct {
 	Trace func(event string)
 	// MustExist refuses to make a database that is not there.
 	MustExist bool
+	// Raw is how much is kept of records as the source sent them. Empty means RawAll.
+	Raw Raw
+	// AsIs leaves the schema as it is, be it old, for looking after the database. It is not
+	// for other uses of it.
+	AsIs bool
 	// Password is for a server. If it is empty, PGPASSWORD or the password file is used.
 	Password string
 }
@@ -54,11 +62,18 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 	if o.Trace == nil {
 		o.Trace = func(string) {}
 	}
+	if o.Raw == "" {
+		o.Raw = RawAll
+	}
 	e, shown, err := newEngine(address, o.Password)
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{url: shown, engine: e, now: o.Now, trace: o.Trace, names: map[string]map[string]any{}}
+	migrate, views := (*DB).migrate, (*DB).currentViews
+	if o.AsIs {
+		migrate, views = (*DB).judge, func(*DB, context.Context) error { return nil }
+	}
+	db := &DB{url: shown, engine: e, now: o.Now, trace: o.Trace, raw: o.Raw, worker: rand.Text()[:12], names: map[string]map[string]any{}}
 	for _, step := range []struct {
 		doing string
 		do    func(context.Context) error
@@ -67,8 +82,9 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 			db.read, err = e.open(ctx, o.MustExist)
 			return err
 		}},
-		{"bringing up to date the schema of", db.migrate},
+		{"bringing up to date the schema of", func(ctx context.Context) error { return migrate(db, ctx) }},
 		{"opening the database", e.ready},
+		{"making the views of", func(ctx context.Context) error { return views(db, ctx) }},
 	} {
 		if err := step.do(ctx); err != nil {
 			db.Close()
@@ -101,6 +117,7 @@ type Tx struct {
 	Now time.Time
 
 	named map[string]map[string]int64 // names added by this transaction
+	sums  sums                        // what it adds to counters when it ends
 }
 
 // Write runs f in a transaction and commits it. Transactions take turns, those of
@@ -138,7 +155,11 @@ func (db *DB) transact(ctx context.Context, how writing, f func(*Tx) error) (err
 	}()
 	db.trace("begin")
 	tx := &Tx{session: s, db: db, ctx: context.WithoutCancel(ctx), Now: db.now().UTC(), named: map[string]map[string]int64{}}
-	if err := f(tx); err != nil {
+	err = f(tx)
+	if err == nil {
+		err = tx.flush()
+	}
+	if err != nil {
 		return db.explain("writing to", err)
 	}
 	db.trace("commit")

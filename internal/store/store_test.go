@@ -68,7 +68,7 @@ func TestOpenIsRefusedWithReasonAndRemedy(t *testing.T) {
 		{name: "newer schema", prepare: func(path string) {
 			open(t, "sqlite:"+path).Close()
 			raw(path, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (4711, 1)")
-		}, want: "version 4711, and this reeve knows versions up to 5", remedy: "newer reeve"},
+		}, want: "version 4711, and this reeve knows versions up to ", remedy: "newer reeve"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "folder", "x.db")
@@ -288,7 +288,7 @@ func TestStoreTellsDuplicatesFromConflicts(t *testing.T) {
 			t.Helper()
 			var n Counts
 			if err := db.Write(t.Context(), func(tx *Tx) error {
-				counts, err := tx.Store(Piece{Content{1, "audit", "p", blob}, batch(db, blob, records...)})
+				counts, err := tx.Store(Piece{Content{Tenant: 1, Feed: "audit", Part: "p", Blob: blob}, batch(db, blob, records...)})
 				if err == nil {
 					n = counts[0]
 				}

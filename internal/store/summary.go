@@ -68,31 +68,29 @@ type Count struct {
 
 func scanCount(rows *sql.Rows, c *Count) error { return rows.Scan(&c.Name, &c.Rows) }
 
-// CountWorkloads counts the audit events of each workload, the most first.
+// CountWorkloads counts the audit events of each workload, the most first, as the
+// import has counted them.
 func (db *DB) CountWorkloads(ctx context.Context, tenant int) ([]Count, error) {
 	return list(ctx, db, "counting the events of", scanCount, `
 		SELECT coalesce(w.workload_name, '(none)'), e.n FROM
-			(SELECT workload_id, count(*) AS n FROM audit_events WHERE tenant_id = $1 GROUP BY workload_id) AS e
+			(SELECT workload_id, CAST(sum(records) AS BIGINT) AS n FROM row_counts
+			WHERE tenant_id = $1 AND table_name = 'audit_events' GROUP BY workload_id HAVING sum(records) > 0) AS e
 		LEFT JOIN event_workloads w ON w.id = e.workload_id ORDER BY e.n DESC, 1`, tenant)
 }
 
-// CountDays counts the audit events of each day, by the time of the event. The
-// name is YYYYMMDD.
+// CountDays counts the audit events of each day, by the time of the event, as the import
+// has counted them. The name is YYYYMMDD.
 func (db *DB) CountDays(ctx context.Context, tenant int) ([]Count, error) {
-	return list(ctx, db, "counting the events of", scanCount,
-		`SELECT CAST(day AS TEXT), count(*) FROM audit_events WHERE tenant_id = $1 GROUP BY day ORDER BY day`, tenant)
-}
-
-// CountQuarantine counts what is in quarantine, by reason.
-func (db *DB) CountQuarantine(ctx context.Context, tenant int) ([]Count, error) {
-	return list(ctx, db, "reading the quarantine of", scanCount,
-		`SELECT reason, count(*) FROM quarantine WHERE tenant_id = $1 GROUP BY reason ORDER BY 2 DESC, 1`, tenant)
+	return list(ctx, db, "counting the events of", scanCount, `
+		SELECT CAST(day AS TEXT), CAST(sum(records) AS BIGINT) FROM row_counts
+		WHERE tenant_id = $1 AND table_name = 'audit_events' GROUP BY day HAVING sum(records) > 0 ORDER BY day`, tenant)
 }
 
 // CountIgnored counts the records that the scope left out, each once.
 func (db *DB) CountIgnored(ctx context.Context, tenant int) (int64, error) {
 	var n int64
-	err := db.read.QueryRowContext(ctx, `SELECT count(*) FROM ignored_audit_events WHERE tenant_id = $1`, tenant).Scan(&n)
+	err := db.read.QueryRowContext(ctx, `SELECT CAST(coalesce(sum(records), 0) AS BIGINT) FROM row_counts
+		WHERE tenant_id = $1 AND table_name = 'ignored_audit_events'`, tenant).Scan(&n)
 	return n, db.explain("counting the events of", err)
 }
 

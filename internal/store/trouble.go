@@ -14,6 +14,8 @@ type Error struct {
 	Cause  string // what is wrong, in a sentence without its full stop
 	Remedy string // what to do
 	Err    error  // what the engine said; may be nil
+	Away   bool   // the server does not answer, or not now: the same may be tried again
+	Met    bool   // it met another transaction: the same may be tried again at once
 }
 
 func (e *Error) Error() string {
@@ -47,7 +49,8 @@ func explain(e engine, url, doing string, err error) error {
 		return err
 	}
 	if cause, remedy := e.trouble(err); cause != "" {
-		return &Error{URL: url, Doing: doing, Cause: cause, Remedy: remedy, Err: err}
+		away, met := e.passing(err)
+		return &Error{URL: url, Doing: doing, Cause: cause, Remedy: remedy, Err: err, Away: away, Met: met}
 	}
 	if file := (*fs.PathError)(nil); errors.As(err, &file) {
 		return &Error{URL: url, Doing: doing, Cause: "its file or folder cannot be used",

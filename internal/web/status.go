@@ -7,9 +7,11 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/reeve365/reeve/internal/coverage"
 	"github.com/reeve365/reeve/internal/notify"
 	"github.com/reeve365/reeve/internal/store"
 )
@@ -67,6 +69,8 @@ type statusPage struct {
 	Due, Lost    int
 	Oldest       time.Time
 	Run          *store.Run
+	Workers      []store.Worker // that are alive
+	Pace         store.Pace
 	Workloads    []bar
 	Days         []bar
 	Ignored      int64
@@ -79,7 +83,12 @@ type statusPage struct {
 	Arrears      []notify.Arrear
 	Rows         []applicationRow // those that somebody has to see to, and those that end first
 	Applications int
+	Coverage     coverage.Report // of the last days
+	Tight        bool
 }
+
+// coverageDays is how many days back the status page tells of coverage.
+const coverageDays = 7
 
 // mostOnStatus bounds the applications of the status page.
 const mostOnStatus = 5
@@ -126,6 +135,12 @@ func (s *Site) status(r *http.Request) (view, error) {
 	if len(runs) > 0 {
 		p.Run = &runs[0]
 	}
+	if p.Workers, err = s.DB.Workers(ctx, s.Tenant); err != nil {
+		return view{}, err
+	}
+	if p.Pace, err = s.DB.Pace(ctx, s.Tenant, "audit"); err != nil {
+		return view{}, err
+	}
 	workloads, err := s.DB.CountWorkloads(ctx, s.Tenant)
 	if err != nil {
 		return view{}, err
@@ -169,6 +184,12 @@ func (s *Site) status(r *http.Request) (view, error) {
 		id, _, _ := strings.Cut(f.Subject, "/")
 		return ids[id]
 	})
+	facts, err := ledger.Coverage(ctx, p.At.AddDate(0, 0, -coverageDays).Truncate(time.Hour), p.At)
+	if err != nil {
+		return view{}, err
+	}
+	p.Coverage = coverage.Assess(facts, coverage.Options{Now: p.At})
+	p.Tight = p.Coverage.Headroom.Tight()
 	p.Applications, p.Rows = len(rows), rows[:min(len(rows), mostOnStatus)]
 	return view{"status.html", p}, nil
 }
@@ -219,6 +240,13 @@ var functions = template.FuncMap{
 	"until": until,
 	"soon":  soon,
 	// count is a number with what it counts.
+	"percent": func(p *float64) string {
+		if p == nil {
+			return "–"
+		}
+		return strconv.FormatFloat(*p, 'f', -1, 64) + " %"
+	},
+	"hours":      func(t coverage.Total, state string) int { return t.Hours[coverage.State(state)] },
 	"count":      func(n any, noun string) string { return fmt.Sprint(n) + " " + plural(n, noun) },
 	"plural":     plural,
 	"plain":      func(s string) string { plain, _ := notify.SupportIDs(s); return plain },

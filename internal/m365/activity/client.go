@@ -47,6 +47,8 @@ type Options struct {
 	PageLimit int
 
 	Retry m365.Retry
+	// Pace bounds how often the API is asked. It may be nil.
+	Pace *m365.Pace
 }
 
 // idleTimeout bounds the wait for the next bytes of a content blob.
@@ -95,6 +97,7 @@ func New(o Options) (*Client, error) {
 		Credential: o.Credential,
 		HTTP:       o.HTTP,
 		Retry:      o.Retry,
+		Pace:       o.Pace,
 		Classify:   classify,
 	})
 	return c, nil

@@ -7,6 +7,7 @@
 -- made when its first row comes.
 
 -- +goose Up
+-- Tenants, and the number under which the rows of each are kept.
 CREATE TABLE tenants (
   id          INTEGER PRIMARY KEY,
   tenant_guid TEXT NOT NULL UNIQUE
@@ -130,12 +131,18 @@ CREATE TABLE org_urls (
   PRIMARY KEY (tenant_id, url_base)
 );
 
+-- People and programs that records name, as they are named there; letter case does not count.
 CREATE TABLE users            (id BIGINT PRIMARY KEY, user_name TEXT NOT NULL);
+-- What was done: FileAccessed, UserLoggedIn, …
 CREATE TABLE event_operations (id BIGINT PRIMARY KEY, operation_name TEXT NOT NULL);
+-- Where it was done: SharePoint, Exchange, …
 CREATE TABLE event_workloads  (id BIGINT PRIMARY KEY, workload_name TEXT NOT NULL);
+-- What it was done to: File, Folder, Page, …
 CREATE TABLE event_types      (id BIGINT PRIMARY KEY, type_name TEXT NOT NULL);
+-- Extensions of file names.
 CREATE TABLE event_file_ext   (id BIGINT PRIMARY KEY, extension_name TEXT NOT NULL);
 
+-- Audit records: who, what, when, from where. The record itself is in contents.
 CREATE TABLE audit_events (
   tenant_id    INTEGER NOT NULL,
   day          INTEGER NOT NULL,
@@ -166,6 +173,7 @@ CREATE TABLE ignored_audit_events (
   PRIMARY KEY (tenant_id, day, event_id)
 ) /*postgres: PARTITION BY RANGE (day) */;
 
+-- Records of SharePoint and OneDrive: site, file, sharing.
 CREATE TABLE event_meta_sharepoint (
   tenant_id         INTEGER NOT NULL,
   day               INTEGER NOT NULL,
@@ -185,6 +193,7 @@ CREATE TABLE event_meta_sharepoint (
   PRIMARY KEY (tenant_id, day, event_id)
 ) /*postgres: PARTITION BY RANGE (day) */;
 
+-- Records of Exchange: mailbox, folder, parameters.
 CREATE TABLE event_meta_exchange (
   tenant_id       INTEGER NOT NULL,
   day             INTEGER NOT NULL,
@@ -201,6 +210,7 @@ CREATE TABLE event_meta_exchange (
   PRIMARY KEY (tenant_id, day, event_id)
 ) /*postgres: PARTITION BY RANGE (day) */;
 
+-- Records of Entra ID: actor, target, error of a sign-in.
 CREATE TABLE event_meta_azure_ad (
   tenant_id           INTEGER NOT NULL,
   day                 INTEGER NOT NULL,
@@ -217,6 +227,7 @@ CREATE TABLE event_meta_azure_ad (
   PRIMARY KEY (tenant_id, day, event_id)
 ) /*postgres: PARTITION BY RANGE (day) */;
 
+-- Records of Teams.
 CREATE TABLE event_meta_teams (
   tenant_id          INTEGER NOT NULL,
   day                INTEGER NOT NULL,
@@ -234,6 +245,7 @@ CREATE TABLE event_meta_teams (
   PRIMARY KEY (tenant_id, day, event_id)
 ) /*postgres: PARTITION BY RANGE (day) */;
 
+-- Exchanges with Copilot.
 CREATE TABLE event_copilot_chats (
   tenant_id     INTEGER NOT NULL,
   day           INTEGER NOT NULL,

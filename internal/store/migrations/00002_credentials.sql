@@ -21,6 +21,7 @@ CREATE TABLE applications (
 CREATE INDEX applications_due ON applications (tenant_id, due_at);
 CREATE INDEX applications_client ON applications (tenant_id, client_id);
 
+-- Certificates of these applications, from the first plan to the end.
 CREATE TABLE credentials (
   tenant_id INTEGER NOT NULL,
   id        TEXT NOT NULL,           -- a UUID; also the entry's name in the certificate store

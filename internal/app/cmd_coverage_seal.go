@@ -1,0 +1,382 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reeve365/reeve/internal/config"
+	"github.com/reeve365/reeve/internal/coverage"
+	"github.com/reeve365/reeve/internal/feed"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+// sealAfter is how long after its end a day is sealed: Microsoft keeps content for seven
+// days, and the rest is for whatever goes wrong.
+const sealAfter = 10 * 24 * time.Hour
+
+// sealEvery is how often a serving process looks for days to seal.
+const sealEvery = 6 * time.Hour
+
+func coverageSealCommand(p *program) *cobra.Command {
+	var date, reason string
+	var yes, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "seal",
+		Short: "Seal the days that are settled; 'reeve serve' does it by itself",
+		Long: `seal notes, for each day that ended 10 days ago or earlier and for each table, how many
+rows there are and a hash over them, chained by hash to the seal before. A later change
+shows with 'reeve coverage verify'. A sealed day of which records came late gets a new
+version of its seal, if nothing else has changed.
+
+With --day and --reason a day is sealed as it stands now, whatever has changed, with your
+reason: after a retention, for instance. That is shown first, and needs --yes.`,
+		Example: `  reeve coverage seal
+  reeve coverage seal --day 2026-10-01 --reason retention --yes`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (date == "") != (reason == "") {
+				return failWith(exitUsage, "--day and --reason belong together: give both, or none to seal what is settled")
+			}
+			c, err := p.load(false)
+			if err != nil {
+				return err
+			}
+			db, tenant, err := p.openDatabase(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			s := sealer{db: db, tenant: tenant, config: c, now: p.now, log: logger(p.Err, c)}
+			var made []store.Seal
+			var broken error
+			if date == "" {
+				made, broken, err = s.all(cmd.Context())
+			} else {
+				made, err = p.sealDay(cmd.Context(), s, date, reason, yes)
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				if made == nil {
+					made = []store.Seal{}
+				}
+				err = printJSON(p.Out, made)
+			} else {
+				p.printSeals(made)
+			}
+			return errors.Join(err, broken)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&date, "day", "", "seal this day, as it stands now")
+	f.StringVar(&reason, "reason", "", "why it is sealed anew")
+	f.BoolVar(&yes, "yes", false, "do it, rather than show what would be done")
+	f.BoolVar(&asJSON, "json", false, "print the seals that were made as JSON")
+	return cmd
+}
+
+func (p *program) sealDay(ctx context.Context, s sealer, date, reason string, yes bool) ([]store.Seal, error) {
+	t, err := time.Parse(time.DateOnly, date)
+	if err != nil {
+		return nil, failWith(exitUsage, "--day %q: give a day, as in 2026-11-02", date)
+	}
+	n := store.Day(t)
+	if n > store.NewestSealable(p.now()) {
+		return nil, failWith(exitUsage, "--day %s: it is not over for long enough, so that records of it may be on their way", date)
+	}
+	if !yes {
+		v, err := s.db.VerifySeals(ctx, s.tenant, feed.AuditTables(), n, n, "")
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(p.Err, "%s would be sealed as it stands now, for the reason %q.\n", date, reason)
+		for _, b := range v.Breaches {
+			fmt.Fprintln(p.Err, "  "+breachText(b))
+		}
+		return nil, failWith(exitUsage, "nothing was done: give --yes to accept that")
+	}
+	known, _, err := s.known(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return s.db.SealDay(ctx, s.tenant, feed.AuditTables(), n, known, reason)
+}
+
+func (p *program) printSeals(made []store.Seal) {
+	if len(made) == 0 {
+		fmt.Fprintln(p.Err, "There was nothing to seal.")
+		return
+	}
+	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "day\ttable\tversion\trows\treason\thash")
+	for _, s := range made {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%.16s…\n", dayText(s.Day), s.Table, s.Version, s.Records, s.Reason, s.Hash)
+	}
+	t.Flush()
+	fmt.Fprintf(p.Out, "\nhead of the chain: %s\n", made[len(made)-1].Digest)
+}
+
+// sealer seals the days of the audit feed.
+type sealer struct {
+	db     *store.DB
+	tenant int
+	config *config.Config
+	now    func() time.Time
+	log    *slog.Logger
+}
+
+// seal seals what is settled, again and again until ctx ends.
+func (s sealer) run(ctx context.Context) error {
+	for {
+		made, _, err := s.all(ctx)
+		if err != nil {
+			return err
+		}
+		if len(made) > 0 {
+			s.log.Info("Days were sealed.", "seals", len(made), "head", made[len(made)-1].Digest)
+		}
+		timer := time.NewTimer(sealEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// all seals every day that is settled. broken tells of those that were sealed before and
+// have changed since.
+func (s sealer) all(ctx context.Context) (made []store.Seal, broken, err error) {
+	tables := feed.AuditTables()
+	days, err := s.db.UnsealedDays(ctx, s.tenant, tables, store.Day(s.now().Add(-sealAfter-24*time.Hour)))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range days {
+		if ctx.Err() != nil {
+			return made, broken, ctx.Err()
+		}
+		known, settled, err := s.known(ctx, n)
+		if err != nil {
+			return made, broken, err
+		}
+		if !settled {
+			s.log.Warn("A day is not sealed yet, since blobs of it are still to be read.", "day", dayText(n), "coverage", known)
+			continue
+		}
+		seals, err := s.db.SealDay(ctx, s.tenant, tables, n, known, "")
+		if errors.Is(err, store.ErrBroken) {
+			s.log.Error("A sealed day was changed.", "day", dayText(n), "error", err)
+			broken = errors.Join(broken, coded{exitCheck, err})
+			if err := s.find(ctx, ruleSeals, dayText(n), err.Error(), "see what has changed with 'reeve coverage verify'; to accept it: reeve coverage seal --day "+dayText(n)+" --reason …"); err != nil {
+				return made, broken, err
+			}
+			continue
+		}
+		if err != nil {
+			return made, broken, err
+		}
+		made = append(made, seals...)
+	}
+	return made, broken, nil
+}
+
+// known is what is known of a day's coverage, in words; settled if nothing of it is still
+// to be read.
+func (s sealer) known(ctx context.Context, n int) (text string, settled bool, err error) {
+	from := time.Date(n/10000, time.Month(n/100%100), n%100, 0, 0, 0, 0, time.UTC)
+	to := from.AddDate(0, 0, 1)
+	r, err := coverageOf(ctx, s.db, s.tenant, s.config, from, to, s.now(), "")
+	if err != nil {
+		return "", false, err
+	}
+	var parts []string
+	for _, state := range coverage.States {
+		if h := r.Total.Hours[state]; h > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", h, state))
+		}
+	}
+	text = percent(r.Total.Percent) + " of hours: " + strings.Join(parts, ", ")
+	differ, err := s.db.Recount(ctx, s.tenant, feed.AuditTables(), n, n)
+	if err != nil {
+		return "", false, err
+	}
+	for _, d := range differ {
+		text += "; " + d.Text
+		if err := s.foreign(ctx, d); err != nil {
+			return "", false, err
+		}
+	}
+	return text, r.Total.BlobsDue == 0, nil
+}
+
+// foreign finds what the import has not written.
+func (s sealer) foreign(ctx context.Context, d store.Difference) error {
+	return s.find(ctx, ruleForeign, dayText(d.Day), dayText(d.Day)+": "+d.Text,
+		"find out who writes into this database; reeve neither changes nor removes these rows. After that: reeve coverage verify")
+}
+
+func (s sealer) find(ctx context.Context, rule, subject, message, remedy string) error {
+	return s.db.Find(ctx, s.tenant, store.Finding{Rule: rule, Subject: subject, Message: message, Remedy: remedy})
+}
+
+func coverageVerifyCommand(p *program) *cobra.Command {
+	var from, to, head string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check that sealed days are as they were, and that the sums fit what is there",
+		Long: `verify checks the chain of seals; that the rows of sealed days are those that were sealed;
+that what the import has counted is what is there, of all days; that nobody else has
+written into the tables; and that names are those that rows refer to. It reads all rows of
+the days that are asked for, and changes nothing but findings.
+
+The exit code is 7 if anything does not fit. Whoever can write to the database can make a
+chain anew: note its head somewhere else now and then, and give it with --head.`,
+		Example: `  reeve coverage verify
+  reeve coverage verify --from 2026-10-01 --to 2026-10-31 --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			first, last, err := p.span(from, to)
+			if err != nil {
+				return err
+			}
+			c, err := p.load(false)
+			if err != nil {
+				return err
+			}
+			db, tenant, err := p.openDatabase(ctx, c)
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			s := sealer{db: db, tenant: tenant, config: c, now: p.now, log: logger(p.Err, c)}
+			v, err := s.verify(ctx, first, last, head)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				if err := printJSON(p.Out, v); err != nil {
+					return err
+				}
+			} else {
+				fmt.Fprintf(p.Out, "%d seals, %d sealed days with %d rows read\n", v.Seals, v.Days, v.Rows)
+				if v.Head != "" {
+					fmt.Fprintf(p.Out, "head of the chain: %s\n", v.Head)
+				}
+				for _, b := range v.Breaches {
+					fmt.Fprintln(p.Out, "wrong: "+breachText(b))
+				}
+			}
+			if len(v.Breaches) > 0 {
+				return failWith(exitCheck, "%d things are not as they were, or do not fit each other", len(v.Breaches))
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&from, "from", "", "the first day whose rows are read; the first of all if it is not given")
+	f.StringVar(&to, "to", "", "the last one")
+	f.StringVar(&head, "head", "", "a head that was noted before, and has to be in the chain")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func breachText(b store.Breach) string {
+	var where []string
+	if b.Day > 0 {
+		where = append(where, dayText(b.Day))
+	}
+	if b.Table != "" {
+		where = append(where, b.Table)
+	}
+	if b.Seq > 0 {
+		where = append(where, fmt.Sprintf("seal %d", b.Seq))
+	}
+	if len(where) == 0 {
+		return b.Text
+	}
+	return strings.Join(where, ", ") + ": " + b.Text
+}
+
+// verify looks for whatever does not fit, and finds it, or no longer.
+func (s sealer) verify(ctx context.Context, from, to time.Time, head string) (store.Verification, error) {
+	all := from.IsZero() && to.IsZero()
+	first, last := 0, 99999999
+	if !from.IsZero() {
+		first = store.Day(from)
+	}
+	if to.IsZero() {
+		to = s.now()
+	} else {
+		last = store.Day(to.Add(-time.Nanosecond))
+	}
+	v, err := s.db.VerifySeals(ctx, s.tenant, feed.AuditTables(), first, last, head)
+	if err != nil {
+		return v, err
+	}
+	if v.Breaches == nil {
+		v.Breaches = []store.Breach{}
+	}
+	foreign, err := s.db.Recount(ctx, s.tenant, feed.AuditTables(), first, last)
+	if err != nil {
+		return v, err
+	}
+	ledger, err := s.db.Ledger(s.tenant, "audit").RecountLedger(ctx, from, to)
+	if err != nil {
+		return v, err
+	}
+	names, err := s.db.VerifyNames(ctx, feed.AuditNames())
+	if err != nil {
+		return v, err
+	}
+	if all {
+		if err := s.settle(ctx); err != nil {
+			return v, err
+		}
+	}
+	for _, b := range v.Breaches {
+		if b.Day > 0 {
+			if err := s.find(ctx, ruleSeals, dayText(b.Day), breachText(b), "find out who changed it; the records are in 'reeve audit show' and in backups. To accept it: reeve coverage seal --day "+dayText(b.Day)+" --reason …"); err != nil {
+				return v, err
+			}
+		}
+	}
+	for _, d := range foreign {
+		v.Breaches = append(v.Breaches, store.Breach{Day: d.Day, Text: d.Text})
+		if err := s.foreign(ctx, d); err != nil {
+			return v, err
+		}
+	}
+	for _, d := range ledger {
+		v.Breaches = append(v.Breaches, store.Breach{Day: d.Day, Text: d.Text})
+	}
+	for _, text := range names {
+		v.Breaches = append(v.Breaches, store.Breach{Text: text})
+	}
+	return v, nil
+}
+
+// settle removes the findings of earlier verifications.
+func (s sealer) settle(ctx context.Context) error {
+	findings, err := s.db.Findings(ctx, s.tenant)
+	if err != nil {
+		return err
+	}
+	for _, f := range findings {
+		if f.Rule == ruleSeals || f.Rule == ruleForeign {
+			if err := s.db.Settle(ctx, s.tenant, f.Rule, f.Subject); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package app
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reeve365/reeve/internal/feed"
+	"github.com/reeve365/reeve/internal/ingest"
+	"github.com/reeve365/reeve/internal/store"
+)
+
+func importReplayCommand(p *program) *cobra.Command {
+	var from, to string
+	var dry, yes, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "replay",
+		Short: "Make the rows anew from the text that is kept, without Microsoft",
+		Long: `replay decodes the records again whose text is kept, with this version of reeve,
+and replaces the rows of those that would be other ones today: after an upgrade
+that reads more of a record, or after a change by mistake. Nothing is fetched.
+
+Rows are replaced only where they differ. Rows of records whose text is not kept
+stay as they are. It may be killed at any moment, and be run again; an import may
+go on beside it.
+
+--from and --to are the days on which the text came, not those of the records.`,
+		Example: `  reeve import replay --dry-run
+  reeve import replay --from 2026-11-01 --to 2026-11-15 --yes`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			first, last, err := daysOf(from, to)
+			if err != nil {
+				return err
+			}
+			c, err := p.load(false)
+			if err != nil {
+				return err
+			}
+			db, tenant, err := p.openDatabase(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			pieces, bytes, err := db.KeptSize(cmd.Context(), tenant, first, last)
+			if err != nil {
+				return err
+			}
+			if !asJSON {
+				fmt.Fprintf(p.Err, "%d pieces with %s of text are kept.\n", pieces, amount(bytes))
+			}
+			if !dry && !yes && pieces > 0 {
+				if err := p.confirm(cmd.Context(), "The rows of their records are replaced where this reeve would make other ones (--dry-run says how many), also those that were changed by hand."); err != nil {
+					return err
+				}
+			}
+			told := p.now()
+			sum, err := ingest.Replay(cmd.Context(), feed.AuditForm(tenant, feed.Scope{}), ingest.ReplayOptions{
+				DB: db, Tenant: tenant, First: first, Last: last, Dry: dry,
+				Progress: func(r ingest.Replayed) {
+					if now := p.now(); now.Sub(told) >= 10*time.Second {
+						told = now
+						fmt.Fprintf(p.Err, "%d of %d pieces, %d records.\n", r.Pieces, pieces, r.Records)
+					}
+				},
+			})
+			if err != nil {
+				return err
+			}
+			return p.printReplayed(sum, dry, asJSON)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&from, "from", "", "the first day, YYYY-MM-DD, on which the text came")
+	f.StringVar(&to, "to", "", "the last day")
+	f.BoolVar(&dry, "dry-run", false, "say what would become of the records, and change nothing")
+	f.BoolVar(&yes, "yes", false, "do not ask")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// daysOf reads the days of --from and --to.
+func daysOf(from, to string) (first, last int, err error) {
+	for _, d := range []struct {
+		flag, text string
+		to         *int
+	}{{"from", from, &first}, {"to", to, &last}} {
+		if d.text == "" {
+			continue
+		}
+		t, err := time.Parse(time.DateOnly, d.text)
+		if err != nil {
+			return 0, 0, failWith(exitUsage, "--%s %q is no day: write it as 2026-11-01", d.flag, d.text)
+		}
+		*d.to = store.Day(t)
+	}
+	if last > 0 && last < first {
+		return 0, 0, failWith(exitUsage, "--to %s is before --from %s", to, from)
+	}
+	return first, last, nil
+}
+
+func (p *program) printReplayed(r ingest.Replayed, dry, asJSON bool) error {
+	if asJSON {
+		type report struct {
+			DryRun     bool     `json:"dry_run,omitempty"`
+			Pieces     int64    `json:"pieces"`
+			Bytes      int64    `json:"bytes"`
+			Records    int64    `json:"records"`
+			Unchanged  int64    `json:"unchanged"`
+			Changed    int64    `json:"changed"`
+			New        int64    `json:"new"`
+			Repeated   int64    `json:"repeated"`
+			Held       int64    `json:"in_quarantine"`
+			Failed     int64    `json:"failed"`
+			Unreadable int64    `json:"unreadable_pieces"`
+			Problems   []string `json:"problems,omitempty"`
+		}
+		if err := printJSON(p.Out, report{dry, r.Pieces, r.Bytes, r.Records, r.Unchanged, r.Changed, r.New, r.Repeated, r.Held, r.Failed, r.Unreadable, r.Problems}); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(p.Out, `%9d records decoded again
+%9d unchanged
+%9d %s
+%9d %s
+%9d came again, or have the Id of another; their text stays where it is
+%9d are in conflict with a record that has no row
+%9d failed
+`, r.Records, r.Unchanged, r.Changed, become(dry, "changed"), r.New, become(dry, "new"), r.Repeated, r.Held, r.Failed)
+		for _, why := range r.Problems {
+			fmt.Fprintln(p.Err, plain(why))
+		}
+	}
+	if r.Failed > 0 || r.Unreadable > 0 {
+		return failWith(exitCheck, "%d records and %d pieces could not be decoded; their rows stay as they are", r.Failed, r.Unreadable)
+	}
+	return nil
+}
+
+func become(dry bool, what string) string {
+	if dry {
+		return "would be " + what
+	}
+	return what
+}

@@ -1,0 +1,521 @@
+//go:build unix
+
+package app
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/reeve365/reeve/internal/emulator"
+	"github.com/reeve365/reeve/internal/emulator/tenant"
+	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/store/storetest"
+)
+
+// TestWorkersAreKilled kills processes that import with SIGKILL, at moments that a seed
+// draws: four on PostgreSQL, whose server is stopped and crashes as well, and one on
+// SQLite. The tenant throttles, its blobs come late, twice and out of order, and some are
+// cut off or fail. In the end each record is there, and once.
+//
+// With TEST_LONG=1 there are 1,000 blows on each engine, in rounds that begin with an
+// empty database and another tenant.
+func TestWorkersAreKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes minutes")
+	}
+	t.Parallel()
+	kills, seed := 20, uint64(1)
+	if os.Getenv("TEST_LONG") != "" {
+		kills = 1000
+	}
+	if n, err := strconv.ParseUint(os.Getenv("TEST_SEED"), 10, 64); err == nil {
+		seed = n
+	}
+	bin := buildReeve(t)
+	for _, engine := range []string{"sqlite", "postgres"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			if engine == "postgres" && !storetest.HasPostgreSQL() {
+				t.Skip("PostgreSQL is not installed")
+			}
+			left := kills
+			for round := seed; left > 0; round++ {
+				t.Run(fmt.Sprint("round ", round), func(t *testing.T) {
+					left -= killWorkers(t, bin, engine, round, left)
+				})
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+// killWorkers is one round of up to so many blows, and gives their number.
+func killWorkers(t *testing.T, bin, engine string, seed uint64, most int) (kills int) {
+	var server *storetest.Server
+	address, processes := "", 1
+	if engine == "postgres" {
+		server = storetest.Start(t)
+		address, processes = server.Database(t), 4
+	} else {
+		address = storetest.SQLite(t)
+	}
+	random := rand.New(rand.NewPCG(seed, 7))
+	w := newWorked(t, bin, address, tenant.Options{Seed: seed, Users: 30, Days: 4, PerUser: 60, BlobRecords: 10}, emulator.Options{
+		Seed: seed, ActivityLimit: 2500, Latency: 5 * time.Millisecond,
+		Faults: []emulator.Fault{
+			{API: "manage", Operation: "blob", Kind: emulator.Truncated, Every: 23},
+			{API: "manage", Operation: "blob", Kind: emulator.ServerError, Every: 31},
+			{API: "manage", Operation: "blob", Kind: emulator.AF429, Every: 97, Times: 2},
+			{API: "manage", Operation: "content", Kind: emulator.ResetBody, Every: 11},
+		},
+	}, "REEVE_FEEDS_AUDIT_REQUESTS_PER_MINUTE=6000")
+	before := time.Now()
+	running := make([]*doomed, processes)
+	for i := range running {
+		running[i] = w.start()
+	}
+	blows, crashes := min(most, 60), 0
+	for kills < blows {
+		// One blow in ten falls while a program starts, the others after so many blobs.
+		if goal := w.done() + random.IntN(30); random.IntN(10) > 0 {
+			w.await(3*time.Second, func() bool { return w.done() >= goal })
+		}
+		<-time.After(time.Duration(random.IntN(300)) * time.Millisecond)
+		if server != nil && random.IntN(12) == 0 {
+			crashes++
+			end := server.Stop
+			if random.IntN(2) == 0 {
+				end = server.Kill
+			}
+			if err := end(); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(time.Duration(random.IntN(1500)) * time.Millisecond)
+			if err := server.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		i := random.IntN(processes)
+		running[i].kill()
+		kills++
+		running[i] = w.start()
+		if s := w.standing(); s.done > 0 && s.due == 0 {
+			break // all is read: what is left are windows
+		}
+	}
+	at, ended := w.standing(), time.Now()
+	// One that imports everything, beside those that serve; then they end.
+	for range 5 {
+		if w.once() == exitOK {
+			break
+		}
+	}
+	for _, r := range running {
+		r.end()
+	}
+	w.judge(before)
+	t.Logf("%s: %d blows in %v and %d restarts of the server, with %d blobs read and %d due at the last one; %v later %+v, downloaded %d times", engine,
+		kills, ended.Sub(before).Round(time.Second), crashes, at.done, at.due, time.Since(ended).Round(time.Second), w.standing(), w.downloads())
+	return kills
+}
+
+// TestWorkersShareTheWork: four processes over one database read each blob about once,
+// and store each record once.
+func TestWorkersShareTheWork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a while")
+	}
+	t.Parallel()
+	address := storetest.PostgreSQL(t)
+	w := newWorked(t, buildReeve(t), address, tenant.Options{Seed: 5, Users: 30, Days: 4, PerUser: 60, BlobRecords: 10, Calm: true}, emulator.Options{Calm: true, Latency: 100 * time.Millisecond},
+		"REEVE_FEEDS_AUDIT_CONCURRENCY=2")
+	before := time.Now()
+	running := make([]*doomed, 4)
+	for i := range running {
+		running[i] = w.start()
+	}
+	w.until("everything to be imported", 3*time.Minute, func() bool {
+		done := 0
+		for _, r := range running {
+			if strings.Contains(r.err.String(), "FinishedImportCycle") {
+				done++
+			}
+		}
+		return done == len(running)
+	})
+	workers, err := w.db.Workers(t.Context(), 1)
+	if err != nil || len(workers) != len(running) {
+		t.Errorf("%v, %v; want %d workers", workers, err, len(running))
+	}
+	s := w.standing()
+	n, busy := w.downloads(), 0
+	for _, r := range running {
+		if regexp.MustCompile(`stats\.blobs=[1-9]`).MatchString(r.err.String()) {
+			busy++
+		}
+		r.end()
+	}
+	w.judge(before)
+	t.Logf("%d blobs, downloaded %d times: %.3f; %d of the processes took part", s.done, n, float64(n)/float64(s.done), busy)
+	if busy < len(running) {
+		t.Errorf("%d of %d processes took part", busy, len(running))
+	}
+	if n > s.done+s.done/50 {
+		t.Errorf("%d blobs were downloaded %d times", s.done, n)
+	}
+	if workers, err := w.db.Workers(t.Context(), 1); err != nil || len(workers) != 0 {
+		t.Errorf("after the end there are %v, %v", workers, err)
+	}
+}
+
+// TestDatabaseGoesAway stops the server under a process that imports, and under one that
+// begins, and makes it read-only. Each is said once, and afterwards it goes on by itself.
+func TestDatabaseGoesAway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a while")
+	}
+	if !storetest.HasPostgreSQL() {
+		t.Skip("PostgreSQL is not installed")
+	}
+	t.Parallel()
+	server := storetest.Start(t)
+	w := newWorked(t, buildReeve(t), server.Database(t), tenant.Options{Seed: 3, Users: 6, Days: 2, PerUser: 20, Calm: true}, emulator.Options{Calm: true})
+	before := time.Now()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(server.Stop())
+	a := w.start()
+	w.until("it to say that the database does not answer", time.Minute, func() bool { return strings.Contains(a.err.String(), "The database refuses.") })
+	must(server.Restart())
+	finished := func(n int) func() bool {
+		return func() bool { return strings.Count(a.err.String(), "FinishedImportCycle") >= n }
+	}
+	w.until("an import", time.Minute, finished(1))
+
+	for _, trouble := range []struct{ name, say, begin, end string }{
+		{name: "stopped", say: "cannot be reached|has ended the connection|connection to the server is lost"},
+		{name: "read-only", say: "cannot be written now",
+			begin: "ALTER SYSTEM SET default_transaction_read_only = on", end: "ALTER SYSTEM RESET default_transaction_read_only"},
+	} {
+		said := strings.Count(a.err.String(), "The database refuses.")
+		if trouble.begin == "" {
+			must(server.Kill())
+		} else {
+			server.Exec(t, trouble.begin)
+			server.Exec(t, "SELECT pg_reload_conf()")
+		}
+		w.until("it to say that it is "+trouble.name, time.Minute, func() bool {
+			_, after, _ := cutLast(a.err.String(), "The database refuses.")
+			for _, cause := range strings.Split(trouble.say, "|") {
+				if strings.Contains(after, cause) {
+					return true
+				}
+			}
+			return false
+		})
+		code := w.run("import", "status")
+		if trouble.begin == "" && code != exitDatabase {
+			t.Errorf("%s: the status ends with %d", trouble.name, code)
+		}
+		<-time.After(5 * time.Second) // in which it is tried again, and nothing is said
+		if n := strings.Count(a.err.String(), "The database refuses.") - said; n > 3 {
+			t.Errorf("%s: it was said %d times", trouble.name, n)
+		}
+		n := strings.Count(a.err.String(), "FinishedImportCycle")
+		if trouble.begin == "" {
+			must(server.Restart())
+		} else {
+			server.Exec(t, trouble.end)
+			server.Exec(t, "SELECT pg_reload_conf()")
+		}
+		w.until("it to go on after "+trouble.name, 2*time.Minute, func() bool {
+			return finished(n+1)() && strings.Contains(a.err.String(), "The database works again.")
+		})
+	}
+	a.end()
+	w.judge(before)
+}
+
+// TestDatabaseIsFull gives the database a disk of its own, and fills it up.
+func TestDatabaseIsFull(t *testing.T) {
+	if !storetest.HasPostgreSQL() {
+		t.Skip("PostgreSQL is not installed")
+	}
+	disk := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", disk).CombinedOutput(); err != nil {
+		t.Skipf("no file system can be mounted here: %v %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("umount", "--lazy", disk).Run() })
+	t.Parallel()
+	server := storetest.Start(t)
+	// The folder has to be the server's, whose socket's folder is its own.
+	socket, err := url.Parse(server.Address("full"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(socket.Query().Get("host"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	space := filepath.Join(disk, "space")
+	if err := os.Mkdir(space, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for dir := disk; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) { // the way to it
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(space, int(info.Sys().(*syscall.Stat_t).Uid), -1); err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(t, "CREATE TABLESPACE small LOCATION '"+space+"'")
+	server.Exec(t, "CREATE DATABASE full_one TEMPLATE template0 TABLESPACE small")
+	w := newWorked(t, buildReeve(t), server.Address("full_one"), tenant.Options{Seed: 3, Users: 6, Days: 2, PerUser: 50, Calm: true}, emulator.Options{Calm: true})
+	before := time.Now()
+	ballast, err := os.Create(filepath.Join(disk, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = ballast.Write(make([]byte, 64<<10))
+	}
+	ballast.Close()
+	a := w.start()
+	w.until("it to say that there is no room", time.Minute, func() bool {
+		return strings.Contains(a.err.String(), "The database refuses.") && strings.Contains(a.err.String(), "there is no room left for it")
+	})
+	<-time.After(4 * time.Second)
+	if n := strings.Count(a.err.String(), "The database refuses."); n > 2 || strings.Contains(a.err.String(), "FinishedImportCycle") {
+		t.Errorf("it was said %d times", n)
+	}
+	if err := os.Remove(ballast.Name()); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it to go on", 2*time.Minute, func() bool {
+		return strings.Contains(a.err.String(), "The database works again.") && strings.Contains(a.err.String(), "FinishedImportCycle")
+	})
+	a.end()
+	w.judge(before)
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return "", s, false
+}
+
+// worked is an emulated tenant, and a database that processes import it into.
+type worked struct {
+	*served
+	bin  string
+	emu  *emulator.Emulator
+	look *sql.DB // as another program connects
+}
+
+func newWorked(t *testing.T, bin, address string, o tenant.Options, e emulator.Options, more ...string) *worked {
+	t.Helper()
+	tn, err := tenant.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Tenant = tn
+	emu, err := emulator.Start(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { emu.Close() })
+	dir := t.TempDir()
+	variables, err := emu.WriteClient(filepath.Join(dir, "client"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &worked{bin: bin, emu: emu, served: &served{t: t, tenant: tn, number: 1, environ: with(variables, append([]string{
+		"REEVE_DATABASE_URL=" + address, "REEVE_FEEDS_AUDIT_DAYS=7", "REEVE_FEEDS_AUDIT_IMPORT_EVERYTHING=true", "REEVE_FEEDS_AUDIT_INTERVAL=1s",
+		"REEVE_CREDENTIALS_MODE=off", "REEVE_CREDENTIALS_DIR=" + filepath.Join(dir, "keys"), "REEVE_ROLE=worker", "REEVE_VAULT_URL=",
+	}, more...))}}
+	if w.db, err = store.Open(t.Context(), address, store.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.db.Close() })
+	w.look = storetest.Connect(t, address)
+	if _, err := w.db.Tenant(t.Context(), tn.ID); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// buildReeve builds the program.
+func buildReeve(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "reeve")
+	if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/reeve").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return bin
+}
+
+// start starts a worker.
+func (w *worked) start() *doomed {
+	w.t.Helper()
+	b := &doomed{process: &process{t: w.t, done: make(chan struct{})}, cmd: exec.Command(w.bin, "serve")}
+	b.cmd.Env, b.cmd.Dir, b.cmd.Stdout, b.cmd.Stderr = w.environ, w.t.TempDir(), &b.out, &b.err
+	b.stop = func() { b.cmd.Process.Signal(syscall.SIGTERM) }
+	if err := b.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() {
+		defer close(b.done)
+		b.cmd.Wait()
+		b.code = b.cmd.ProcessState.ExitCode()
+	}()
+	w.t.Cleanup(func() {
+		b.cmd.Process.Kill()
+		<-b.done
+		if w.t.Failed() && b.code >= 0 {
+			w.t.Logf("a process ended with %d:\n%.20000s", b.code, b.err.String())
+		}
+	})
+	return b
+}
+
+// run runs a command in this process.
+func (w *worked) run(args ...string) int {
+	ctx, cancel := context.WithTimeout(w.t.Context(), 3*time.Minute)
+	defer cancel()
+	var out, err said
+	code := Main(ctx, args, w.environ, Streams{In: strings.NewReader(""), Out: &out, Err: &err})
+	if code != exitOK {
+		text := err.String()
+		w.t.Logf("reeve %s ended with %d: %s", strings.Join(args, " "), code, text[max(0, len(text)-1500):])
+	}
+	return code
+}
+
+// once imports all that there is.
+func (w *worked) once() int { return w.run("import", "run", "--once") }
+
+// stood is how far an import is.
+type stood struct {
+	done, due, lost        int
+	stored, records, other int
+}
+
+func (w *worked) standing() (s stood) {
+	w.t.Helper()
+	var all []store.Standing
+	var err error
+	for range 20 { // as in done
+		if all, err = w.db.Ledger(w.number, "audit").Standing(w.t.Context()); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, p := range all {
+		s.done += p.Blobs[store.BlobDone]
+		s.due += p.Blobs[store.BlobDue]
+		s.lost += p.Blobs[store.BlobLost] + p.Windows[store.WindowLost]
+		s.stored += int(p.Counts.Stored)
+		s.records += int(p.Counts.Records)
+		s.other += int(p.Counts.Duplicate + p.Counts.OutOfScope + p.Counts.Quarantined)
+	}
+	return s
+}
+
+// done counts the blobs that are stored.
+func (w *worked) done() (n int) {
+	w.t.Helper()
+	var err error
+	for range 10 { // connections that are idle learn late that their server has ended
+		if err = w.look.QueryRowContext(w.t.Context(), `SELECT count(*) FROM ledger_blobs WHERE state = 'done'`).Scan(&n); err == nil {
+			return n
+		}
+	}
+	w.t.Fatal(err)
+	return 0
+}
+
+// await waits until something is so, for a while at most.
+func (w *worked) await(limit time.Duration, ok func() bool) {
+	end := time.After(limit)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
+			return
+		}
+	}
+}
+
+// downloads counts the blobs that Microsoft has given.
+func (w *worked) downloads() (n int) {
+	for _, c := range w.emu.Calls() {
+		if c.API == "manage" && c.Operation == "blob" && c.Status == "2xx" {
+			n += c.Count
+		}
+	}
+	return n
+}
+
+// judge compares what is stored with what there is: each record once, the broken ones in
+// quarantine, and the ledger's counts right.
+func (w *worked) judge(before time.Time) {
+	w.t.Helper()
+	where, err := w.db.Whereabouts(w.t.Context(), w.number)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	total, missing, wrong := 0, 0, 0
+	for r := range w.tenant.Audit.Records() {
+		if !r.Created.Before(before) {
+			continue
+		}
+		total++
+		switch at := where(r.ID); {
+		case at == store.IsMissing:
+			missing++
+		case at == store.IsQuarantined && !r.Broken, at == store.IsIgnored:
+			wrong++
+		}
+	}
+	if total == 0 || missing > 0 || wrong > 0 {
+		w.t.Errorf("of %d records %d are missing, and %d are where they should not be", total, missing, wrong)
+	}
+	var rows, ids, held, records int
+	if err := w.look.QueryRowContext(w.t.Context(), `SELECT count(*), count(DISTINCT id) FROM audit_events`).Scan(&rows, &ids); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.look.QueryRowContext(w.t.Context(), `SELECT count(*) FROM ledger_blobs WHERE holder IS NOT NULL AND state <> 'due'`).Scan(&held); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.look.QueryRowContext(w.t.Context(), `SELECT count(*) FROM contents`).Scan(&records); err != nil {
+		w.t.Fatal(err)
+	}
+	s := w.standing()
+	if rows != ids || rows != s.stored || s.records != s.stored+s.other || held > 0 || s.lost > 0 || records == 0 {
+		w.t.Errorf("%d rows with %d ids, %d held; the ledger has %+v", rows, ids, held, s)
+	}
+}

@@ -1,0 +1,141 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/store/storetest"
+)
+
+// TestAdjust follows a pace while the source throttles, and after it.
+func TestAdjust(t *testing.T) {
+	now := noon
+	p := adjust(store.Pace{}, now, 2000, false, 0)
+	if p.PerMinute != 2000 {
+		t.Errorf("it begins with %d", p.PerMinute)
+	}
+	p = adjust(p, now, 2000, true, 30*time.Second)
+	if p.PerMinute != 1000 || !p.NotBefore.Equal(now.Add(30*time.Second)) {
+		t.Errorf("throttled: %+v", p)
+	}
+	if q := adjust(p, now.Add(time.Second), 2000, true, 0); q != p {
+		t.Errorf("what was sent before the cut has cut again: %+v", q)
+	}
+	for range 20 { // it goes on throttling
+		now = now.Add(cutAgain)
+		p = adjust(p, now, 2000, true, 0)
+	}
+	if p.PerMinute != 40 {
+		t.Errorf("at the least it is %d", p.PerMinute)
+	}
+	began, last := now, p.PerMinute
+	for p.PerMinute < 2000 {
+		now = now.Add(beatTime)
+		p = adjust(p, now, 2000, false, 0)
+		if p.PerMinute-last > 100 || now.Sub(began) > 10*time.Minute {
+			t.Fatalf("from %d to %d after %v", last, p.PerMinute, now.Sub(began))
+		}
+		last = p.PerMinute
+	}
+	if took := now.Sub(began); took < 100*time.Second || took > 4*time.Minute {
+		t.Errorf("it took %v to come back", took)
+	}
+	if p := adjust(p, now, 500, false, 0); p.PerMinute != 500 {
+		t.Errorf("with a lower limit it is %d", p.PerMinute)
+	}
+	if p := adjust(store.Pace{}, now, 0, true, time.Hour); p != (store.Pace{}) {
+		t.Errorf("without a limit it is %+v", p)
+	}
+	if got := share(store.Pace{PerMinute: 2000}, 2000, 4); got != 500 {
+		t.Errorf("one of four has %d", got)
+	}
+}
+
+// TestWorkersShareThePace: what one of two workers is told by the source binds both
+// within a heartbeat, and one that ends leaves its share to the other.
+func TestWorkersShareThePace(t *testing.T) {
+	address := storetest.SQLite(t)
+	synctest.Test(t, func(t *testing.T) {
+		db, err := store.Open(t.Context(), address, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		var mu sync.Mutex
+		shares := map[string]string{}
+		var workers []*Worker
+		for _, name := range []string{"a", "b"} {
+			w, err := Enlist(t.Context(), WorkerOptions{DB: db, Tenant: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler), Source: "f", Limit: 2000,
+				Share: func(n int, slow bool, notBefore time.Time) {
+					mu.Lock()
+					defer mu.Unlock()
+					shares[name] = fmt.Sprint(n, slow, notBefore.After(time.Now()))
+				}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			workers = append(workers, w)
+		}
+		want := func(when, a, b string) {
+			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
+			if shares["a"] != a || shares["b"] != b {
+				t.Errorf("%s: %v, want %s and %s", when, shares, a, b)
+			}
+		}
+		time.Sleep(beatTime + time.Second)
+		want("at first", "1000 false false", "1000 false false")
+		workers[1].Throttled(time.Minute)
+		time.Sleep(beatTime + time.Second)
+		want("throttled", "500 true true", "500 true true")
+		time.Sleep(5 * time.Minute)
+		want("long after", "1000 false false", "1000 false false")
+		if err := workers[0].Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(beatTime + time.Second)
+		want("alone", "1000 false false", "2000 false false")
+		if err := workers[1].Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestTakesOverFromTheDead: a run with Once waits for what another worker holds, and
+// reads it when that one is dead.
+func TestTakesOverFromTheDead(t *testing.T) {
+	bubble(t, func(t *testing.T, s *source, o Options) {
+		for i := range 20 {
+			s.add(fmt.Sprint(i), time.Now().Add(-hour))
+		}
+		// Somebody has listed, has taken what it found, and is killed.
+		ctx, stop := context.WithCancel(t.Context())
+		s.open = func(string) (string, error) { stop(); return "", io.ErrUnexpectedEOF }
+		if r, err := Run(ctx, s.feed(), o); err == nil || r.Found != 20 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		s.open = nil
+		dead := o.DB.Ledger(o.Tenant, "f").As("dead")
+		if _, _, err := o.DB.Beat(t.Context(), o.Tenant, store.Worker{Name: "dead", Started: time.Now()}, leaseTime, "f", func(p store.Pace, _ time.Time) store.Pace { return p }); err != nil {
+			t.Fatal(err)
+		}
+		held, err := dead.TakeBlobs(t.Context(), time.Now().Add(hour), 5, func(store.Blob) bool { return false })
+		if err != nil || len(held) != 5 {
+			t.Fatalf("%v, %v", held, err)
+		}
+		began := time.Now()
+		o.Once = true
+		r, err := Run(t.Context(), s.feed(), o)
+		if took := time.Since(began); err != nil || !r.Complete() || r.Blobs != 20 || took < leaseTime-time.Second || took > leaseTime+10*time.Second {
+			t.Errorf("%+v, %v, after %v", r, err, took)
+		}
+	})
+}

@@ -1,0 +1,302 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/reeve365/reeve/internal/coverage"
+)
+
+// Coverage reads from the ledger what the coverage of the windows that touch the given
+// time is told from, all as of one moment. A zero from is the beginning.
+func (l *Ledger) Coverage(ctx context.Context, from, to time.Time) (f coverage.Facts, err error) {
+	tx, err := l.db.read.BeginTx(ctx, l.db.engine.snapshot())
+	if err != nil {
+		return f, l.db.explain("reading the ledger of", err)
+	}
+	defer tx.Rollback()
+	if from.IsZero() {
+		from = epoch1970
+	}
+	each := func(query string, scan func(*sql.Rows) error, args ...any) {
+		if err != nil {
+			return
+		}
+		var rows *sql.Rows
+		if rows, err = tx.QueryContext(ctx, query, append([]any{l.tenant, l.feed}, args...)...); err != nil {
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err = scan(rows); err != nil {
+				return
+			}
+		}
+		err = rows.Err()
+	}
+	each(`SELECT part, state, checked_at, coalesce(error, ''),
+			(SELECT min(forget_at) FROM ledger_blobs b WHERE b.tenant_id = p.tenant_id AND b.feed = p.feed AND b.part = p.part AND b.state = 'due' AND b.state <> 'done')
+		FROM feed_parts p WHERE tenant_id = $1 AND feed = $2 ORDER BY part`, func(rows *sql.Rows) error {
+		var p coverage.Part
+		var state string
+		if err := rows.Scan(&p.Name, &state, stamped{&p.Checked}, &p.Refused, stamped{&p.FirstDue}); err != nil {
+			return err
+		}
+		f.Parts = append(f.Parts, p)
+		return nil
+	})
+	// What nobody asks about a window that is over and whole is not read: it costs most.
+	each(`SELECT part, start_at, end_at, state, listings, attempts, blobs, blobs_read, blobs_late, blobs_empty, blobs_partial,
+			records, stored, duplicate, out_of_scope, quarantined, coalesce(error, ''),
+			CASE WHEN listed_to < end_at OR listed_to IS NULL THEN 0 ELSE 1 END,
+			CASE WHEN state = 'settled' AND blobs_read = blobs THEN NULL ELSE due_at END,
+			CASE WHEN state = 'settled' AND blobs_read = blobs THEN NULL ELSE forget_at END
+		FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 AND start_at < $3 AND end_at > $4 ORDER BY part, start_at`, func(rows *sql.Rows) error {
+		var w coverage.Window
+		var state string
+		var whole int
+		if err := rows.Scan(&w.Part, stamped{&w.Start}, stamped{&w.End}, &state, &w.Listings, &w.Attempts, &w.Blobs, &w.Read, &w.Late, &w.Empty, &w.Partial,
+			&w.Records, &w.Stored, &w.Duplicate, &w.OutOfScope, &w.Quarantined, &w.Error, &whole, stamped{&w.Due}, stamped{&w.Forget}); err != nil {
+			return err
+		}
+		w.Whole, w.Settled, w.Forgotten = whole == 1, state == WindowSettled, state == WindowLost
+		f.Windows = append(f.Windows, w)
+		return nil
+	}, stamp(to), stamp(from))
+	each(`SELECT part, window_at, state, count(*), min(error) FROM ledger_blobs
+		WHERE tenant_id = $1 AND feed = $2 AND error IS NOT NULL AND window_at < $3 AND window_at > $4
+		GROUP BY part, window_at, state ORDER BY part, window_at`, func(rows *sql.Rows) error {
+		var t coverage.Trouble
+		var state string
+		if err := rows.Scan(&t.Part, stamped{&t.Window}, &state, &t.Blobs, &t.Why); err != nil {
+			return err
+		}
+		t.Lost, t.Partial = state == BlobLost, state == BlobDone
+		f.Troubles = append(f.Troubles, t)
+		return nil
+	}, stamp(to), stamp(from.Add(-24*time.Hour)))
+	each(`SELECT part, from_at, to_at FROM ledger_gaps WHERE tenant_id = $1 AND feed = $2 ORDER BY part, from_at`, func(rows *sql.Rows) error {
+		var g coverage.Gap
+		if err := rows.Scan(&g.Part, stamped{&g.From}, stamped{&g.To}); err != nil {
+			return err
+		}
+		g.First = !g.From.After(epoch1970)
+		f.Gaps = append(f.Gaps, g)
+		return nil
+	})
+	each(`SELECT first_at, last_at, blobs, busy_ms FROM ledger_rates WHERE tenant_id = $1 AND feed = $2 ORDER BY first_at`, func(rows *sql.Rows) error {
+		var r coverage.Rate
+		var ms int64
+		if err := rows.Scan(stamped{&r.From}, stamped{&r.To}, &r.Blobs, &ms); err != nil {
+			return err
+		}
+		r.Busy = time.Duration(ms) * time.Millisecond
+		f.Rates = append(f.Rates, r)
+		return nil
+	})
+	return f, l.db.explain("reading the ledger of", err)
+}
+
+var epoch1970 = time.Unix(0, 0).UTC()
+
+// standingBlobs adds to a part's standing what only its blobs tell.
+func (l *Ledger) standingBlobs(ctx context.Context, part string, s *Standing) error {
+	for _, state := range []string{BlobDue, BlobLost} {
+		var n int
+		var oldest time.Time
+		if err := l.db.read.QueryRowContext(ctx, `SELECT count(*), min(forget_at) FROM ledger_blobs
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND state = $4 AND state <> 'done'`, l.tenant, l.feed, part, state).Scan(&n, stamped{&oldest}); err != nil {
+			return l.db.explain("reading the ledger of", err)
+		}
+		if n > 0 {
+			s.Blobs[state] = n
+		}
+		if state == BlobDue {
+			s.OldestDue = earlier(s.OldestDue, oldest)
+		}
+	}
+	return nil
+}
+
+// gap notes, when the collection of a part had to be started, since when that may have
+// been lacking.
+func (tx *Tx) gap(l *Ledger, part string, started time.Time) error {
+	if started.IsZero() {
+		return nil
+	}
+	seen := epoch1970
+	err := tx.queryRow(`SELECT checked_at FROM feed_parts WHERE tenant_id = $1 AND feed = $2 AND part = $3`, l.tenant, l.feed, part).Scan(stamped{&seen})
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	_, err = tx.exec(`INSERT INTO ledger_gaps (tenant_id, feed, part, from_at, to_at) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (tenant_id, feed, part, from_at) DO UPDATE SET to_at = excluded.to_at`, l.tenant, l.feed, part, stamp(seen), stamp(started))
+	return err
+}
+
+// Again makes due whatever of a part lies from one time to another and the source still
+// holds: windows, whatever their state, and blobs that were given up. There is a window
+// for each interval of the given length after it. It tells how many windows there are.
+func (l *Ledger) Again(ctx context.Context, part string, from, to, now time.Time, length, retention time.Duration) (windows int, err error) {
+	err = l.db.Write(ctx, func(tx *Tx) error {
+		windows = 0
+		if oldest := now.Add(-retention); from.Before(oldest) {
+			from = oldest
+		}
+		if to.After(now) {
+			to = now
+		}
+		var first time.Time
+		if err := tx.queryRow(`SELECT min(start_at) FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 AND part = $3`,
+			l.tenant, l.feed, part).Scan(stamped{&first}); err != nil {
+			return err
+		}
+		// Windows before the first one; those in between and after it are Cover's.
+		for start := from.UTC().Truncate(time.Second); !first.IsZero() && start.Before(first) && start.Before(to); {
+			end := start.Truncate(length).Add(length)
+			if end.After(first) {
+				end = first
+			}
+			if _, err := tx.exec(`INSERT INTO ledger_windows
+				(tenant_id, feed, part, start_at, end_at, state, due_at, forget_at)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+				ON CONFLICT (tenant_id, feed, part, start_at) DO NOTHING`,
+				l.tenant, l.feed, part, stamp(start), stamp(end), WindowOpen, stamp(now), stamp(start.Add(retention))); err != nil {
+				return fmt.Errorf("adding a window to the ledger: %w", err)
+			}
+			start = end
+		}
+		// One that is being forgotten stays lost, of which a part is: the rest of it is listed.
+		n, err := tx.exec(`UPDATE ledger_windows SET due_at = $6, attempts = 0,
+				state = CASE WHEN forget_at > $6 THEN $7 ELSE state END, error = CASE WHEN forget_at > $6 THEN NULL ELSE error END
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at < $4 AND end_at > $5`,
+			l.tenant, l.feed, part, stamp(to), stamp(from), stamp(now), WindowOpen)
+		if err != nil {
+			return err
+		}
+		windows = int(n)
+		_, err = tx.exec(`UPDATE ledger_blobs SET state = $6, due_at = $7, attempts = 0, error = NULL
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND created_at < $4 AND created_at >= $5 AND state = $8 AND state <> 'done' AND forget_at > $7`,
+			l.tenant, l.feed, part, stamp(to), stamp(from), BlobDue, stamp(now), BlobLost)
+		return err
+	})
+	return windows, err
+}
+
+// A Difference is something of a day that two places in the database tell differently.
+type Difference struct {
+	Day  int
+	Text string
+}
+
+// Recount compares, for days from one to another, what the import has counted with what
+// is there: rows that no blob of the ledger accounts for, which another program wrote or
+// whose text is gone; rows counted and not there, or the other way round; and, of the
+// ledger, sums of windows with what their blobs say. It reads all rows of these days.
+func (db *DB) Recount(ctx context.Context, tenant int, counted []*Table, from, to int) (all []Difference, err error) {
+	for _, t := range counted {
+		if !t.Counted {
+			continue
+		}
+		type count struct {
+			day                       int
+			there, counted, strangers int64
+		}
+		strangers := "0"
+		if t.Facts {
+			strangers = `sum(CASE WHEN c.id IS NULL OR b.blob IS NULL THEN 1 ELSE 0 END)`
+		}
+		query := `SELECT day, sum(there), sum(counted), sum(strangers) FROM (
+			SELECT f.day AS day, count(*) AS there, 0 AS counted, ` + strangers + ` AS strangers FROM TABLE_ f ` + map[bool]string{true: `
+				LEFT JOIN contents c ON c.id = f.content_id
+				LEFT JOIN ledger_blobs b ON b.tenant_id = c.tenant_id AND b.feed = c.feed AND b.part = c.part AND b.blob = c.blob AND b.state = 'done'`}[t.Facts] + `
+			WHERE f.tenant_id = $1 AND f.day >= $2 AND f.day <= $3 GROUP BY f.day
+			UNION ALL SELECT day, 0, sum(records), 0 FROM row_counts
+			WHERE tenant_id = $1 AND day >= $2 AND day <= $3 AND table_name = 'TABLE_' GROUP BY day) AS sides GROUP BY day ORDER BY day`
+		counts, err := list(ctx, db, "counting the rows of", func(rows *sql.Rows, c *count) error {
+			return rows.Scan(&c.day, &c.there, &c.counted, &c.strangers)
+		}, strings.ReplaceAll(query, "TABLE_", t.Name), tenant, from, to)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range counts {
+			if c.strangers > 0 {
+				all = append(all, Difference{c.day, fmt.Sprintf("%d rows of %s are not from a blob of the ledger: another program wrote them, or their text is gone; the import leaves them as they are", c.strangers, t.Name)})
+			}
+			if c.there != c.counted {
+				all = append(all, Difference{c.day, fmt.Sprintf("%s has %d rows, and the import has stored %d", t.Name, c.there, c.counted)})
+			}
+		}
+	}
+	return all, nil
+}
+
+// RecountLedger compares the sums that the windows keep with what their blobs say, and
+// what blobs say with the pieces of text and rows that there are.
+func (l *Ledger) RecountLedger(ctx context.Context, from, to time.Time) ([]Difference, error) {
+	if from.IsZero() {
+		from = epoch1970
+	}
+	differ, err := list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, d *Difference) error {
+		var part string
+		var start time.Time
+		var n [6]int64
+		if err := rows.Scan(&part, stamped{&start}, &n[0], &n[1], &n[2], &n[3], &n[4], &n[5]); err != nil {
+			return err
+		}
+		d.Day = Day(start)
+		d.Text = fmt.Sprintf("%s, %s: the window counts %d blobs, %d read, with %d records stored; the blobs of the ledger are %d, %d, %d",
+			part, start.Format("15:04"), n[0], n[2], n[4], n[1], n[3], n[5])
+		return nil
+	}, `SELECT w.part, w.start_at, w.blobs, coalesce(b.n, 0), w.blobs_read, coalesce(b.read, 0), w.stored, coalesce(b.stored, 0)
+		FROM ledger_windows w LEFT JOIN (
+			SELECT part, window_at, count(*) AS n, sum(CASE WHEN state = 'done' THEN 1 ELSE 0 END) AS read, CAST(sum(stored) AS BIGINT) AS stored
+			FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 GROUP BY part, window_at) AS b ON b.part = w.part AND b.window_at = w.start_at
+		WHERE w.tenant_id = $1 AND w.feed = $2 AND w.start_at < $3 AND w.end_at > $4
+			AND (w.blobs <> coalesce(b.n, 0) OR w.blobs_read <> coalesce(b.read, 0) OR w.stored <> coalesce(b.stored, 0))
+		ORDER BY w.start_at, w.part LIMIT 100`, l.tenant, l.feed, stamp(to), stamp(from))
+	if err != nil {
+		return nil, err
+	}
+	sums, err := list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, d *Difference) error {
+		var part, blob string
+		var start time.Time
+		var records, accounted int64
+		if err := rows.Scan(&part, &blob, stamped{&start}, &records, &accounted); err != nil {
+			return err
+		}
+		d.Day = Day(start)
+		d.Text = fmt.Sprintf("%s, blob %s: %d records were read, and %d are accounted for", part, blob, records, accounted)
+		return nil
+	}, `SELECT part, blob, created_at, records, stored + duplicate + out_of_scope + quarantined FROM ledger_blobs
+		WHERE tenant_id = $1 AND feed = $2 AND state = 'done' AND created_at < $3 AND created_at >= $4
+			AND error IS NULL AND records <> stored + duplicate + out_of_scope + quarantined
+		ORDER BY created_at LIMIT 100`, l.tenant, l.feed, stamp(to), stamp(from))
+	if err != nil {
+		return nil, err
+	}
+	differ = append(differ, sums...)
+	forged, err := list(ctx, l.db, "counting the rows of", func(rows *sql.Rows, d *Difference) error {
+		var part, blob string
+		var created time.Time
+		var stored, there int64
+		if err := rows.Scan(&part, &blob, stamped{&created}, &stored, &there); err != nil {
+			return err
+		}
+		d.Day = Day(created)
+		d.Text = fmt.Sprintf("%s, blob %s: the ledger says that %d records of it are stored, and there are %d", part, blob, stored, there)
+		return nil
+	}, `SELECT b.part, b.blob, b.created_at, b.stored, coalesce(r.n, 0) FROM ledger_blobs b
+		LEFT JOIN (SELECT c.part, c.blob, sum(e.n) AS n FROM contents c
+			JOIN (SELECT content_id, count(*) AS n FROM audit_events WHERE tenant_id = $1 GROUP BY content_id) AS e ON e.content_id = c.id
+			WHERE c.tenant_id = $1 AND c.feed = $2 GROUP BY c.part, c.blob) AS r ON r.part = b.part AND r.blob = b.blob
+		WHERE b.tenant_id = $1 AND b.feed = $2 AND b.state = 'done' AND b.created_at < $3 AND b.created_at >= $4
+			AND b.stored <> coalesce(r.n, 0)
+			AND EXISTS (SELECT 1 FROM contents c WHERE c.tenant_id = $1 AND c.feed = $2 AND c.part = b.part AND c.blob = b.blob)
+		ORDER BY b.created_at LIMIT 100`, l.tenant, l.feed, stamp(to), stamp(from))
+	return append(differ, forged...), err
+}

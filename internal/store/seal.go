@@ -1,0 +1,539 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Seal says what a table held of a day. Seals of a tenant form one chain: each has a
+// digest over itself and the one before.
+type Seal struct {
+	Seq      int64     `json:"seq"`
+	Table    string    `json:"table"`
+	Day      int       `json:"day"`
+	Version  int       `json:"version"`
+	Records  int64     `json:"rows"`
+	Columns  string    `json:"columns"`
+	Hash     string    `json:"hash"`
+	Coverage string    `json:"coverage"`
+	Reason   string    `json:"reason"`
+	At       time.Time `json:"sealed_at"`
+	Digest   string    `json:"digest"`
+}
+
+// digest is what a seal's Digest has to be after the one before it.
+func (s Seal) digest(before string) string {
+	text, _ := json.Marshal([]any{before, s.Seq, s.Table, s.Day, s.Version, s.Records, s.Columns, s.Hash, s.Coverage, s.Reason, stamp(s.At)})
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// sealable gives the columns of a table that are sealed: all but the tenant's number,
+// which is this database's own, and the place of a record's text, which depends on the
+// order in which blobs came.
+func sealable(t *Table) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(t.Columns), func(c string) bool {
+		return c == "tenant_id" || strings.HasPrefix(c, "content_")
+	}), ",")
+}
+
+// ErrBroken says that a sealed day is no longer what its seal says.
+var ErrBroken = errors.New("a sealed day was changed")
+
+// UnsealedDays gives the days up to the given one that have no seal yet for one of the
+// tables, and those that have records which came late. Days without a row count from the
+// first one of the ledger on.
+func (db *DB) UnsealedDays(ctx context.Context, tenant int, tables []*Table, upTo int) ([]int, error) {
+	want := map[int]bool{}
+	var first time.Time
+	if err := db.read.QueryRowContext(ctx, `SELECT min(start_at) FROM ledger_windows WHERE tenant_id = $1`, tenant).Scan(stamped{&first}); err != nil {
+		return nil, db.explain("reading the ledger of", err)
+	}
+	if !first.IsZero() {
+		for t := first; Day(t) <= upTo; t = t.Add(24 * time.Hour) {
+			want[Day(t)] = true
+		}
+	}
+	for _, t := range tables {
+		days, err := db.days(ctx, tenant, t.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, day := range days {
+			want[day] = true
+		}
+	}
+	type count struct{ day, tables int }
+	sealed, err := list(ctx, db, "reading the seals of", func(rows *sql.Rows, c *count) error { return rows.Scan(&c.day, &c.tables) },
+		`SELECT day, count(DISTINCT table_name) FROM seals WHERE tenant_id = $1 GROUP BY day`, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range sealed {
+		if c.tables >= len(tables) {
+			delete(want, c.day)
+		}
+	}
+	late, err := list(ctx, db, "reading", func(rows *sql.Rows, day *int) error { return rows.Scan(day) },
+		`SELECT DISTINCT day FROM late_events WHERE tenant_id = $1`, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, day := range late {
+		want[day] = true
+	}
+	var days []int
+	for day := range want {
+		if day <= upTo {
+			days = append(days, day)
+		}
+	}
+	slices.Sort(days)
+	return days, nil
+}
+
+// NewestSealable is the newest day that may be sealed at a time.
+func NewestSealable(now time.Time) int { return Day(now.Add(-lateAfter - 48*time.Hour)) }
+
+// SealDay seals a day of the tables, with what is known of its coverage. What is sealed
+// already gets a new version if records came late, and nothing else has changed; else the
+// error matches ErrBroken, and nothing is sealed. With a reason, whatever has changed is
+// accepted for it.
+func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int, known, reason string) (made []Seal, err error) {
+	if day > NewestSealable(db.now()) {
+		return nil, fmt.Errorf("sealing %d: it is not over for long enough, so that records of it may be on their way", day)
+	}
+	accept := reason != ""
+	var fresh []Seal
+	late, err := db.atOnce(ctx, func(tx *sql.Tx) (late map[[16]byte]bool, err error) {
+		if late, err = lateOf(ctx, tx, tenant, day); err != nil {
+			return nil, err
+		}
+		for _, t := range tables {
+			last, err := lastSeal(ctx, tx, tenant, day, t.Name)
+			if err != nil {
+				return nil, err
+			}
+			columns := sealable(t)
+			if last.Version > 0 && len(late) == 0 && !accept {
+				continue
+			}
+			all, rest, err := hashDay(ctx, tx, t, columns, tenant, day, late)
+			if err != nil {
+				return nil, err
+			}
+			s := Seal{Table: t.Name, Day: day, Version: last.Version + 1, Records: all.n, Columns: columns, Hash: all.hash, Coverage: known, Reason: reason}
+			switch {
+			case last.Version == 0:
+				if !accept {
+					s.Reason = "settled"
+				}
+			case last.Hash == all.hash && last.Columns == columns:
+				continue
+			case accept:
+			default:
+				if last.Columns != columns {
+					if _, rest, err = hashDay(ctx, tx, t, last.Columns, tenant, day, late); err != nil {
+						return nil, err
+					}
+				}
+				if rest.hash != last.Hash {
+					return nil, fmt.Errorf("sealing %d again, since %d records came late: %s had %d rows and has %d besides these: %w",
+						day, len(late), t.Name, last.Records, rest.n, ErrBroken)
+				}
+				if all.n == rest.n {
+					continue // none of them is in this table
+				}
+				s.Reason = fmt.Sprintf("%d rows came late", all.n-rest.n)
+			}
+			fresh = append(fresh, s)
+		}
+		return late, nil
+	})
+	if err != nil {
+		return nil, db.explain("sealing a day of", err)
+	}
+	err = db.Write(ctx, func(tx *Tx) error {
+		made = nil
+		head, err := tx.sealHead(tenant)
+		if err != nil {
+			return err
+		}
+		for _, s := range fresh {
+			var version int
+			if err := tx.queryRow(`SELECT coalesce(max(version), 0) FROM seals WHERE tenant_id = $1 AND day = $2 AND table_name = $3`,
+				tenant, s.Day, s.Table).Scan(&version); err != nil {
+				return err
+			}
+			if version != s.Version-1 {
+				return nil // another process has sealed the day meanwhile
+			}
+			s.Seq, s.At = head.Seq+1, tx.Now.Truncate(time.Millisecond)
+			s.Digest = s.digest(head.Digest)
+			if _, err := tx.exec(`INSERT INTO seals (tenant_id, seq, table_name, day, version, records, columns, hash, coverage, reason, sealed_at, digest)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+				tenant, s.Seq, s.Table, s.Day, s.Version, s.Records, s.Columns, s.Hash, s.Coverage, s.Reason, stamp(s.At), s.Digest); err != nil {
+				return err
+			}
+			head = s
+			made = append(made, s)
+		}
+		if len(made) > 0 {
+			if _, err := tx.exec(`INSERT INTO seal_heads (tenant_id, seq, digest) VALUES ($1, $2, $3)
+				ON CONFLICT (tenant_id) DO UPDATE SET seq = excluded.seq, digest = excluded.digest`, tenant, head.Seq, head.Digest); err != nil {
+				return err
+			}
+		}
+		var args [][]any
+		for id := range late {
+			args = append(args, []any{tenant, day, slices.Clone(id[:])})
+		}
+		slices.SortFunc(args, func(a, b []any) int { return bytes.Compare(a[2].([]byte), b[2].([]byte)) })
+		_, err = tx.each(`DELETE FROM late_events WHERE tenant_id = $1 AND day = $2 AND event_id = $3`, args)
+		return err
+	})
+	return made, err
+}
+
+// atOnce reads several times from one moment.
+func (db *DB) atOnce(ctx context.Context, f func(*sql.Tx) (map[[16]byte]bool, error)) (map[[16]byte]bool, error) {
+	tx, err := db.read.BeginTx(ctx, db.engine.snapshot())
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback()
+	return f(tx)
+}
+
+// sealHead gives the number and digest of the last seal.
+func (tx *Tx) sealHead(tenant int) (head Seal, err error) {
+	err = tx.queryRow(`SELECT seq, digest FROM seal_heads WHERE tenant_id = $1`, tenant).Scan(&head.Seq, &head.Digest)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = tx.queryRow(`SELECT seq, digest FROM seals WHERE tenant_id = $1 ORDER BY seq DESC LIMIT 1`, tenant).Scan(&head.Seq, &head.Digest)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return head, err
+}
+
+const sealColumns = `seq, table_name, day, version, records, columns, hash, coverage, reason, sealed_at, digest`
+
+func (s *Seal) scan(row interface{ Scan(...any) error }) error {
+	return row.Scan(&s.Seq, &s.Table, &s.Day, &s.Version, &s.Records, &s.Columns, &s.Hash, &s.Coverage, &s.Reason, stamped{&s.At}, &s.Digest)
+}
+
+// lastSeal gives the newest version of a table's seal of a day; of version 0 if there is none.
+func lastSeal(ctx context.Context, tx *sql.Tx, tenant, day int, table string) (s Seal, err error) {
+	err = s.scan(tx.QueryRowContext(ctx, `SELECT `+sealColumns+` FROM seals
+		WHERE tenant_id = $1 AND day = $2 AND table_name = $3 ORDER BY version DESC LIMIT 1`, tenant, day, table))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Seal{}, nil
+	}
+	return s, err
+}
+
+// Seals gives the seals of days from one to another, all versions, in the order of the chain.
+func (db *DB) Seals(ctx context.Context, tenant, from, to int) ([]Seal, error) {
+	return list(ctx, db, "reading the seals of", func(rows *sql.Rows, s *Seal) error { return s.scan(rows) },
+		`SELECT `+sealColumns+` FROM seals WHERE tenant_id = $1 AND day >= $2 AND day <= $3 ORDER BY seq`, tenant, from, to)
+}
+
+// lateOf gives the ids of the records of a day that are in no seal yet.
+func lateOf(ctx context.Context, tx *sql.Tx, tenant, day int) (map[[16]byte]bool, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT event_id FROM late_events WHERE tenant_id = $1 AND day = $2`, tenant, day)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	ids := map[[16]byte]bool{}
+	for rows.Next() {
+		var id [16]byte
+		if err := rows.Scan(scannedID{&id}); err != nil {
+			return nil, err
+		}
+		ids[id] = true
+	}
+	return ids, rows.Err()
+}
+
+// hashed is the hash of so many rows.
+type hashed struct {
+	n    int64
+	hash string
+}
+
+// plainName is what a column may be called.
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+
+// hashDay hashes the rows of a day in the order of their keys: all, and the rest without
+// those of the given ids. The same rows give the same hash on each engine and whatever
+// the order in which they were inserted.
+func hashDay(ctx context.Context, tx *sql.Tx, t *Table, columns string, tenant, day int, without map[[16]byte]bool) (all, rest hashed, err error) {
+	names := strings.Split(columns, ",")
+	key := t.Columns[2:t.Key]
+	id := slices.Index(names, key[0])
+	for _, name := range names {
+		if !plainName.MatchString(name) {
+			return all, rest, fmt.Errorf("the seal names a column %q", name)
+		}
+	}
+	if id < 0 {
+		return all, rest, fmt.Errorf("the seal does not name the column %s", key[0])
+	}
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf(`SELECT %s FROM %s WHERE tenant_id = $1 AND day = $2 ORDER BY %s`,
+		strings.Join(names, ", "), t.Name, strings.Join(key, ", ")), tenant, day)
+	if err != nil {
+		return all, rest, err
+	}
+	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return all, rest, err
+	}
+	values, to := make([]any, len(names)), make([]any, len(names))
+	for i := range values {
+		to[i] = &values[i]
+	}
+	one, other := sha256.New(), sha256.New()
+	head := t.Name + "\x00" + columns + "\x00"
+	one.Write([]byte(head))
+	other.Write([]byte(head))
+	var text []byte
+	for rows.Next() {
+		if err := rows.Scan(to...); err != nil {
+			return all, rest, err
+		}
+		text = text[:0]
+		var event [16]byte
+		for i, v := range values {
+			from := len(text)
+			if text, err = appendSealed(text, types[i].DatabaseTypeName(), v); err != nil {
+				return all, rest, fmt.Errorf("reading %s.%s: %w", t.Name, names[i], err)
+			}
+			if i == id && len(text)-from == 21 {
+				copy(event[:], text[from+5:])
+			}
+		}
+		one.Write(text)
+		all.n++
+		if !without[event] {
+			other.Write(text)
+			rest.n++
+		}
+	}
+	all.hash, rest.hash = hex.EncodeToString(one.Sum(nil)), hex.EncodeToString(other.Sum(nil))
+	return all, rest, rows.Err()
+}
+
+// appendSealed appends a value in the form in which it is sealed: a letter for what it
+// is, its length, and its bytes.
+func appendSealed(b []byte, kind string, v any) ([]byte, error) {
+	put := func(letter byte, s []byte) ([]byte, error) {
+		b = append(b, letter)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+		return append(b, s...), nil
+	}
+	number := func(n int64) ([]byte, error) { return put('n', fmt.Append(nil, n)) }
+	switch {
+	case v == nil:
+		return put('0', nil)
+	case kind == "UUID":
+		var id [16]byte
+		if (scannedID{&id}).Scan(v) == nil {
+			return put('u', id[:])
+		}
+	case kind == "TIMESTAMP":
+		var t time.Time
+		if (stamped{&t}).Scan(v) == nil {
+			return put('t', t.UTC().AppendFormat(nil, time.RFC3339Nano))
+		}
+	}
+	switch v := v.(type) {
+	case bool:
+		if v {
+			return number(1)
+		}
+		return number(0)
+	case int64:
+		return number(v)
+	case int32:
+		return number(int64(v))
+	case string:
+		return put('s', []byte(withoutZero(v))) // PostgreSQL keeps no zero characters
+	case []byte:
+		return put('s', []byte(withoutZero(string(v))))
+	case float64:
+		return put('f', fmt.Append(nil, v)) // where another program wrote one
+	}
+	return nil, fmt.Errorf("a %T cannot be sealed", v)
+}
+
+// A Breach is something that does not fit the seals.
+type Breach struct {
+	Day   int    `json:"day,omitempty"`
+	Table string `json:"table,omitempty"`
+	Seq   int64  `json:"seq,omitempty"` // of the seal
+	Text  string `json:"text"`
+}
+
+// Verification is what was found by verifying seals.
+type Verification struct {
+	Seals    int      `json:"seals"`    // in the chain
+	Days     int      `json:"days"`     // whose rows were read
+	Rows     int64    `json:"rows"`     // that were read
+	Breaches []Breach `json:"breaches"` // at most maxBreaches
+	Head     string   `json:"head"`     // the digest of the last seal
+}
+
+// maxBreaches bounds what is told.
+const maxBreaches = 100
+
+// VerifySeals checks the chain of all seals, and that the rows of days from one to
+// another are what the newest seals say. A head that was noted before must be in the
+// chain; empty: none is asked for.
+func (db *DB) VerifySeals(ctx context.Context, tenant int, tables []*Table, from, to int, noted string) (v Verification, err error) {
+	breach := func(b Breach) {
+		if len(v.Breaches) < maxBreaches {
+			v.Breaches = append(v.Breaches, b)
+		}
+	}
+	_, err = db.atOnce(ctx, func(tx *sql.Tx) (map[[16]byte]bool, error) {
+		newest, last, err := verifyChain(ctx, tx, tenant, noted, &v, breach)
+		if err != nil {
+			return nil, err
+		}
+		var head Seal
+		switch err := tx.QueryRowContext(ctx, `SELECT seq, digest FROM seal_heads WHERE tenant_id = $1`, tenant).Scan(&head.Seq, &head.Digest); {
+		case errors.Is(err, sql.ErrNoRows) && v.Seals > 0:
+			breach(Breach{Text: "the note of the last seal was removed, so that it cannot be seen whether the last seals were"})
+		case errors.Is(err, sql.ErrNoRows):
+		case err != nil:
+			return nil, err
+		case head.Seq > last.Seq:
+			breach(Breach{Seq: head.Seq, Text: fmt.Sprintf("seals were removed: the last one was number %d, and there are none after %d", head.Seq, last.Seq)})
+		case head.Seq != last.Seq || head.Digest != last.Digest:
+			breach(Breach{Seq: last.Seq, Text: "the last seal is not the one that was noted: it, or the note, was changed"})
+		}
+		days := map[int]bool{}
+		keys := make([]dayTable, 0, len(newest))
+		for k := range newest {
+			if k.day >= from && k.day <= to {
+				keys = append(keys, k)
+			}
+		}
+		slices.SortFunc(keys, func(a, b dayTable) int {
+			if a.day != b.day {
+				return a.day - b.day
+			}
+			return strings.Compare(a.table, b.table)
+		})
+		for _, k := range keys {
+			s := newest[k]
+			i := slices.IndexFunc(tables, func(t *Table) bool { return t.Name == k.table })
+			if i < 0 {
+				breach(Breach{k.day, k.table, s.Seq, "the seal is of a table that this reeve does not know"})
+				continue
+			}
+			late, err := lateOf(ctx, tx, tenant, k.day)
+			if err != nil {
+				return nil, err
+			}
+			_, rest, err := hashDay(ctx, tx, tables[i], s.Columns, tenant, k.day, late)
+			if err != nil {
+				return nil, err
+			}
+			v.Rows += rest.n
+			days[k.day] = true
+			switch {
+			case rest.hash == s.Hash && rest.n == s.Records:
+			case rest.n < s.Records:
+				breach(Breach{k.day, k.table, s.Seq, fmt.Sprintf("rows were deleted: %d were sealed, and there are %d", s.Records, rest.n)})
+			case rest.n > s.Records:
+				breach(Breach{k.day, k.table, s.Seq, fmt.Sprintf("rows were added, not by the import: %d were sealed, and there are %d", s.Records, rest.n)})
+			default:
+				breach(Breach{k.day, k.table, s.Seq, fmt.Sprintf("a row was changed, or replaced by another: there are %d, as sealed, but they are not the same", rest.n)})
+			}
+		}
+		v.Days = len(days)
+		return nil, nil
+	})
+	return v, db.explain("verifying the seals of", err)
+}
+
+type dayTable struct {
+	day   int
+	table string
+}
+
+// verifyChain reads all seals in their order, and gives the newest of each day and table.
+func verifyChain(ctx context.Context, tx *sql.Tx, tenant int, noted string, v *Verification, breach func(Breach)) (newest map[dayTable]Seal, last Seal, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT `+sealColumns+` FROM seals WHERE tenant_id = $1 ORDER BY seq`, tenant)
+	if err != nil {
+		return nil, last, err
+	}
+	defer rows.Close()
+	newest = map[dayTable]Seal{}
+	found := noted == ""
+	for rows.Next() {
+		var s Seal
+		if err := s.scan(rows); err != nil {
+			return nil, last, err
+		}
+		k := dayTable{s.Day, s.Table}
+		switch {
+		case s.Seq != last.Seq+1:
+			breach(Breach{Seq: last.Seq + 1, Text: fmt.Sprintf("seals were removed: after number %d comes %d", last.Seq, s.Seq)})
+		case s.digest(last.Digest) != s.Digest:
+			breach(Breach{s.Day, s.Table, s.Seq, "the seal was changed: its digest is not that of what it says and of the seal before it"})
+		case s.Version != newest[k].Version+1:
+			breach(Breach{s.Day, s.Table, s.Seq, fmt.Sprintf("it is version %d of this day, after version %d", s.Version, newest[k].Version)})
+		}
+		found = found || s.Digest == noted
+		newest[k], last = s, s
+		v.Seals++
+	}
+	v.Head = last.Digest
+	if !found {
+		breach(Breach{Text: "the head that was noted is not in the chain: the seals were made anew since, or removed"})
+	}
+	return newest, last, rows.Err()
+}
+
+// VerifyNames checks that names have the ids that are their hashes, so that a name that
+// was changed shows. It tells of those that do not, some of them.
+func (db *DB) VerifyNames(ctx context.Context, tables []*NameTable) ([]string, error) {
+	var wrong []string
+	for _, t := range tables {
+		rows, err := db.read.QueryContext(ctx, fmt.Sprintf(`SELECT id, %s FROM %s`, t.Column, t.Name))
+		if err != nil {
+			return nil, db.explain("reading the names of", err)
+		}
+		for rows.Next() {
+			var n name
+			if err := rows.Scan(&n.id, &n.text); err != nil {
+				rows.Close()
+				return nil, err
+			}
+			// PostgreSQL has another character in the place of a zero.
+			if t.ID(n.text) != n.id && !strings.ContainsRune(n.text, '\uFFFD') && len(wrong) < maxBreaches {
+				wrong = append(wrong, fmt.Sprintf("%s %d is %q, which has another id: the name was changed", t.Name, n.id, n.text))
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, db.explain("reading the names of", err)
+		}
+	}
+	return wrong, nil
+}
