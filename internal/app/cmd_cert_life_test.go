@@ -375,7 +375,7 @@ func TestWishWhileServing(t *testing.T) {
 	}
 	kit.stop()
 	kit.want(exitFailure)
-	if err := lease.Release(t.Context(), l.now()); err != nil {
+	if err := lease.Release(t.Context(), l.now(), false); err != nil {
 		t.Fatal(err)
 	}
 	wish.says(`has to be made by your authority`)

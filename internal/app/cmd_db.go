@@ -383,7 +383,7 @@ func dbPlanUpgradeCommand(p *program) *cobra.Command {
 database as the older one has left it, changes nothing, and says what its first start
 would do, about how long that takes, and what to back up. It may run while the older
 one runs.`,
-		Example: `  ./reeve-new db plan-upgrade --config /etc/reeve/reeve.yaml`,
+		Example: `  ./new/reeve db plan-upgrade --config /etc/reeve/reeve.yaml`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.withDatabase(cmd.Context(), func(c *config.Config, db *store.DB) error {
 				plan, err := db.PlanUpgrade(cmd.Context())

@@ -57,11 +57,8 @@ func tryExample(t *testing.T, line string) {
 	if !found {
 		return
 	}
-	if end := strings.IndexAny(call, "|&>)"); end >= 0 {
-		call = call[:end]
-	}
 	root := (&program{Streams: Streams{Out: io.Discard, Err: io.Discard}}).root()
-	cmd, rest, err := root.Find(strings.Fields(call))
+	cmd, rest, err := root.Find(shellWords(call))
 	if err == nil {
 		err = cmd.ParseFlags(rest)
 	}
@@ -71,4 +68,25 @@ func tryExample(t *testing.T, line string) {
 	if err != nil {
 		t.Errorf("the example %q: %v", strings.TrimSpace(line), err)
 	}
+}
+
+// shellWords are the words of the first command of a line of shell, with what is in
+// single quotes as one word.
+func shellWords(line string) []string {
+	var words []string
+	for i, part := range strings.Split(line, "'") {
+		if i%2 == 1 {
+			words = append(words, part)
+			continue
+		}
+		end := strings.IndexAny(part, "|&>)")
+		if end >= 0 {
+			part = part[:end]
+		}
+		words = append(words, strings.Fields(part)...)
+		if end >= 0 {
+			break
+		}
+	}
+	return words
 }

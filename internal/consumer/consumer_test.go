@@ -172,7 +172,7 @@ func (w *world) save(all ...credential.Credential) {
 		}
 		return nil
 	}))
-	w.must(l.Release(w.t.Context(), w.clock.Now()))
+	w.must(l.Release(w.t.Context(), w.clock.Now(), false))
 }
 
 type reply struct {

@@ -95,7 +95,7 @@ func (a Application) assessOurs(now time.Time) []Finding {
 	active, hasActive := a.Active()
 	standby, hasStandby := a.Standby()
 	switch {
-	case !hasActive && a.out(now):
+	case !hasActive && a.Out(now):
 		add(Finding{Rule: "certificate-none", Severity: Critical, Notice: "none/" + a.ObjectID + "/" + date(now),
 			Remedy: "a new one is made by itself if reeve may change the application; else: reeve cert rescue " + a.ClientID},
 			"no certificate of the application is in use")

@@ -60,7 +60,7 @@ func Plan(now time.Time, a Application, r Rhythm) []Step {
 	a = a.asOf(now)
 	steps := []Step{look(now, a, r)}
 	if a.Mode == On && !a.Observed.Gone {
-		out := a.out(now)
+		out := a.Out(now)
 		for _, c := range a.Credentials {
 			if s, ok := a.step(now, c, r); ok {
 				s.Credential = c.ID
@@ -142,9 +142,9 @@ func (c Credential) retryAt(emergency bool) time.Time {
 	return later(at, c.RetryAfter)
 }
 
-// out reports that an application which had a certificate of ours in use has none that
+// Out reports that an application which had a certificate of ours in use has none that
 // works.
-func (a Application) out(now time.Time) bool {
+func (a Application) Out(now time.Time) bool {
 	if active, ok := a.Active(); ok {
 		return active.expired(now) || active.Refusals > 1 && (!active.Missing.IsZero() || now.Sub(active.Refused) >= refusedFor)
 	}
@@ -295,7 +295,7 @@ func (c Credential) lost(now time.Time) bool {
 
 // promotion says when, and why, a standby becomes the active one.
 func (a Application) promotion(now time.Time, c Credential) (Step, bool) {
-	out := a.out(now)
+	out := a.Out(now)
 	for _, p := range a.In(Publishing) {
 		if !(out && p.Stuck) {
 			return Step{}, false // one at a time
@@ -386,7 +386,7 @@ func (a Application) publishingStep(now time.Time, c Credential) (Step, bool) {
 	case c.Attempts > 1 && now.Sub(c.Probed) >= time.Hour:
 		return Step{Action: Prove, At: now, Why: "whether that is why it cannot be published"}, true
 	}
-	pressing := c.Attempts > 1 && (a.out(now) || ok && !now.Before(active.Emergency()))
+	pressing := c.Attempts > 1 && (a.Out(now) || ok && !now.Before(active.Emergency()))
 	return Step{Action: Publish, At: now, Why: "it is becoming the active one", Emergency: pressing}, true
 }
 
@@ -443,7 +443,7 @@ func (a Application) drainingStep(now time.Time, c Credential) (Step, bool) {
 			}
 			return s, true
 		}
-		if best, waits := a.Standby(); a.out(now) && !(waits && best.works()) && c.ID == newest.ID && c.Refusals == 0 {
+		if best, waits := a.Standby(); a.Out(now) && !(waits && best.works()) && c.ID == newest.ID && c.Refusals == 0 {
 			return Step{Action: Advance, At: now, Why: "nothing else is there that works", Emergency: true}, true
 		}
 	}
@@ -507,7 +507,7 @@ func (a Application) create(now time.Time) (Step, bool) {
 		}
 	}
 	until, _ := a.brake(now)
-	s := Step{Action: Create, At: later(now, until), Emergency: a.out(now)}
+	s := Step{Action: Create, At: later(now, until), Emergency: a.Out(now)}
 	best, ok := a.Standby()
 	active, hasActive := a.Active()
 	switch {
@@ -570,7 +570,7 @@ func (a Application) brake(now time.Time) (until time.Time, why string) {
 	default:
 		return time.Time{}, ""
 	}
-	if a.out(now) {
+	if a.Out(now) {
 		return last.Add(time.Hour), why
 	}
 	return last.Add(day), why

@@ -257,7 +257,7 @@ func (r *Rotator) under(ctx context.Context, objectID string, f func(*work) erro
 	if err = w.reread(ctx); err == nil {
 		err = f(w)
 	}
-	if releaseErr := lease.Release(context.WithoutCancel(ctx), r.o.Now()); err == nil {
+	if releaseErr := lease.Release(context.WithoutCancel(ctx), r.o.Now(), w.urgent()); err == nil {
 		err = releaseErr
 	}
 	return err

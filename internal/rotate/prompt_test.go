@@ -13,6 +13,7 @@ import (
 	"github.com/reeve365/reeve/internal/emulator"
 	"github.com/reeve365/reeve/internal/emulator/origin"
 	"github.com/reeve365/reeve/internal/m365"
+	"github.com/reeve365/reeve/internal/store"
 )
 
 // percentile is the value that so many percent do not exceed.
@@ -124,5 +125,53 @@ func TestPromptFromStandby(t *testing.T) {
 	t.Logf("%d promotions of a standby: median %v, p99 %v, longest %v", len(took), percentile(took, 50).Round(time.Millisecond), percentile(took, 99).Round(time.Millisecond), percentile(took, 100).Round(time.Millisecond))
 	if got := percentile(took, 50); got > 2*time.Second {
 		t.Errorf("the median is %v", got)
+	}
+}
+
+// TestWithoutACertificateFirst: an application whose promotion failed comes before those
+// that have been due for longer, until it has a certificate again.
+func TestWithoutACertificateFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.rotator()
+	w.adopt(r)
+	w.until(r, time.Hour, "a standby", isStandby)
+	w.clock.Add(time.Hour) // it has to be proved again
+	if err := w.db.AddApplication(t.Context(), w.tenant, credential.Application{ObjectID: "another", Name: "another", Mode: credential.On, Adopted: w.clock.Now()},
+		store.JournalEntry{Actor: "test", Step: "adopt", Outcome: store.Done}); err != nil {
+		t.Fatal(err)
+	}
+	due := func() []string {
+		t.Helper()
+		ids, err := w.db.DueApplications(t.Context(), w.tenant, w.clock.Now(), w.clock.Now().Add(time.Hour), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ids
+	}
+	w.wish(r, credential.Revoke, "")
+	w.Inject(emulator.Fault{API: "authority", Operation: "token", Kind: emulator.Unavailable, Times: 6})
+	next, err := r.Work(t.Context(), w.object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := w.app(); !a.Out(w.clock.Now()) {
+		t.Fatalf("it has a certificate:\n%s", w.describe())
+	}
+	w.clock.Add(next.Sub(w.clock.Now()))
+	if got, want := due(), []string{w.object, "another"}; !slices.Equal(got, want) {
+		t.Errorf("without a certificate: %v, want %v", got, want)
+	}
+	for range 100 {
+		if next, err = r.Work(t.Context(), w.object); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.Add(max(next.Sub(w.clock.Now()), time.Millisecond))
+		if _, ok := w.app().Active(); ok {
+			break
+		}
+	}
+	if got, want := due(), []string{"another", w.object}; !slices.Equal(got, want) {
+		t.Errorf("with one: %v, want %v\n%s", got, want, w.describe())
 	}
 }

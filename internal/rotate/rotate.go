@@ -227,7 +227,7 @@ func (r *Rotator) Work(ctx context.Context, objectID string) (next time.Time, er
 			next = r.o.Now()
 		}
 	}
-	if releaseErr := lease.Release(after, next); releaseErr != nil && err == nil {
+	if releaseErr := lease.Release(after, next, w.urgent()); releaseErr != nil && err == nil {
 		err = releaseErr
 	}
 	if w.changed && r.o.Changed != nil {

@@ -344,6 +344,12 @@ func (w *work) reread(ctx context.Context) (err error) {
 	return err
 }
 
+// urgent reports that the application is one of ours to care for and has no certificate
+// that works, so that others wait for it.
+func (w *work) urgent() bool {
+	return w.a.Mode == credential.On && !w.a.Observed.Gone && w.a.Out(w.r.o.Now())
+}
+
 // pair fetches a credential with its key.
 func (w *work) pair(ctx context.Context, c credential.Credential) (pki.Pair, error) {
 	return w.r.Pair(ctx, c)

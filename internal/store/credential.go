@@ -312,14 +312,23 @@ func (db *DB) applications(ctx context.Context, tenant int, from, to string, exp
 // longestLease is the longest time for which a lease can be taken.
 const longestLease = 10 * time.Minute
 
-// DueApplications gives the object ids of those to be looked at by now, the longest due
-// first, without those that somebody has a lease on. What is due later than the horizon
-// was written by a clock that has been set back since: it is due, too.
+// DueApplications gives the object ids of those to be looked at by now, without those that
+// somebody has a lease on: first the urgent ones, which get half of the places at most so
+// that the others go on, then the longest due. What is due later than the horizon was written
+// by a clock that has been set back since: it is due, too.
 func (db *DB) DueApplications(ctx context.Context, tenant int, now, horizon time.Time, limit int) ([]string, error) {
-	return list(ctx, db, "reading the applications of", func(rows *sql.Rows, id *string) error { return rows.Scan(id) },
-		`SELECT object_id FROM applications WHERE tenant_id = $1 AND (due_at <= $2 OR due_at > $3)
-		AND (lease_until IS NULL OR lease_until <= $2 OR lease_until > $4) ORDER BY due_at LIMIT $5`,
-		tenant, stamp(now), stamp(horizon), stamp(now.Add(longestLease)), limit)
+	due := func(where string, limit int) ([]string, error) {
+		return list(ctx, db, "reading the applications of", func(rows *sql.Rows, id *string) error { return rows.Scan(id) },
+			`SELECT object_id FROM applications WHERE tenant_id = $1 AND (due_at <= $2 OR due_at > $3)
+			AND (lease_until IS NULL OR lease_until <= $2 OR lease_until > $4) `+where+` ORDER BY due_at LIMIT $5`,
+			tenant, stamp(now), stamp(horizon), stamp(now.Add(longestLease)), limit)
+	}
+	urgent, err := due("AND urgent", (limit+1)/2)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := due("AND NOT urgent", limit-len(urgent))
+	return append(urgent, rest...), err
 }
 
 // NextApplication gives when the next application is due, or is free of its lease; zero
@@ -388,9 +397,10 @@ func (l *Lease) Extend(ctx context.Context, d time.Duration) error {
 	})
 }
 
-// Release gives the lease back, and says when the application is due next. If a person
-// has changed something since the application was read, it is due at once.
-func (l *Lease) Release(ctx context.Context, due time.Time) error {
+// Release gives the lease back, and says when the application is due next, and whether it
+// is urgent then. If a person has changed something since the application was read, it is
+// due at once.
+func (l *Lease) Release(ctx context.Context, due time.Time, urgent bool) error {
 	return l.db.Write(ctx, func(tx *Tx) error {
 		if err := l.check(tx); err != nil {
 			return err
@@ -402,8 +412,8 @@ func (l *Lease) Release(ctx context.Context, due time.Time) error {
 		if touched != l.touched {
 			due = tx.Now
 		}
-		_, err := tx.exec(`UPDATE applications SET lease_holder = NULL, lease_until = NULL, due_at = $1
-			WHERE tenant_id = $2 AND object_id = $3`, stamp(due), l.tenant, l.ObjectID)
+		_, err := tx.exec(`UPDATE applications SET lease_holder = NULL, lease_until = NULL, due_at = $1, urgent = $2
+			WHERE tenant_id = $3 AND object_id = $4`, stamp(due), urgent, l.tenant, l.ObjectID)
 		return err
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/reeve365/reeve/internal/credential"
 	"github.com/reeve365/reeve/internal/store"
 	"github.com/reeve365/reeve/internal/store/storetest"
@@ -68,7 +70,7 @@ func TestLease(t *testing.T) {
 			})
 		}
 		for what, err := range map[string]error{
-			"writing": written(first), "extending": first.Extend(t.Context(), time.Minute), "releasing": first.Release(t.Context(), *now),
+			"writing": written(first), "extending": first.Extend(t.Context(), time.Minute), "releasing": first.Release(t.Context(), *now, false),
 		} {
 			if !errors.Is(err, store.ErrFenced) {
 				t.Errorf("%s under the old lease: %v", what, err)
@@ -83,6 +85,46 @@ func TestLease(t *testing.T) {
 		*now = now.Add(-time.Hour) // a lease that ends later than any can
 		if _, err := lease("third"); err != nil {
 			t.Errorf("after the clock was set back: %v", err)
+		}
+	})
+}
+
+// TestUrgentFirst: what is urgent is looked at before what has been due for longer, and
+// leaves half of the places to it.
+func TestUrgentFirst(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, address string) {
+		db, tenant, now := credentials(t, address)
+		for i, name := range []string{"one", "two", "three", "four", "five"} {
+			if i > 0 {
+				if err := db.AddApplication(t.Context(), tenant, credential.Application{ObjectID: name, Name: name, Mode: credential.On, Adopted: *now},
+					store.JournalEntry{Actor: "test", Step: "adopt", Outcome: store.Done}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l, err := db.LeaseApplication(t.Context(), tenant, name, "test", time.Minute)
+			if err == nil {
+				err = l.Release(t.Context(), now.Add(time.Duration(i)*time.Second), i > 1)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		at := *now
+		for _, c := range []struct {
+			after time.Duration
+			limit int
+			want  []string
+		}{
+			{2 * time.Second, 10, []string{"three", "one", "two"}},
+			{time.Minute, 10, []string{"three", "four", "five", "one", "two"}},
+			{time.Minute, 4, []string{"three", "four", "one", "two"}},
+			{time.Minute, 3, []string{"three", "four", "one"}},
+			{time.Minute, 1, []string{"three"}},
+		} {
+			due, err := db.DueApplications(t.Context(), tenant, at.Add(c.after), at.Add(time.Hour), c.limit)
+			if diff := cmp.Diff(c.want, due); err != nil || diff != "" {
+				t.Errorf("%d after %v (-want +got):\n%s%v", c.limit, c.after, diff, err)
+			}
 		}
 	})
 }
@@ -111,7 +153,7 @@ func TestWishesOfTheMeantime(t *testing.T) {
 		if err := l.Write(t.Context(), func(tx *store.CredentialTx) error { return tx.Fulfil(a.Wishes[0]) }); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Release(t.Context(), now.Add(time.Hour)); err != nil {
+		if err := l.Release(t.Context(), now.Add(time.Hour), false); err != nil {
 			t.Fatal(err)
 		}
 		if next, err := db.NextApplication(t.Context(), tenant); err != nil || !next.Equal(*now) {
