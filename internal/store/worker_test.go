@@ -262,7 +262,7 @@ func TestWindowsAreWrittenInOneOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			inTx(func(tx *sql.Tx) { count(tx, held[0]) }) // so that it lies behind the others
+			inTx(func(tx *sql.Tx) { count(tx, held[0]) })                             // so that it lies behind the others
 			if _, err := raw.ExecContext(ctx, `ANALYZE ledger_windows`); err != nil { // and they are read as they lie
 				t.Fatal(err)
 			}
