@@ -256,6 +256,10 @@ func TestRetry(t *testing.T) {
 				if w.counts() != left.counts() {
 					t.Errorf("the ledger counts %+v, and %+v after an import by this version", w.counts(), left.counts())
 				}
+				// Windows say the same as their blobs.
+				if differ, err := w.db.Ledger(1, "audit").RecountLedger(t.Context(), time.Time{}, time.Now().Add(time.Hour)); err != nil || len(differ) > 0 {
+					t.Errorf("the sums of windows: %v, %v", differ, err)
+				}
 				if raw == store.RawAll {
 					w.checkRecords()
 				}

@@ -147,13 +147,18 @@ func (r *run) wants(w store.Window, now time.Time, seen map[string]bool) bool {
 }
 
 // waitForFirst waits until the first of some times and gives it; the zero time if there
-// is none.
+// is none. What is due already could not be taken, since somebody is storing it at this
+// moment, or was cut off while doing so: it is looked for again a little later.
 func waitForFirst(ctx context.Context, now time.Time, times []time.Time) (time.Time, error) {
 	if len(times) == 0 {
 		return time.Time{}, ctx.Err()
 	}
 	first := slices.MinFunc(times, time.Time.Compare)
-	return first, wait(ctx, first.Sub(now))
+	pause := first.Sub(now)
+	if pause <= 0 {
+		pause = lookAgain
+	}
+	return first, wait(ctx, pause)
 }
 
 // longestWait is the longest that a run waits to try something again; what is

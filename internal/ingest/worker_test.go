@@ -139,3 +139,18 @@ func TestTakesOverFromTheDead(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsDueAndTakenIsNotAskedForWithoutEnd: what is due already, and could not be taken,
+// is looked for again after a pause.
+func TestWhatIsDueAndTakenIsNotAskedForWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		for _, due := range []time.Duration{-time.Hour, 0, 3 * time.Second} {
+			began := time.Now()
+			first, err := waitForFirst(t.Context(), now, []time.Time{now.Add(time.Hour), now.Add(due)})
+			if took := time.Since(began); err != nil || !first.Equal(now.Add(due)) || took != max(due, lookAgain) {
+				t.Errorf("due in %v: %v, %v after %v", due, first, err, took)
+			}
+		}
+	})
+}

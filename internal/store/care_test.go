@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -444,8 +445,19 @@ func TestPlanUpgrade(t *testing.T) {
 			t.Fatal(err)
 		}
 		var does []string
+		known := regexp.MustCompile(`^(makes the (table|index) \w+|changes (the (table|index)|rows of) \w+|adds rows to \w+|drops \w+|runs a block)`)
 		for _, s := range plan {
 			does = append(does, s.Does)
+			if !known.MatchString(s.Does) {
+				t.Errorf("a step that is none: %q", s.Does)
+			}
+			// All text is copied, from a table that had another name before.
+			if copies := s.Does == "adds rows to contents"; copies && (s.Bytes == 0 || s.Takes == 0) {
+				t.Errorf("%+v", s)
+			}
+		}
+		if !slices.Contains(does, "makes the table contents") || !slices.Contains(does, "adds rows to contents") {
+			t.Errorf("%q", does)
 		}
 		if !slices.Contains(does, "makes the table dropped_days") {
 			t.Errorf("%q", does)

@@ -27,6 +27,36 @@ type windowKey struct {
 	start      time.Time
 }
 
+// compare is the order in which a transaction writes windows.
+func (k windowKey) compare(o windowKey) int {
+	return cmp.Or(cmp.Compare(k.tenant, o.tenant), cmp.Compare(k.feed, o.feed), cmp.Compare(k.part, o.part), k.start.Compare(o.start))
+}
+
+// windowsOf gives the keys of windows of a ledger for which a condition holds, in the
+// order in which they are to be written: one statement for all would take them as they lie,
+// and could meet crosswise another transaction that counts.
+func (tx *Tx) windowsOf(l *Ledger, condition string, args ...any) ([][]any, error) {
+	rows, err := tx.query(`SELECT part, start_at FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 AND `+condition, append([]any{l.tenant, l.feed}, args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("looking for windows in the ledger: %w", err)
+	}
+	defer rows.Close()
+	var windows []windowKey
+	for rows.Next() {
+		k := windowKey{tenant: l.tenant, feed: l.feed}
+		if err := rows.Scan(&k.part, stamped{&k.start}); err != nil {
+			return nil, err
+		}
+		windows = append(windows, k)
+	}
+	slices.SortFunc(windows, windowKey.compare)
+	keys := make([][]any, len(windows))
+	for i, k := range windows {
+		keys[i] = []any{k.tenant, k.feed, k.part, stamp(k.start)}
+	}
+	return keys, errors.Join(rows.Err(), rows.Close())
+}
+
 type windowSums struct {
 	Counts
 	blobs, read, late, empty, partial int64
@@ -69,14 +99,23 @@ func (tx *Tx) count(tenant int, feed, part string, start time.Time, n windowSums
 	tx.sums.windows[k] = s
 }
 
+// findWindow sees to it that the window is known that a blob is counted in.
+func (tx *Tx) findWindow(c *Content) error {
+	if !c.Window.IsZero() {
+		return nil
+	}
+	err := tx.queryRow(`SELECT window_at FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4`,
+		c.Tenant, c.Feed, c.Part, c.Blob).Scan(stamped{&c.Window})
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("looking up the window of a blob: %w", err)
+	}
+	return nil
+}
+
 // countRead counts a blob that was claimed, with what became of its records.
 func (tx *Tx) countRead(c Content, n Counts) error {
-	if c.Window.IsZero() {
-		err := tx.queryRow(`SELECT window_at FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4`,
-			c.Tenant, c.Feed, c.Part, c.Blob).Scan(stamped{&c.Window})
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("looking up the window of a blob: %w", err)
-		}
+	if err := tx.findWindow(&c); err != nil {
+		return err
 	}
 	s := windowSums{Counts: n, read: 1, newest: c.Created}
 	if n.Records == 0 {
@@ -145,11 +184,8 @@ var lateEvents = &Table{Name: "late_events", Key: 3, Columns: []string{"tenant_i
 
 // flush writes what the transaction adds to counters.
 func (tx *Tx) flush() error {
-	windows := slices.SortedFunc(maps.Keys(tx.sums.windows), func(a, b windowKey) int {
-		return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.feed, b.feed), cmp.Compare(a.part, b.part), a.start.Compare(b.start))
-	})
 	var args [][]any
-	for _, k := range windows {
+	for _, k := range slices.SortedFunc(maps.Keys(tx.sums.windows), windowKey.compare) {
 		n := tx.sums.windows[k]
 		if n != (windowSums{}) {
 			args = append(args, []any{k.tenant, k.feed, k.part, stamp(k.start), n.blobs, n.read, n.late, n.empty, n.partial,

@@ -171,14 +171,19 @@ func (l *Ledger) Again(ctx context.Context, part string, from, to, now time.Time
 			start = end
 		}
 		// One that is being forgotten stays lost, of which a part is: the rest of it is listed.
-		n, err := tx.exec(`UPDATE ledger_windows SET due_at = $6, attempts = 0,
-				state = CASE WHEN forget_at > $6 THEN $7 ELSE state END, error = CASE WHEN forget_at > $6 THEN NULL ELSE error END
-			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at < $4 AND end_at > $5`,
-			l.tenant, l.feed, part, stamp(to), stamp(from), stamp(now), WindowOpen)
+		keys, err := tx.windowsOf(l, `part = $3 AND start_at < $4 AND end_at > $5`, part, stamp(to), stamp(from))
 		if err != nil {
 			return err
 		}
-		windows = int(n)
+		for i := range keys {
+			keys[i] = append(keys[i], stamp(now), WindowOpen)
+		}
+		if _, err := tx.each(`UPDATE ledger_windows SET due_at = $5, attempts = 0,
+				state = CASE WHEN forget_at > $5 THEN $6 ELSE state END, error = CASE WHEN forget_at > $5 THEN NULL ELSE error END
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4`, keys); err != nil {
+			return err
+		}
+		windows = len(keys)
 		_, err = tx.exec(`UPDATE ledger_blobs SET state = $6, due_at = $7, attempts = 0, error = NULL
 			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND created_at < $4 AND created_at >= $5 AND state = $8 AND state <> 'done' AND forget_at > $7`,
 			l.tenant, l.feed, part, stamp(to), stamp(from), BlobDue, stamp(now), BlobLost)

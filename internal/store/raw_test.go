@@ -388,3 +388,54 @@ func TestContentsOfBefore(t *testing.T) {
 		}
 	})
 }
+
+// TestReplayAndDroppingDoNotMeetCrosswise: who replays waits for who drops a month before
+// it has looked at a table, which the other one wants for itself.
+func TestReplayAndDroppingDoNotMeetCrosswise(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	db := openAs(t, address, RawAll, november)
+	tenant, err := db.Tenant(t.Context(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, db, tenant, "blob", `a{"n":1}`)
+	kept, err := db.Kept(t.Context(), tenant, "audit", Day(november), -1)
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("%v, %v", kept, err)
+	}
+	b := db.Rebuild(kept[0])
+	b.Again([]byte(`{"n":1}`), 0)
+	id := HashID("a")
+	b.Add(hashing, tenant, 20261102, id[:], "2026-11-02 00:00:00.000", "changed", nil, b.ContentID, 0, 7)
+	raw := storetest.Connect(t, address)
+	dropping, err := raw.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dropping.Rollback()
+	if _, err := dropping.Exec(`SELECT pg_advisory_xact_lock($1)`, int64(turnToDrop)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		n, err := db.Replay(t.Context(), tenant, []*Table{hashing}, []*Batch{b}, false)
+		if err == nil && n.Changed != 1 {
+			err = fmt.Errorf("%+v", n)
+		}
+		done <- err
+	}()
+	for waiting := 0; waiting == 0; {
+		if err := raw.QueryRow(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := dropping.Exec(`LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Error(err)
+	}
+	if err := dropping.Commit(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -164,36 +164,9 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 	if err != nil {
 		return nil, db.explain("sealing a day of", err)
 	}
-	err = db.Write(ctx, func(tx *Tx) error {
-		made = nil
-		head, err := tx.sealHead(tenant)
-		if err != nil {
+	err = db.Write(ctx, func(tx *Tx) (err error) {
+		if made, err = tx.addSeals(tenant, fresh); err != nil {
 			return err
-		}
-		for _, s := range fresh {
-			var version int
-			if err := tx.queryRow(`SELECT coalesce(max(version), 0) FROM seals WHERE tenant_id = $1 AND day = $2 AND table_name = $3`,
-				tenant, s.Day, s.Table).Scan(&version); err != nil {
-				return err
-			}
-			if version != s.Version-1 {
-				return nil // another process has sealed the day meanwhile
-			}
-			s.Seq, s.At = head.Seq+1, tx.Now.Truncate(time.Millisecond)
-			s.Digest = s.digest(head.Digest)
-			if _, err := tx.exec(`INSERT INTO seals (tenant_id, seq, table_name, day, version, records, columns, hash, coverage, reason, sealed_at, digest)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-				tenant, s.Seq, s.Table, s.Day, s.Version, s.Records, s.Columns, s.Hash, s.Coverage, s.Reason, stamp(s.At), s.Digest); err != nil {
-				return err
-			}
-			head = s
-			made = append(made, s)
-		}
-		if len(made) > 0 {
-			if _, err := tx.exec(`INSERT INTO seal_heads (tenant_id, seq, digest) VALUES ($1, $2, $3)
-				ON CONFLICT (tenant_id) DO UPDATE SET seq = excluded.seq, digest = excluded.digest`, tenant, head.Seq, head.Digest); err != nil {
-				return err
-			}
 		}
 		var args [][]any
 		for id := range late {
@@ -203,6 +176,45 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 		_, err = tx.each(`DELETE FROM late_events WHERE tenant_id = $1 AND day = $2 AND event_id = $3`, args)
 		return err
 	})
+	if errors.Is(err, errOvertaken) {
+		return nil, nil
+	}
+	return made, err
+}
+
+// errOvertaken says that another process has sealed the day meanwhile.
+var errOvertaken = errors.New("it is sealed already")
+
+// addSeals adds seals to the chain: all, or with an error none.
+func (tx *Tx) addSeals(tenant int, fresh []Seal) (made []Seal, err error) {
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	head, err := tx.sealHead(tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range fresh {
+		var version int
+		if err := tx.queryRow(`SELECT coalesce(max(version), 0) FROM seals WHERE tenant_id = $1 AND day = $2 AND table_name = $3`,
+			tenant, s.Day, s.Table).Scan(&version); err != nil {
+			return nil, err
+		}
+		if version != s.Version-1 {
+			return nil, errOvertaken
+		}
+		s.Seq, s.At = head.Seq+1, tx.Now.Truncate(time.Millisecond)
+		s.Digest = s.digest(head.Digest)
+		if _, err := tx.exec(`INSERT INTO seals (tenant_id, seq, table_name, day, version, records, columns, hash, coverage, reason, sealed_at, digest)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			tenant, s.Seq, s.Table, s.Day, s.Version, s.Records, s.Columns, s.Hash, s.Coverage, s.Reason, stamp(s.At), s.Digest); err != nil {
+			return nil, err
+		}
+		head = s
+		made = append(made, s)
+	}
+	_, err = tx.exec(`INSERT INTO seal_heads (tenant_id, seq, digest) VALUES ($1, $2, $3)
+		ON CONFLICT (tenant_id) DO UPDATE SET seq = excluded.seq, digest = excluded.digest`, tenant, head.Seq, head.Digest)
 	return made, err
 }
 

@@ -314,6 +314,33 @@ func TestTwoSealAtOnce(t *testing.T) {
 	})
 }
 
+// TestSealsOfADayAreOneStep: if one of the tables was sealed by somebody else meanwhile,
+// nothing of the rest is there, and the chain goes on.
+func TestSealsOfADayAreOneStep(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, address string) {
+		e := newEstate(t, address)
+		e.add(20261001, 1, 2, -3)
+		before := e.mustSeal()
+		err := e.db.Write(t.Context(), func(tx *Tx) error {
+			_, err := tx.addSeals(1, []Seal{
+				{Table: sealedFacts.Name, Day: 20261001, Version: 2, Columns: sealable(sealedFacts)},
+				{Table: sealedIgnored.Name, Day: 20261001, Version: 1, Columns: sealable(sealedIgnored)},
+			})
+			return err
+		})
+		if !errors.Is(err, errOvertaken) {
+			t.Errorf("%v", err)
+		}
+		if all, err := e.db.Seals(t.Context(), 1, 0, 99999999); err != nil || len(all) != len(before) || e.breaches("") != nil {
+			t.Errorf("%d seals of %d, %v, %q", len(all), len(before), err, e.breaches(""))
+		}
+		e.add(20261001, 5)
+		if made := e.mustSeal(); len(made) != 2 || e.breaches("") != nil {
+			t.Errorf("%v, %q", made, e.breaches(""))
+		}
+	})
+}
+
 func TestNamesThatWereChanged(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, address string) {
 		db := open(t, address)

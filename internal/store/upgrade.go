@@ -43,6 +43,9 @@ func (db *DB) PlanUpgrade(ctx context.Context) ([]UpgradeStep, error) {
 			var table string
 			s.Does, table = whatItDoes(statement)
 			s.Bytes = bytes[table]
+			if old, name, ok := renames(statement); ok {
+				bytes[name], bytes[old] = bytes[old], 0
+			}
 			s.Takes = time.Duration(float64(s.Bytes) / readingRate * float64(time.Second))
 			steps = append(steps, s)
 		}
@@ -50,26 +53,52 @@ func (db *DB) PlanUpgrade(ctx context.Context) ([]UpgradeStep, error) {
 	return steps, nil
 }
 
-// statements gives the statements of a migration, without comments.
+// statements gives the statements of a migration, without comments, and so without what
+// is the other engine's.
 func statements(text string) []string {
-	var plain strings.Builder
-	for line := range strings.Lines(text) {
-		code, _, _ := strings.Cut(line, "--")
-		plain.WriteString(strings.TrimRight(code, " \n") + "\n")
+	for {
+		before, comment, ok := strings.Cut(text, "/*")
+		if !ok {
+			break
+		}
+		_, after, _ := strings.Cut(comment, "*/")
+		text = before + after
 	}
 	var all []string
-	for _, s := range strings.Split(plain.String(), ";\n") {
-		if _, rest, ok := strings.Cut(s, "*/"); ok && strings.HasPrefix(strings.TrimSpace(s), "/*") { // what is the other engine's
-			for ok {
-				s = rest
-				_, rest, ok = strings.Cut(s, "*/")
-			}
+	var statement strings.Builder
+	end := func() {
+		if s := strings.Join(strings.Fields(statement.String()), " "); s != "" {
+			all = append(all, strings.TrimSuffix(s, ";"))
 		}
-		if s = strings.Join(strings.Fields(s), " "); s != "" {
-			all = append(all, s)
+		statement.Reset()
+	}
+	block := false // several statements that are one for goose
+	for line := range strings.Lines(text) {
+		code, said, _ := strings.Cut(line, "--")
+		switch strings.TrimSpace(said) {
+		case "+goose StatementBegin":
+			block = true
+		case "+goose StatementEnd":
+			block = false
+			end()
+		}
+		code = strings.TrimSpace(code)
+		statement.WriteString(code + "\n")
+		if !block && strings.HasSuffix(code, ";") {
+			end()
 		}
 	}
+	end()
 	return all
+}
+
+// renames tells which table a statement renames.
+func renames(statement string) (old, name string, ok bool) {
+	w := strings.Fields(statement)
+	if len(w) != 6 || !strings.EqualFold(strings.Join([]string{w[0], w[1], w[3], w[4]}, " "), "ALTER TABLE RENAME TO") {
+		return "", "", false
+	}
+	return w[2], w[5], true
 }
 
 // whatItDoes says in a few words what a statement does, and which table it reads for it.
@@ -89,6 +118,10 @@ func whatItDoes(statement string) (does, reads string) {
 		return "makes the table " + after("TABLE"), ""
 	case strings.HasPrefix(begins, "CREATE INDEX"), strings.HasPrefix(begins, "CREATE UNIQUE INDEX"):
 		return "makes the index " + after("INDEX") + " on " + after("ON"), after("ON")
+	case strings.HasPrefix(begins, "ALTER INDEX"):
+		return "changes the index " + after("INDEX"), ""
+	case begins == "DO", strings.HasPrefix(begins, "DO "):
+		return "runs a block of statements on the server", ""
 	case strings.HasPrefix(begins, "ALTER TABLE"):
 		return "changes the table " + after("TABLE"), ""
 	case strings.HasPrefix(begins, "UPDATE"):

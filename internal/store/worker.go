@@ -177,13 +177,19 @@ func (l *Ledger) TakeWindows(ctx context.Context, parts []string, now time.Time,
 // Release gives back all that this worker holds.
 func (l *Ledger) Release(ctx context.Context) error {
 	return l.db.WriteBeside(ctx, func(tx *Tx) error {
-		for _, query := range []string{
-			`UPDATE ledger_blobs SET holder = NULL WHERE tenant_id = $1 AND feed = $2 AND state = 'due' AND state <> 'done' AND holder = $3`,
-			`UPDATE ledger_windows SET holder = NULL WHERE tenant_id = $1 AND feed = $2 AND holder = $3`,
-		} {
-			if _, err := tx.exec(query, l.tenant, l.feed, l.holder); err != nil {
-				return fmt.Errorf("giving back what is held in the ledger: %w", err)
-			}
+		if _, err := tx.exec(`UPDATE ledger_blobs SET holder = NULL WHERE tenant_id = $1 AND feed = $2 AND state = 'due' AND state <> 'done' AND holder = $3`,
+			l.tenant, l.feed, l.holder); err != nil {
+			return fmt.Errorf("giving back the blobs that are held in the ledger: %w", err)
+		}
+		held, err := tx.windowsOf(l, `holder = $3`, l.holder)
+		if err != nil {
+			return err
+		}
+		for i := range held {
+			held[i] = append(held[i], l.holder)
+		}
+		if _, err := tx.each(`UPDATE ledger_windows SET holder = NULL WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4 AND holder = $5`, held); err != nil {
+			return fmt.Errorf("giving back the windows that are held in the ledger: %w", err)
 		}
 		return nil
 	})

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"database/sql"
 	"fmt"
 	"slices"
 	"sync"
@@ -220,4 +221,66 @@ func TestTakeDoesNotWait(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestWindowsAreWrittenInOneOrder: who gives windows back, or makes them due again, waits
+// for who counts in them, and never crosswise.
+func TestWindowsAreWrittenInOneOrder(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	_, l, clock, beat := leased(t, address)
+	ctx := t.Context()
+	a := l.As("a")
+	beat("a")
+	held, err := a.TakeWindows(ctx, []string{"p"}, *clock, 3, func(store.Window) bool { return true })
+	if err != nil || len(held) != 3 {
+		t.Fatalf("%v, %v", held, err)
+	}
+	raw := storetest.Connect(t, address)
+	for name, write := range map[string]func() error{
+		"Release": func() error { return a.Release(ctx) },
+		"Again": func() error {
+			_, err := l.Again(ctx, "p", clock.Add(-3*time.Hour), *clock, *clock, time.Hour, 7*24*time.Hour)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			count := func(tx *sql.Tx, w store.Window) {
+				t.Helper()
+				if _, err := tx.ExecContext(ctx, `UPDATE ledger_windows SET blobs = blobs WHERE start_at = $1`, w.Start.Format(time.DateTime)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			inTx := func(f func(tx *sql.Tx)) {
+				t.Helper()
+				tx, err := raw.BeginTx(ctx, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tx.Rollback()
+				f(tx)
+				if err := tx.Commit(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			inTx(func(tx *sql.Tx) { count(tx, held[0]) })                             // so that it lies behind the others
+			if _, err := raw.ExecContext(ctx, `ANALYZE ledger_windows`); err != nil { // and they are read as they lie
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			inTx(func(tx *sql.Tx) {
+				count(tx, held[0])
+				go func() { done <- write() }()
+				for waiting := 0; waiting == 0; {
+					if err := raw.QueryRowContext(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+						t.Fatal(err)
+					}
+				}
+				count(tx, held[1])
+				count(tx, held[2])
+			})
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
