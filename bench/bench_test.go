@@ -184,13 +184,14 @@ func TestTables(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	// The page in docs is that of the template, and what tests have written into it stays.
-	for _, part := range []string{"## When something goes wrong", "## Repeating it"} {
-		_, have, _ := strings.Cut(string(was), part)
-		_, want, _ := strings.Cut(page, part)
-		if diff := cmp.Diff(want, have); diff != "" || !strings.Contains(page, "| tokens that live 3 s |") {
-			t.Errorf("docs/benchmarks.md is not what the template makes from %q on (-template +docs):\n%s", part, diff)
-		}
+	// What tests have written into the page stays when it is written anew.
+	section := func(page string) string {
+		_, page, _ = strings.Cut(page, "## When something goes wrong")
+		page, _, _ = strings.Cut(page, "## Repeating it")
+		return page
+	}
+	if diff := cmp.Diff(section(page), section(string(was))); diff != "" || !strings.Contains(section(page), "| tokens that live 3 s |") {
+		t.Errorf("docs/benchmarks.md is not what the template makes (-template +docs):\n%s", diff)
 	}
 }
 
