@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -86,7 +87,11 @@ func run(ctx context.Context, args []string, out, talk io.Writer) error {
 	if *write == "" {
 		return nil
 	}
-	page, err := renderPage(tables, time.Now())
+	was, err := os.ReadFile(*write)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	page, err := renderPage(tables, string(was), time.Now())
 	if err != nil {
 		return err
 	}

@@ -156,14 +156,23 @@ func mebibytes(n int64) string { return whole(float64(n) / (1 << 20)) }
 //go:embed page.md.tmpl
 var pageText string
 
-// renderPage renders the page for people around the tables.
-func renderPage(tables string, now time.Time) (string, error) {
+// kept gives what stands between two marks of the page as it was, which tests write and
+// this program keeps: <!-- name --> and <!-- /name -->, each on a line.
+func kept(page, name string) string {
+	_, rest, _ := strings.Cut(page, "<!-- "+name+" -->\n")
+	text, _, _ := strings.Cut(rest, "<!-- /"+name+" -->\n")
+	return text
+}
+
+// renderPage renders the page for people around the tables, in place of one that was.
+func renderPage(tables, was string, now time.Time) (string, error) {
 	page, err := template.New("page").Parse(pageText)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
 	err = page.Execute(&b, map[string]any{
+		"Kept":   func(name string) string { return kept(was, name) },
 		"Tables": tables, "Month": now.Format("January 2006"), "Cores": runtime.NumCPU(),
 		"Go": runtime.Version(), "System": runtime.GOOS + "/" + runtime.GOARCH,
 	})

@@ -375,9 +375,12 @@ func buildReeve(t *testing.T) string {
 }
 
 // start starts a worker.
-func (w *worked) start() *doomed {
+func (w *worked) start() *doomed { return w.begin("serve") }
+
+// begin starts a process.
+func (w *worked) begin(args ...string) *doomed {
 	w.t.Helper()
-	b := &doomed{process: &process{t: w.t, done: make(chan struct{})}, cmd: exec.Command(w.bin, "serve")}
+	b := &doomed{process: &process{t: w.t, done: make(chan struct{})}, cmd: exec.Command(w.bin, args...)}
 	b.cmd.Env, b.cmd.Dir, b.cmd.Stdout, b.cmd.Stderr = w.environ, w.t.TempDir(), &b.out, &b.err
 	b.stop = func() { b.cmd.Process.Signal(syscall.SIGTERM) }
 	if err := b.cmd.Start(); err != nil {

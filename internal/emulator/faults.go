@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"github.com/reeve365/reeve/internal/emulator/activity"
+	"github.com/reeve365/reeve/internal/emulator/entra"
 	"github.com/reeve365/reeve/internal/emulator/logs"
 	"github.com/reeve365/reeve/internal/emulator/origin"
 )
@@ -10,8 +11,8 @@ import (
 type FaultKind = origin.FaultKind
 
 // Kinds of faults, each documented where it is declared. Those of the second
-// group only the Management Activity API knows, those of the third only the
-// queries of logs.
+// group only the Management Activity API knows, that of the third only the token
+// service, those of the fourth only the queries of logs.
 const (
 	Throttle       = origin.Throttle
 	ThrottleSilent = origin.ThrottleSilent
@@ -37,6 +38,10 @@ const (
 	Gone        = activity.Gone
 	RepeatPage  = activity.RepeatPage
 	ForeignLink = activity.ForeignLink
+	ShortPages  = activity.ShortPages
+	NewestFirst = activity.NewestFirst
+
+	ShortToken = entra.ShortToken
 
 	PartialError = logs.Partial
 	QueryTimeout = logs.Timeout
@@ -44,6 +49,7 @@ const (
 
 // ownFaults are the kinds that one API alone carries out.
 var ownFaults = map[string][]FaultKind{
-	origin.Manage: {AF429, NotArray, NotJSON, Endless, Gone, RepeatPage, ForeignLink},
-	origin.Logs:   {PartialError, QueryTimeout},
+	origin.Manage:    {AF429, NotArray, NotJSON, Endless, Gone, RepeatPage, ForeignLink, ShortPages, NewestFirst},
+	origin.Authority: {ShortToken},
+	origin.Logs:      {PartialError, QueryTimeout},
 }

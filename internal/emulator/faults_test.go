@@ -288,3 +288,22 @@ func TestClockSteps(t *testing.T) {
 		t.Errorf("a token of yesterday: %d", a.Status)
 	}
 }
+
+// A token that lives for some seconds says so, and is refused afterwards.
+func TestShortTokens(t *testing.T) {
+	clock := emulatortest.NewClock(time.Now())
+	e := emulatortest.Start(t, clock.Now)
+	e.Inject(emulator.Fault{API: "authority", Kind: emulator.ShortToken, Delay: 3 * time.Second, Times: 1})
+	const resource = "https://manage.office.com"
+	short, long := e.Token(t, resource), e.Token(t, resource)
+	list := func(token string) int {
+		return e.Do(t, "GET", e.Origins().Manage+"/api/v1.0/"+e.Tenant.ID+"/activity/feed/subscriptions/list", "", "Authorization", "Bearer "+token).Status
+	}
+	if a, b := list(short), list(long); a != 200 || b != 200 {
+		t.Errorf("at first: %d and %d", a, b)
+	}
+	clock.Add(4 * time.Second)
+	if a, b := list(short), list(long); a != 401 || b != 200 {
+		t.Errorf("after four seconds: %d and %d", a, b)
+	}
+}

@@ -278,8 +278,9 @@ func TestEveryTableIsFilled(t *testing.T) {
 	})
 }
 
-// TestImportLosesAndDoublesNothing is the table of what other importers lose or
-// double; reeve's figure is nought in every row.
+// TestImportLosesAndDoublesNothing is like the table of what other importers lose or
+// double (see TestPeersFaults of package app), with an unkind tenant and more that can
+// go wrong; reeve's figure is nought in every row.
 func TestImportLosesAndDoublesNothing(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, address string) {
 		blob := func(n int) []byte {

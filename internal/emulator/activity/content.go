@@ -1,6 +1,7 @@
 package activity
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -74,10 +75,16 @@ func (e *API) listContent(w http.ResponseWriter, c *activityCall) error {
 	if err != nil {
 		return err
 	}
+	base, repeat, kind := e.Cloud.Hosts.Base(c.Request, origin.Manage), page.Repeat, c.faultKind()
 	if page.Number == 0 {
 		page.Listing = e.Audit.List(page.ContentType, page.Start, page.End)
+		switch kind { // of what a listing is like, its first page decides
+		case ShortPages:
+			page.PageSize = cmp.Or(c.fault.Length, 7)
+		case NewestFirst:
+			page.NewestFirst, page.PageSize = true, c.fault.Length
+		}
 	}
-	base, repeat, kind := e.Cloud.Hosts.Base(c.Request, origin.Manage), page.Repeat, c.faultKind()
 	if kind == RepeatPage {
 		repeat = true
 	}

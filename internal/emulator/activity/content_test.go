@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reeve365/reeve/internal/emulator/activity"
+	"github.com/reeve365/reeve/internal/emulator/origin"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 )
 
@@ -295,4 +297,47 @@ func FuzzDecodePage(f *testing.F) {
 			t.Errorf("%q is a page of no listing", s)
 		}
 	})
+}
+
+// A listing keeps the order and the pages that its first page has begun with.
+func TestOrderAndPagesOnRequest(t *testing.T) {
+	c := mustStartFeed(t, tenant.AuditOptions{Calm: true})
+	var old []string // the oldest first
+	for i := range 25 {
+		old = append(old, c.audit.AddBlob("DLP.All", c.clock.Now().Add(time.Duration(i-30)*time.Minute), []byte("[]")))
+	}
+	newest := slices.Clone(old)
+	slices.Reverse(newest)
+	for _, test := range []struct {
+		fault string
+		want  []string
+		pages int
+	}{
+		{"", old, 1},
+		{"manage/content:short-pages", old, 4},
+		{"manage/content:short-pages,length=20", old, 2},
+		{"manage/content:newest-first", newest, 1},
+		{"manage/content:newest-first,length=10,times=1", newest, 3},
+	} {
+		c.cloud.Faults.Clear()
+		if test.fault != "" {
+			f, err := origin.ParseFault(test.fault)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.cloud.Faults.Inject(f)
+		}
+		var got []string
+		pages := 0
+		for next := c.root + feedPath + "subscriptions/content?contentType=DLP.All"; next != "" && pages < 10; pages++ {
+			a := c.do("GET", next)
+			for _, b := range mustDecode[[]contentBody](t, a) {
+				got = append(got, b.ContentID)
+			}
+			next = a.Header.Get("NextPageUri")
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" || pages != test.pages {
+			t.Errorf("%q: %d pages, want %d (-want +got):\n%s", test.fault, pages, test.pages, diff)
+		}
+	}
 }

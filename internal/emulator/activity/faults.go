@@ -19,6 +19,8 @@ const (
 	Gone        origin.FaultKind = "gone"         // blob: AF20051, as if the content had expired
 	RepeatPage  origin.FaultKind = "repeat-page"  // content: NextPageUri leads to the same page, and so on forever
 	ForeignLink origin.FaultKind = "foreign-link" // content: NextPageUri and all contentUri lead to another host
+	ShortPages  origin.FaultKind = "short-pages"  // content: the listing has pages of Length blobs; 0 means 7
+	NewestFirst origin.FaultKind = "newest-first" // content: the listing begins with the newest blob, and has pages of Length unless that is 0
 )
 
 // faultKind returns the kind of the call's fault, empty if there is none.
@@ -33,7 +35,7 @@ func (c *activityCall) faultKind() origin.FaultKind {
 func kinds(operation string) []origin.FaultKind {
 	switch operation {
 	case "content":
-		return []origin.FaultKind{AF429, NotArray, NotJSON, RepeatPage, ForeignLink}
+		return []origin.FaultKind{AF429, NotArray, NotJSON, RepeatPage, ForeignLink, ShortPages, NewestFirst}
 	case "blob":
 		return []origin.FaultKind{AF429, NotArray, NotJSON, Endless, Gone}
 	}

@@ -15,6 +15,10 @@ import (
 	"github.com/reeve365/reeve/internal/emulator/token"
 )
 
+// ShortToken is a fault that the token service alone knows: the access token lives
+// for Delay, and says so.
+const ShortToken origin.FaultKind = "short-token"
+
 // access is what an access token says, once all was found to be in order.
 type access struct {
 	client   client
@@ -49,6 +53,12 @@ func (e *API) issue(a access) (issued, error) {
 	a.cae = a.cae && evaluates(a.resource.AppID, a.user != nil)
 	long := a.cae || a.client.sp.ServicePrincipalType == directory.TypeManagedIdentity
 	i := issued{audience: a.audience, at: e.Cloud.Now(), lifetime: e.lifetime(long), cae: a.cae}
+	if f := e.Cloud.Faults.Take(origin.Authority, "token", ShortToken); f != nil {
+		if f.Kind != ShortToken {
+			return i, fmt.Errorf("carrying out the fault %s: the token service does not know it", f)
+		}
+		i.lifetime = f.Delay
+	}
 	var err error
 	if i.access, err = e.Keys.Sign(e.accessClaims(a, i.at, i.lifetime)); err != nil {
 		return i, fmt.Errorf("signing an access token: %w", err)

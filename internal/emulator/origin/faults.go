@@ -47,9 +47,9 @@ type Fault struct {
 	Times int // at most so often, a burst counting once; 0 means without limit
 
 	RetryAfter time.Duration // what Retry-After says, in whole seconds; Throttle says at least 1
-	Delay      time.Duration // of Slow, StaleRead and ClockStep
+	Delay      time.Duration // of Slow, StaleRead, ClockStep and an API's own
 	Bytes      int64         // after which ResetBody resets and Truncated ends; 0 means in the middle, of ResetBody at most 1 KiB
-	Length     int           // of Burst; 0 means 3
+	Length     int           // of Burst, 0 meaning 3, and of an API's own
 }
 
 // FaultCount tells how often a fault's calls were seen and how often it

@@ -154,7 +154,7 @@ func TestAmbientFaults(t *testing.T) {
 var faultTexts = []string{
 	"reset", "slow,delay=1s", "graph:throttle", "graph/addKey:lost-response,every=3,times=2", "manage/blob:gone,after=4",
 	"burst,length=5", "vault:stale-read,delay=1m0s", "clock-step,delay=-5m0s", "reset-body,bytes=10",
-	"authority:throttle,retry-after=2s", "logs:truncated,after=1,every=2,times=3,bytes=4",
+	"manage/content:newest-first,length=20", "authority:short-token,delay=3s", "authority:throttle,retry-after=2s", "logs:truncated,after=1,every=2,times=3,bytes=4",
 }
 
 func TestFaultTexts(t *testing.T) {
@@ -180,7 +180,7 @@ func TestFaultTexts(t *testing.T) {
 		"", ":reset", "/x:reset", "mars:reset", "graph/:reset", "graph:", "graph/a b:reset", "reset,", "reset,every", "reset,every=0",
 		"reset,every=-1", "reset,every=x", "reset,every=1,every=2", "reset,speed=1", "slow,delay=1", "slow,delay=-1s", "slow,bytes=0",
 		"throttle,retry-after=1500ms", "throttle,retry-after=0s", "clock-step", "stale-read,delay=11m", "control:reset",
-		"slow", "throttle,bytes=3", "reset,delay=1s", "slow,delay=1s,retry-after=1s", "throttle,length=2",
+		"slow", "throttle,bytes=3", "reset,delay=1s", "slow,delay=1s,retry-after=1s", "throttle,length=2", "short-token",
 	} {
 		if f, err := origin.ParseFault(text); err == nil {
 			t.Errorf("%q is the fault %+v", text, f)

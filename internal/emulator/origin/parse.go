@@ -58,7 +58,7 @@ func ParseFault(s string) (Fault, error) {
 	if f.Kind == ClockStep && f.Delay == 0 {
 		return Fault{}, fmt.Errorf("fault %q: by how much the clock steps is missing: add ,delay=-5m", Printable(s))
 	}
-	if f.Kind == Slow && f.Delay == 0 {
+	if (f.Kind == Slow || f.Kind == "short-token") && f.Delay == 0 {
 		return Fault{}, fmt.Errorf("fault %q: by how much is missing: add ,delay=5s", Printable(s))
 	}
 	if f.Delay < 0 && f.Kind != ClockStep {
@@ -70,12 +70,13 @@ func ParseFault(s string) (Fault, error) {
 	return f, nil
 }
 
-// fitting names the kinds that look at an option, of those that not all do.
+// fitting names the kinds that look at an option, of those that not all do. Kinds of
+// one API alone are here by their names.
 var fitting = map[string][]FaultKind{
-	"delay":       {Slow, StaleRead, ClockStep},
+	"delay":       {Slow, StaleRead, ClockStep, "short-token"},
 	"retry-after": {Throttle, Unavailable},
 	"bytes":       {ResetBody, Truncated},
-	"length":      {Burst},
+	"length":      {Burst, "short-pages", "newest-first"},
 }
 
 // isWord reports whether s can be a kind or an operation.

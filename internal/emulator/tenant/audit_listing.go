@@ -16,6 +16,10 @@ type Listing struct {
 	Number      uint64    // listings are numbered as they begin
 	At          time.Time // when it began
 	Offset      int
+
+	// Unlike the tenant's other listings:
+	PageSize    int  `json:",omitempty"` // blobs on a page, if not 0
+	NewestFirst bool `json:",omitempty"`
 }
 
 const (
@@ -55,6 +59,9 @@ func (l *AuditLog) Page(p Listing) ([]Blob, *Listing) {
 	size := calmPage
 	if !l.opts.Calm {
 		size = unkindPage
+	}
+	if p.PageSize > 0 {
+		size = p.PageSize
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,10 +107,17 @@ func (l *AuditLog) arrange(f *contentFeed, p Listing) []int32 {
 		}
 	}
 	if l.opts.Calm {
+		if p.NewestFirst {
+			slices.Reverse(places)
+		}
 		return places
 	}
 	salt := mix(l.opts.Seed, uint64(p.Start.UnixMilli())^uint64(p.End.UnixMilli())<<1)
-	switch salt % 3 {
+	order := salt % 3
+	if p.NewestFirst {
+		order = 0
+	}
+	switch order {
 	case 0: // newest first
 		slices.Reverse(places)
 	case 1: // in no order
