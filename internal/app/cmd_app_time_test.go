@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/reeve365/reeve/internal/emulator"
 	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/emulator/emulatortest"
+	"github.com/reeve365/reeve/internal/emulator/origin"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/m365/resources"
@@ -34,30 +36,62 @@ func (t someToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore
 	return azcore.AccessToken{Token: string(t), ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
+// overLag is how much longer set-up may take than the slowest of Entra ID's front ends
+// does: two rounds of asking for tokens.
+const overLag = 10 * time.Second
+
 // TestSetupTime measures how long set-up takes in a tenant with all its oddities on, by
-// its clock: from the sign-in of a person to tokens that carry what the feeds need.
+// its clock: from the sign-in of a person to tokens that carry what the feeds need. The
+// share of the tenant is the lag of its slowest front end, which starts when consent is
+// given and when the key is registered; what comes on top is ours.
 func TestSetupTime(t *testing.T) {
 	t.Parallel()
 	key, err := pki.NewKey(pki.RSA2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var took, withVault []time.Duration
-	for seed := range 10 {
-		tokens, vault := setupTime(t, uint64(seed), key)
-		took, withVault = append(took, tokens), append(withVault, vault)
+	seeds := uint64(10)
+	if os.Getenv("TEST_LONG") != "" {
+		seeds = 100
 	}
-	slices.Sort(took)
-	slices.Sort(withVault)
-	t.Logf("set-up took %v of emulated time to proved tokens, and %v with access to a key vault that was proved", took, withVault)
-	// Consent alone takes up to three minutes to show here, and a role at a vault up to ten.
-	if took[len(took)/2] > 3*time.Minute || took[len(took)-1] > 5*time.Minute || withVault[len(withVault)-1] > 12*time.Minute {
-		t.Errorf("set-up took %v, with a vault %v", took, withVault)
+	var took, consented, over, withVault []time.Duration
+	for seed := range seeds {
+		s := setupTime(t, seed, key)
+		t.Logf("seed %d: consent after %v, key registered after %v, all front ends know both after %v; certificate in use after %v, proved after %v (%+v), the vault after %v",
+			seed, s.consented, s.registered, s.known(), s.certified, s.proved, s.proved-s.known(), s.vault)
+		if s.proved > s.known()+overLag {
+			t.Errorf("seed %d: tokens were proved %v after all front ends knew consent and key", seed, s.proved-s.known())
+		}
+		took, consented, over, withVault = append(took, s.proved), append(consented, s.consented), append(over, s.proved-s.known()), append(withVault, s.vault)
+	}
+	for _, all := range [][]time.Duration{took, consented, over, withVault} {
+		slices.Sort(all)
+	}
+	half, last := len(took)/2, len(took)-1
+	late := len(slices.DeleteFunc(slices.Clone(took), func(d time.Duration) bool { return d <= 3*time.Minute }))
+	t.Logf("of emulated time it took, median and most: consent %v, %v; proved tokens %v, %v, %d of %d over 3 minutes; that is beyond the lag of the slowest front end %v, %v; with a vault %v, %v",
+		consented[half], consented[last], took[half], took[last], late, len(took), over[half], over[last], withVault[half], withVault[last])
+	if took[half] > 3*time.Minute || consented[half] > 15*time.Second || withVault[last] > 12*time.Minute {
+		t.Errorf("set-up took %v, consent %v, with a vault %v", took, consented, withVault)
 	}
 }
 
-// setupTime is how long one takes to proved tokens, and to access to a vault.
-func setupTime(t *testing.T, seed uint64, key crypto.Signer) (tokens, withVault time.Duration) {
+// setupTimes are when the stages of a set-up were reached, since its begin.
+type setupTimes struct {
+	consented  time.Duration // the last consent was given
+	registered time.Duration // the key was
+	certified  time.Duration // the certificate is in use
+	proved     time.Duration // tokens carry what the feeds need
+	vault      time.Duration // the vault let the application in
+}
+
+// known is when each front end knows of the consent and the key.
+func (s setupTimes) known() time.Duration {
+	return max(s.consented+origin.UsualDelays.Roles.Most, s.registered+origin.UsualDelays.Keys.Most)
+}
+
+// setupTime sets one up, to proved tokens and to access to a vault.
+func setupTime(t *testing.T, seed uint64, key crypto.Signer) (took setupTimes) {
 	clock := emulatortest.NewClock(time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC))
 	begin := clock.Now()
 	w := emulatortest.Start(t, clock.Now, func(o *emulator.Options) { o.Calm, o.Seed = false, seed })
@@ -91,7 +125,17 @@ func setupTime(t *testing.T, seed uint64, key crypto.Signer) (tokens, withVault 
 	}
 	s := &registration.Setup{
 		Graph: tenantGraph, Resources: azure, Cloud: cloud, Caller: registration.ReadCaller(string(who)), Now: clock.Now, Sleep: sleep,
-		Say: func(string) {}, Save: func(context.Context, registration.Record, ...registration.Event) error { return nil },
+		Say: func(string) {}, Save: func(_ context.Context, _ registration.Record, events ...registration.Event) error {
+			for _, e := range events {
+				if e.Outcome == store.Done && strings.HasPrefix(e.Text, "grant ") {
+					took.consented = clock.Now().Sub(begin)
+				}
+				if testing.Verbose() {
+					t.Logf("  %v %s %s", clock.Now().Sub(begin), e.Outcome, e.Text)
+				}
+			}
+			return nil
+		},
 		Wanted: registration.Wanted{TenantID: w.Tenant.ID, Name: "importer", Feeds: []string{"audit", "users"}, Uses: permission.Uses([]permission.Feed{audit, users}, false),
 			Vault: &registration.VaultAccess{Vault: vault, Use: registration.VaultUse{Read: true}}},
 	}
@@ -132,7 +176,6 @@ func setupTime(t *testing.T, seed uint64, key crypto.Signer) (tokens, withVault 
 	if err != nil {
 		t.Fatal(err)
 	}
-	registered := clock.Now()
 	active, ok := credential.Credential{}, false
 	for range 1000 {
 		next, err := rotator.Work(t.Context(), app.ObjectID)
@@ -150,7 +193,7 @@ func setupTime(t *testing.T, seed uint64, key crypto.Signer) (tokens, withVault 
 	if !ok {
 		t.Fatal("there is no certificate in use")
 	}
-	certified := clock.Now()
+	took.certified = clock.Now().Sub(begin)
 	pair, err := rotator.Pair(t.Context(), active)
 	if err != nil {
 		t.Fatal(err)
@@ -167,13 +210,19 @@ func setupTime(t *testing.T, seed uint64, key crypto.Signer) (tokens, withVault 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if testing.Verbose() {
-		entries, _ := db.Journal(t.Context(), tenant, app.ObjectID, 0, 1000)
-		for _, e := range entries {
+	took.proved = clock.Now().Sub(begin)
+	entries, err := db.Journal(t.Context(), tenant, app.ObjectID, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if testing.Verbose() {
 			t.Logf("  %v %s %s %s", e.At.Sub(begin), e.Step, e.Outcome, e.Text)
 		}
+		if e.Step == string(credential.Register) && e.Outcome == store.Done {
+			took.registered = max(took.registered, e.At.Sub(begin))
+		}
 	}
-	tokens = clock.Now().Sub(begin)
 	// The vault is asked by a token that a secret gives: what tokens wait for is over.
 	if _, err := w.Tenant.Directory.AddPassword(s.Record.ClientID, "secret", begin, begin.Add(time.Hour)); err != nil {
 		t.Fatal(err)
@@ -187,9 +236,8 @@ func setupTime(t *testing.T, seed uint64, key crypto.Signer) (tokens, withVault 
 	if _, err := access.Prove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	withVault = clock.Now().Sub(begin)
-	t.Logf("seed %d: registered after %v, certificate in use after %v, proved after %v, the vault after %v", seed, registered.Sub(begin), certified.Sub(begin), tokens, withVault)
-	return tokens, withVault
+	took.vault = clock.Now().Sub(begin)
+	return took
 }
 
 // person signs an administrator in by device code, and returns the token.

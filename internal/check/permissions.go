@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/google/uuid"
 
 	"github.com/reeve365/reeve/internal/m365"
@@ -26,7 +28,7 @@ type PermissionOptions struct {
 	TenantID string // a GUID
 	ClientID string
 	// Credential signs in as the application. It should be new: a token that it kept
-	// says what was granted then.
+	// says what was granted then. One that can Forget a token is asked for several.
 	Credential azcore.TokenCredential
 	HTTP       *http.Client
 	Now        func() time.Time // default time.Now
@@ -68,7 +70,7 @@ type APIReport struct {
 	API           string    `json:"api"`
 	SignedIn      Answer    `json:"signed_in"`
 	ByCertificate Answer    `json:"by_certificate"`
-	Roles         []string  `json:"roles"` // in the token
+	Roles         []string  `json:"roles"` // in each of the tokens
 	Findings      []Finding `json:"findings"`
 }
 
@@ -120,18 +122,14 @@ func Permissions(ctx context.Context, o PermissionOptions) (*PermissionReport, e
 	c.tokens = c.signIn(ctx)
 	c.readGrants(ctx)
 	c.ask(ctx)
-	// A call that was refused may have had a new token asked for, which knows more.
-	for a, t := range c.signIn(ctx) {
-		if t.err == nil && c.tokens[a].err == nil {
-			c.tokens[a] = t
-		}
-	}
+	c.signInAgain(ctx)
 	return c.report(), nil
 }
 
 // permissionCheck is one check under way.
 type permissionCheck struct {
 	o     PermissionOptions
+	given *given
 	apis  []permission.API
 	asker *asker
 
@@ -142,9 +140,12 @@ type permissionCheck struct {
 	found      map[string]found // by permission
 }
 
-// token is what a token says, or why there is none.
+// token is what the tokens for an API say, or why there is none.
 type token struct {
-	roles         []permission.Permission
+	roles []permission.Permission // in all of them
+	// torn are in some of the tokens and not in others: they were granted or taken away
+	// within the last minutes, and Entra ID's front ends do not agree yet.
+	torn          []permission.Permission
 	byCertificate Answer
 	err           error
 }
@@ -171,12 +172,13 @@ func (c *permissionCheck) prepare() error {
 		types = usualTypes
 	}
 	c.asker = &asker{cloud: c.o.Cloud, http: c.o.HTTP, clientID: c.o.ClientID, workspace: c.o.Workspace, contentTypes: types, now: c.o.Now}
+	c.given = &given{inner: c.o.Credential, tokens: map[string][]string{}}
 	var err error
-	if c.asker.graph, err = graph.New(graph.Options{Cloud: c.o.Cloud, Credential: c.o.Credential, HTTP: c.o.HTTP, Retry: patience}); err != nil {
+	if c.asker.graph, err = graph.New(graph.Options{Cloud: c.o.Cloud, Credential: c.given, HTTP: c.o.HTTP, Retry: patience}); err != nil {
 		return err
 	}
 	if wanted[permission.Manage] {
-		c.asker.activity, err = activity.New(activity.Options{Cloud: c.o.Cloud, TenantID: c.o.TenantID, Credential: c.o.Credential, HTTP: c.o.HTTP, Retry: patience})
+		c.asker.activity, err = activity.New(activity.Options{Cloud: c.o.Cloud, TenantID: c.o.TenantID, Credential: c.given, HTTP: c.o.HTTP, Retry: patience})
 		if err != nil {
 			return err
 		}
@@ -184,7 +186,7 @@ func (c *permissionCheck) prepare() error {
 	if wanted[permission.Logs] && c.o.Cloud.Logs == "" {
 		return fmt.Errorf("cloud %q has no logs endpoint: give its address", c.o.Cloud.Name)
 	}
-	c.asker.logs = m365.NewPipeline(m365.PipelineOptions{Audience: c.o.Cloud.LogsAudience, Credential: c.o.Credential, HTTP: c.o.HTTP, Retry: patience})
+	c.asker.logs = m365.NewPipeline(m365.PipelineOptions{Audience: c.o.Cloud.LogsAudience, Credential: c.given, HTTP: c.o.HTTP, Retry: patience})
 	return nil
 }
 
@@ -218,7 +220,7 @@ func (c *permissionCheck) signIn(ctx context.Context) map[permission.API]token {
 func (c *permissionCheck) token(ctx context.Context, a permission.API) token {
 	ctx, cancel := bounded(ctx, callTimeout)
 	defer cancel()
-	got, err := m365.Token(ctx, c.o.Credential, c.audience(a))
+	got, err := m365.Token(ctx, c.given, c.audience(a))
 	if err != nil {
 		return token{err: err, byCertificate: Unknown}
 	}
@@ -236,13 +238,117 @@ func (c *permissionCheck) token(ctx context.Context, a permission.API) token {
 			t.byCertificate = answer(by == "2")
 		}
 	}
+	t.roles = rolesOf(a, claims)
+	return t
+}
+
+func rolesOf(a permission.API, claims map[string]any) (all []permission.Permission) {
 	roles, _ := claims["roles"].([]any)
 	for _, r := range roles {
 		if name, ok := r.(string); ok {
-			t.roles = append(t.roles, permission.Named(a, name))
+			all = append(all, permission.Named(a, name))
 		}
 	}
-	return t
+	return all
+}
+
+// tokensAsked is how many tokens are asked for, for each API. Each is of another front end
+// of Entra ID, as far as that can be brought about.
+const tokensAsked = 3
+
+// signInAgain obtains more tokens for each API, and compares all that were given out with
+// each other, those among them that a refused call has had replaced.
+func (c *permissionCheck) signInAgain(ctx context.Context) {
+	for range tokensAsked - 1 {
+		for _, a := range c.apis {
+			c.given.forget(c.audience(a))
+		}
+		if c.o.HTTP != nil {
+			c.o.HTTP.CloseIdleConnections() // a connection stays with its front end
+		}
+		for a, t := range c.signIn(ctx) {
+			// What only did not answer this time says nothing, and a refusal does.
+			if t.err != nil && !isPassing(t.err) && c.tokens[a].err == nil {
+				c.tokens[a] = t
+			}
+		}
+	}
+	for _, a := range c.apis {
+		if t := c.tokens[a]; t.err == nil {
+			t.roles, t.torn = c.given.roles(a, c.audience(a))
+			c.tokens[a] = t
+		}
+	}
+}
+
+// given gives out the tokens of a credential, and knows which they were: what a call was
+// answered says something of the token alone that it had.
+type given struct {
+	inner azcore.TokenCredential
+
+	mu     sync.Mutex          // guards what follows
+	tokens map[string][]string // by scope, each once
+}
+
+// GetToken implements azcore.TokenCredential.
+func (g *given) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	t, err := g.inner.GetToken(ctx, o)
+	if err == nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		scope := strings.Join(o.Scopes, " ")
+		if !slices.Contains(g.tokens[scope], t.Token) {
+			g.tokens[scope] = append(g.tokens[scope], t.Token)
+		}
+	}
+	return t, err
+}
+
+// Forget has the next token asked for anew, where the credential can do that.
+func (g *given) Forget(token string) {
+	if f, ok := g.inner.(interface{ Forget(token string) }); ok {
+		f.Forget(token)
+	}
+}
+
+// of lists the tokens for an audience.
+func (g *given) of(audience string) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.tokens[audience+"/.default"])
+}
+
+// forget is Forget for the tokens for an audience.
+func (g *given) forget(audience string) {
+	for _, token := range g.of(audience) {
+		g.Forget(token)
+	}
+}
+
+// roles are the permissions that all tokens carry, and those that only some do.
+func (g *given) roles(a permission.API, audience string) (all, torn []permission.Permission) {
+	tokens := g.of(audience)
+	count := map[permission.Permission]int{}
+	var seen []permission.Permission
+	for _, token := range tokens {
+		_, claims, err := m365.Claims(token)
+		if err != nil {
+			continue // as if it carried none
+		}
+		for _, p := range rolesOf(a, claims) {
+			if count[p]++; count[p] == 1 {
+				seen = append(seen, p)
+			}
+		}
+	}
+	for _, p := range seen {
+		if count[p] == len(tokens) {
+			all = append(all, p)
+		} else {
+			torn = append(torn, p)
+		}
+	}
+	return all, torn
 }
 
 // readGrants reads what was consented to, if that is allowed.
@@ -396,6 +502,9 @@ func (c *permissionCheck) judge(n permission.Need) PermissionAnswer {
 	row.InToken = answer(in)
 	if in {
 		row.By = standIn(n, by)
+	} else if by, torn := n.Met(slices.Concat(t.roles, t.torn)); torn {
+		row.InToken = Unknown
+		return add(Dark, c.unsettled(n, by.Name, row.Granted))
 	}
 	f := c.found[n.String()]
 	q, _ := byPermission(n.Permission)
@@ -406,9 +515,11 @@ func (c *permissionCheck) judge(n permission.Need) PermissionAnswer {
 	switch {
 	case !in && row.Granted == Yes:
 		return add(Wrong, Finding{Cause: fmt.Sprintf("%s is consented to, and not in tokens yet", n.Name), Remedy: "wait, and check again: nothing else is to be done", Waiting: inTokensLate})
+	case !in && row.Works == Yes && len(t.torn) > 0: // by which of the tokens it works is not known
+		return add(Dark, c.unsettled(n, names(t.torn), Unknown))
 	case !in && row.Works == Yes:
 		return add(Note, append(f.notes, Finding{
-			Cause:  fmt.Sprintf("%s is not in the token, and its call works: by another permission there (%s), which allows more", n.Name, names(t.roles)),
+			Cause:  fmt.Sprintf("%s is in no token, and its call works: by another permission there (%s), which allows more", n.Name, cmp.Or(names(t.roles), "none that the token names, such as a directory role")),
 			Remedy: fmt.Sprintf("grant %s, and take the other away if nothing else needs it", n.Name), Who: whoConsents(n.Permission)})...)
 	case !in:
 		if elsewhere := c.elsewhere(n.Permission); elsewhere != "" {
@@ -438,6 +549,20 @@ func (c *permissionCheck) judge(n permission.Need) PermissionAnswer {
 		row.State = Note
 	}
 	return row
+}
+
+// unsettled is the finding about permissions that one token carries and another one does
+// not: whether the need is met cannot be told from them.
+func (c *permissionCheck) unsettled(n permission.Need, torn string, granted Answer) Finding {
+	f := Finding{
+		Cause:  fmt.Sprintf("of the %d tokens that were obtained just now some carry %s and some do not, since not all of Entra ID knows: ", len(c.given.of(c.audience(n.API))), torn),
+		Remedy: "check again in 5 minutes; if nobody has granted it a moment ago, ask who has taken it away", Who: whoConsents(n.Permission), Waiting: inTokensLate,
+	}
+	f.Cause += map[Answer]string{
+		Yes: "it was granted within the last minutes", No: "it was taken back within the last minutes, or granted a moment ago",
+		Unknown: "it was granted or taken away within the last minutes, which cannot be told apart yet",
+	}[granted]
+	return f
 }
 
 // tell says what a question brought.
@@ -481,7 +606,7 @@ func (c *permissionCheck) excess(standIns map[permission.Permission][]string) []
 	granted := c.grants
 	if c.grantsSeen != Yes {
 		for _, a := range c.apis {
-			granted = append(granted, c.tokens[a].roles...)
+			granted = append(granted, slices.Concat(c.tokens[a].roles, c.tokens[a].torn)...)
 		}
 	}
 	all := []Excess{}

@@ -327,7 +327,7 @@ func TestWhatIsFound(t *testing.T) {
 			}},
 		"no workspace": {feed: "web", outcome: check.Unseen, state: check.Dark, of: "logs/Data.Read", says: "--workspace",
 			change: func(_ *testing.T, _ world, _ string, o *check.PermissionOptions) { o.Workspace = "" }},
-		"taken back a moment ago": {feed: "credentials", outcome: check.Unseen, state: check.Dark, of: "graph/Application.ReadWrite.OwnedBy", says: "was taken back",
+		"taken back a moment ago": {feed: "credentials", outcome: check.Unseen, state: check.Dark, of: "graph/Application.ReadWrite.OwnedBy", says: "was taken back within the last minutes",
 			change: func(t *testing.T, w world, clientID string, o *check.PermissionOptions) {
 				if _, err := m365.Token(t.Context(), o.Credential, o.Cloud.GraphAudience); err != nil {
 					t.Fatal(err)
@@ -448,6 +448,71 @@ func TestWhilePermissionsSpread(t *testing.T) {
 		clock.Add(15 * time.Second)
 	}
 	t.Error("it is never green")
+}
+
+// While a permission that was taken away goes out of the directory, what one token was
+// allowed is not taken for another one's: it is green only as long as no token has shown
+// that it is gone.
+func TestWhilePermissionsGo(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		clock := emulatortest.NewClock(time.Now())
+		w := world{emulatortest.Start(t, clock.Now, func(o *emulator.Options) { o.Delays, o.Seed = &origin.UsualDelays, seed })}
+		w.SetServices(emulator.Services{})
+		f, err := permission.Lookup("dlp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		clientID := w.application(t, needs(f)...)
+		clock.Add(11 * time.Minute)
+		if err := w.Tenant.Directory.RevokeRole(clientID, directory.ManagementAPIs, "ActivityFeed.Read"); err != nil {
+			t.Fatal(err)
+		}
+		var outcomes []check.Outcome
+		for range 20 {
+			o := w.options(t, clientID, "dlp")
+			o.Now = clock.Now
+			r := permissions(t, o)
+			outcomes = append(outcomes, r.Outcome)
+			for _, p := range r.Feeds[0].Rows {
+				if (p.State == check.OK || p.State == check.Note) && p.InToken != check.Yes {
+					t.Errorf("seed %d: green by an inference: %+v", seed, p)
+				}
+			}
+			clock.Add(10 * time.Second)
+		}
+		if last := outcomes[len(outcomes)-1]; last != check.Missing || !slices.Contains(outcomes, check.Unseen) {
+			t.Errorf("seed %d: %v", seed, outcomes)
+		}
+	}
+}
+
+// One token that carries a permission, of a front end that has not heard yet that it was
+// taken away, makes no check green when another one lacks it.
+func TestTokensThatDisagree(t *testing.T) {
+	t.Parallel()
+	for after := range 6 {
+		clock := emulatortest.NewClock(time.Now())
+		w := world{emulatortest.Start(t, clock.Now)}
+		w.SetServices(emulator.Services{})
+		clientID := w.application(t, named(t, permission.Manage, "ActivityFeed.Read"))
+		clock.Add(11 * time.Minute)
+		if err := w.Tenant.Directory.RevokeRole(clientID, directory.ManagementAPIs, "ActivityFeed.Read"); err != nil {
+			t.Fatal(err)
+		}
+		clock.Add(time.Second)
+		w.Inject(emulator.Fault{API: "authority", Operation: "token", Kind: "stale-read", After: after, Times: 1, Delay: time.Minute})
+		o := w.options(t, clientID, "audit")
+		o.Now = clock.Now
+		r := permissions(t, o)
+		got := row(t, r, "manage/ActivityFeed.Read")
+		if r.Outcome != check.Unseen && r.Outcome != check.Missing || got.InToken == check.Yes {
+			t.Errorf("token %d is the odd one: %s, %+v", after, r.Outcome, got)
+		}
+		if r.Outcome == check.Unseen && (len(r.Unseen) != 1 || !strings.Contains(fmt.Sprint(got.Findings), "cannot be told apart yet")) {
+			t.Errorf("token %d is the odd one: %v, %v", after, r.Unseen, got.Findings)
+		}
+	}
 }
 
 func TestOptionsAreChecked(t *testing.T) {

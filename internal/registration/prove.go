@@ -55,7 +55,11 @@ func APIs(uses []permission.Use) []permission.API {
 	return all
 }
 
-// Prove obtains a token for each API, until each carries what is needed of it.
+// inARow is how many tokens for an API, one after the other and each on a new connection,
+// have to carry what is needed: a single one may come from a front end that knew first.
+const inARow = 3
+
+// Prove obtains tokens for each API, until several in a row carry what is needed of it.
 func (p *Prover) Prove(ctx context.Context) ([]Proof, error) {
 	end := p.now().Add(p.Patience)
 	var all []Proof
@@ -76,22 +80,30 @@ func (p *Prover) now() time.Time {
 	return p.Now()
 }
 
-// proveUntil obtains a token for one API until it carries what is needed, or the time is
+// proveUntil obtains tokens for one API until they carry what is needed, or the time is
 // over.
 func (p *Prover) proveUntil(ctx context.Context, api permission.API, end time.Time) (Proof, error) {
-	for told := false; ; told = true {
+	for told, good := false, 0; ; {
 		proof, err := p.prove(ctx, api)
-		if err == nil && len(proof.Missing) == 0 || err != nil && !mayPass(err) || !p.now().Before(end) {
+		switch {
+		case err == nil && len(proof.Missing) == 0:
+			if good++; good == inARow {
+				return proof, nil
+			}
+			continue
+		case err != nil && !mayPass(err), !p.now().Before(end):
 			return proof, err
 		}
+		good = 0
 		if !told {
+			told = true
 			why := "a token does not carry " + names(proof.Missing) + " yet"
 			if err != nil {
 				why = "Entra ID does not give a token yet: " + err.Error()
 			}
 			p.Say(fmt.Sprintf("waiting, for %v at most, since consent takes its time: %s", end.Sub(p.now()).Round(time.Minute), why))
 		}
-		if err := p.Sleep(ctx, 3*pause); err != nil {
+		if err := p.Sleep(ctx, pause); err != nil {
 			return Proof{}, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -206,6 +207,36 @@ func TestOtherFeedsAtOnce(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The same where the replica that is looked at does not show the application yet: what it
+// was made with is not taken for somebody else's later.
+func TestOtherFeedsUnseen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tok := w.person(admin, Permissions(false)...)
+	if err := w.setup(tok, w.wanted("audit", "users", "calls")).run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := w.setup(tok, w.wanted("audit"))
+	seen, err := s.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen.Application, seen.Principal, seen.Grants = nil, nil, nil
+	w.see = func(r *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		if r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "uniqueName") { // as that replica answers
+			return answer(r, http.StatusConflict, `{"error":{"code":"Request_MultipleObjectsWithSameKeyValue","message":"Another object with the same value for property uniqueName already exists."}}`), nil
+		}
+		return send()
+	}
+	if err := s.CarryOut(t.Context(), MakePlan(s.Wanted, seen, s.Record)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Confirm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.mustBe(s.Wanted)
 }
 
 // An application that was there is taken by its client ID alone, and afterwards has what

@@ -131,6 +131,9 @@ func (s *Setup) carryOut(ctx context.Context, step Step, k *ids) error {
 		if m.Mark = rand.Text()[:16]; made != nil && made.Mark != "" {
 			m.Mark = made.Mark // it may be there by now
 		}
+		if made != nil { // and be there with what it was made with, where a replica does not show it yet
+			m.Required = slices.Compact(slices.Sorted(slices.Values(slices.Concat(made.Required, step.added))))
+		}
 		step.mark = m.Mark
 	case VaultRole:
 		m.ID = resources.AssignmentID(step.vault.ID, k.principal, step.role)
@@ -253,10 +256,15 @@ func wasRefused(err error) bool {
 }
 
 // wait is how long to wait after the n-th error. What is only not known everywhere yet is
-// mostly known in a second or two.
+// known to some of Graph's replicas, and another one answers each time: it is asked each
+// second for as long as they differ by experience. All that comes later waits for it, and
+// consent most of all, which takes minutes to have effect.
 func wait(v verdict, n int, err error) time.Duration {
 	if v == early {
-		return min(pause, time.Second<<min(n, 10))
+		if n < 30 {
+			return time.Second
+		}
+		return pause
 	}
 	var e *m365.Error
 	if errors.As(err, &e) {
