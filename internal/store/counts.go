@@ -71,12 +71,8 @@ func (tx *Tx) count(tenant int, feed, part string, start time.Time, n windowSums
 
 // countRead counts a blob that was claimed, with what became of its records.
 func (tx *Tx) countRead(c Content, n Counts) error {
-	if c.Window.IsZero() {
-		err := tx.queryRow(`SELECT window_at FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4`,
-			c.Tenant, c.Feed, c.Part, c.Blob).Scan(stamped{&c.Window})
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("looking up the window of a blob: %w", err)
-		}
+	if err := tx.findWindow(&c); err != nil {
+		return err
 	}
 	s := windowSums{Counts: n, read: 1, newest: c.Created}
 	if n.Records == 0 {
@@ -90,6 +86,19 @@ func (tx *Tx) countRead(c Content, n Counts) error {
 	r := tx.sums.rates[k]
 	r.blobs++
 	tx.sums.rates[k] = r
+	return nil
+}
+
+// findWindow looks up in which window a blob is counted, if that is not known.
+func (tx *Tx) findWindow(c *Content) error {
+	if !c.Window.IsZero() {
+		return nil
+	}
+	err := tx.queryRow(`SELECT window_at FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4`,
+		c.Tenant, c.Feed, c.Part, c.Blob).Scan(stamped{&c.Window})
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("looking up the window of a blob: %w", err)
+	}
 	return nil
 }
 
@@ -118,9 +127,6 @@ const lateAfter = 8 * 24 * time.Hour
 // countRows counts the rows that were inserted into a table, and notes those of days
 // long over.
 func (tx *Tx) countRows(t *Table, rows [][]any, inserted []bool) error {
-	if tx.sums.rows == nil {
-		tx.sums.rows = map[rowsKey]int64{}
-	}
 	workload := slices.Index(t.Columns, "workload_id")
 	over := Day(tx.Now.Add(-lateAfter))
 	var late [][]any
@@ -132,13 +138,20 @@ func (tx *Tx) countRows(t *Table, rows [][]any, inserted []bool) error {
 		if workload >= 0 {
 			k.workload, _ = row[workload].(int64)
 		}
-		tx.sums.rows[k]++
+		tx.countRow(k, 1)
 		if k.day < over {
 			late = append(late, row[:3])
 		}
 	}
 	_, err := tx.merge(lateEvents, late)
 	return err
+}
+
+func (tx *Tx) countRow(k rowsKey, n int64) {
+	if tx.sums.rows == nil {
+		tx.sums.rows = map[rowsKey]int64{}
+	}
+	tx.sums.rows[k] += n
 }
 
 var lateEvents = &Table{Name: "late_events", Key: 3, Columns: []string{"tenant_id", "day", "event_id"}}
