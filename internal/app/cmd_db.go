@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reeve365/reeve/internal/config"
-	"github.com/reeve365/reeve/internal/feed"
 	"github.com/reeve365/reeve/internal/doctor"
+	"github.com/reeve365/reeve/internal/feed"
 	"github.com/reeve365/reeve/internal/store"
 )
 
