@@ -74,7 +74,11 @@ of them; what is asked for and was before the first import is missing.`,
 			if err != nil {
 				return err
 			}
-			if err := p.printCoverage(report, o.by == "hour", o.asJSON, findings); err != nil {
+			kept, err := keptOf(cmd.Context(), db, tenant, c, report)
+			if err != nil {
+				return err
+			}
+			if err := p.printCoverage(report, o.by == "hour", o.asJSON, kept, findings); err != nil {
 				return err
 			}
 			if !cmd.Flags().Changed("fail-under") {
@@ -172,16 +176,41 @@ func percent(p *float64) string {
 	return strconv.FormatFloat(*p, 'f', -1, 64) + " %"
 }
 
+// keptJSON is what became of records after they were imported.
+type keptJSON struct {
+	Days    int          `json:"kept_days"` // 0: for ever
+	Dropped []droppedDay `json:"dropped_by_retention"`
+}
+
+type droppedDay struct {
+	Day     string `json:"day"`
+	Records int64  `json:"records"`
+}
+
+// keptOf tells which of the days that a report is of were dropped since.
+func keptOf(ctx context.Context, db *store.DB, tenant int, c *config.Config, r coverage.Report) (keptJSON, error) {
+	k := keptJSON{Days: c.Retention.AuditDays, Dropped: []droppedDay{}}
+	if r.From.IsZero() {
+		return k, nil
+	}
+	dropped, err := db.DroppedDays(ctx, tenant, "audit", store.Day(r.From), store.Day(r.To))
+	for _, o := range dropped {
+		k.Dropped = append(k.Dropped, droppedDay{dayText(o.Day), o.Records})
+	}
+	return k, err
+}
+
 // coverageJSON is what --json prints.
 type coverageJSON struct {
 	coverage.Report
+	keptJSON
 	Findings []findingReport `json:"findings"`
 }
 
 // coverageRules are the findings that coverage tells.
 var coverageRules = map[string]bool{ruleHeadroom: true, ruleForeign: true, ruleSeals: true}
 
-func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, findings []store.Finding) error {
+func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, kept keptJSON, findings []store.Finding) error {
 	ours := []findingReport{}
 	for _, f := range findings {
 		if coverageRules[f.Rule] {
@@ -198,7 +227,7 @@ func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, findings
 			}
 			r.Hours = told
 		}
-		return printJSON(p.Out, coverageJSON{r, ours})
+		return printJSON(p.Out, coverageJSON{r, kept, ours})
 	}
 	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
 	if byHour {
@@ -223,6 +252,17 @@ func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, findings
 	fmt.Fprintf(p.Out, "\ncovered: %s of the hours that are due, from %s to %s\n", percent(r.Total.Percent), r.From.UTC().Format("2006-01-02 15:04"), r.To.UTC().Format("2006-01-02 15:04"))
 	if !byHour {
 		printWhy(p.Out, r.Hours)
+	}
+	if kept.Days > 0 {
+		fmt.Fprintf(p.Out, "kept: records of the last %s\n", counted(kept.Days, "day"))
+	}
+	if n := len(kept.Dropped); n > 0 {
+		var records int64
+		for _, d := range kept.Dropped {
+			records += d.Records
+		}
+		fmt.Fprintf(p.Out, "dropped by retention: %s from %s to %s, with %s; they were in, and are not missing\n",
+			counted(n, "day"), kept.Dropped[0].Day, kept.Dropped[n-1].Day, counted(int(records), "record"))
 	}
 	if d := r.First; d != nil {
 		in := "in " + d.At.Sub(p.now()).Round(time.Minute).String()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"text/tabwriter"
@@ -36,9 +37,13 @@ shows with 'reeve coverage verify'. A sealed day of which records came late gets
 version of its seal, if nothing else has changed.
 
 With --day and --reason a day is sealed as it stands now, whatever has changed, with your
-reason: after a retention, for instance. That is shown first, and needs --yes.`,
+reason: after a repair by hand, for instance. That is shown first, and needs --yes.
+
+What reeve itself changes on purpose needs none of that: "import replay" opens the seals of
+the days that it changes, if their rows are those that were sealed, and has them sealed
+anew; retention opens those of the days that it drops, which stay so.`,
 		Example: `  reeve coverage seal
-  reeve coverage seal --day 2026-10-01 --reason retention --yes`,
+  reeve coverage seal --day 2026-10-01 --reason 'repaired, ticket 4711' --yes`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (date == "") != (reason == "") {
 				return failWith(exitUsage, "--day and --reason belong together: give both, or none to seal what is settled")
@@ -155,11 +160,16 @@ func (s sealer) run(ctx context.Context) error {
 // all seals every day that is settled. broken tells of those that were sealed before and
 // have changed since.
 func (s sealer) all(ctx context.Context) (made []store.Seal, broken, err error) {
-	tables := feed.AuditTables()
-	days, err := s.db.UnsealedDays(ctx, s.tenant, tables, store.Day(s.now().Add(-sealAfter-24*time.Hour)))
+	days, err := s.db.UnsealedDays(ctx, s.tenant, feed.AuditTables(), store.Day(s.now().Add(-sealAfter-24*time.Hour)))
 	if err != nil {
 		return nil, nil, err
 	}
+	return s.days(ctx, days)
+}
+
+// days is all for certain days.
+func (s sealer) days(ctx context.Context, days []int) (made []store.Seal, broken, err error) {
+	tables := feed.AuditTables()
 	for _, n := range days {
 		if ctx.Err() != nil {
 			return made, broken, ctx.Err()
@@ -272,6 +282,7 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 				if v.Head != "" {
 					fmt.Fprintf(p.Out, "head of the chain: %s\n", v.Head)
 				}
+				printOpened(p.Out, v.Opened)
 				for _, b := range v.Breaches {
 					fmt.Fprintln(p.Out, "wrong: "+breachText(b))
 				}
@@ -288,6 +299,26 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 	f.StringVar(&head, "head", "", "a head that was noted before, and has to be in the chain")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// printOpened tells of days that are not sealed at present, though they were: adjoining ones
+// with one reason together.
+func printOpened(w io.Writer, opened []store.Opened) {
+	for i := 0; i < len(opened); {
+		first, last := opened[i], opened[i]
+		for i++; i < len(opened) && opened[i].Reason == first.Reason; i++ {
+			last = opened[i]
+		}
+		fmt.Fprintf(w, "not sealed at present: %s (%s)\n", daysText(first.Day, last.Day), first.Reason)
+	}
+}
+
+// daysText is a day, or one to another.
+func daysText(first, last int) string {
+	if first == last {
+		return dayText(first)
+	}
+	return dayText(first) + " to " + dayText(last)
 }
 
 func breachText(b store.Breach) string {
@@ -326,6 +357,9 @@ func (s sealer) verify(ctx context.Context, from, to time.Time, head string) (st
 	if v.Breaches == nil {
 		v.Breaches = []store.Breach{}
 	}
+	if v.Opened == nil {
+		v.Opened = []store.Opened{}
+	}
 	foreign, err := s.db.Recount(ctx, s.tenant, feed.AuditTables(), first, last)
 	if err != nil {
 		return v, err
@@ -363,6 +397,30 @@ func (s sealer) verify(ctx context.Context, from, to time.Time, head string) (st
 		v.Breaches = append(v.Breaches, store.Breach{Text: text})
 	}
 	return v, nil
+}
+
+// settleDropped removes findings of days that were dropped: there is nothing left to look at.
+func settleDropped(ctx context.Context, db *store.DB, tenant int) error {
+	dropped, err := db.DroppedDays(ctx, tenant, "audit", 0, 99999999)
+	if err != nil {
+		return err
+	}
+	gone := map[string]bool{}
+	for _, o := range dropped {
+		gone[dayText(o.Day)] = true
+	}
+	findings, err := db.Findings(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	for _, f := range findings {
+		if (f.Rule == ruleSeals || f.Rule == ruleForeign) && gone[f.Subject] {
+			if err := db.Settle(ctx, tenant, f.Rule, f.Subject); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // settle removes the findings of earlier verifications.

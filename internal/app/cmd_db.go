@@ -13,6 +13,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/doctor"
+	"github.com/reeve365/reeve/internal/feed"
 	"github.com/reeve365/reeve/internal/store"
 )
 
@@ -230,7 +231,7 @@ every record. It changes nothing. The exit code is 7 if something is wrong.`,
 				} else if len(pending) > 0 {
 					return failWith(exitDatabase, "the schema is older than this reeve: run 'reeve db migrate' first")
 				}
-				checks, err := db.Check(cmd.Context(), texts)
+				checks, err := db.Check(cmd.Context(), feed.AuditTables(), texts)
 				if err != nil {
 					return err
 				}

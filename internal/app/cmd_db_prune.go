@@ -17,7 +17,7 @@ func dbPruneCommand(p *program) *cobra.Command {
 		Long: `prune deletes what "reeve serve" deletes by itself: the records of the tenant that are
 older than retention.audit-days, with the rows made of them and their text. On
 PostgreSQL whole months are dropped, and only those. That they were deleted on purpose
-is noted in the table dropped_days. It may be killed anywhere; the next one goes on.`,
+is noted in the table dropped_days, and their seals are opened with that reason. It may be killed anywhere; the next one goes on.`,
 		Example: `  reeve db prune --dry-run
   reeve db prune --retention-audit-days 400 --yes`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,6 +62,9 @@ is noted in the table dropped_days. It may be killed anywhere; the next one goes
 				if deleted, err = db.Prune(cmd.Context(), tenant, "audit", older); err != nil {
 					return err
 				}
+				if err := settleDropped(cmd.Context(), db, tenant); err != nil {
+					return err
+				}
 				if !asJSON {
 					fmt.Fprintf(p.Err, "%s deleted.\n", counted(int(deleted), "record"))
 				}
@@ -96,7 +99,11 @@ const retainEvery = 6 * time.Hour
 // held by somebody who reads for long, is tried again the next time.
 func (a *App) retain(ctx context.Context) error {
 	for {
-		if n, err := a.DB.Prune(ctx, a.Tenant, "audit", oldest(a.now(), a.Config.Retention.AuditDays)); err != nil && ctx.Err() == nil {
+		n, err := a.DB.Prune(ctx, a.Tenant, "audit", oldest(a.now(), a.Config.Retention.AuditDays))
+		if err == nil && n > 0 {
+			err = settleDropped(ctx, a.DB, a.Tenant)
+		}
+		if err != nil && ctx.Err() == nil {
 			a.log.Warn("Records that are too old could not be deleted; it is tried again.", "in", retainEvery, "error", err, "remedy", strings.TrimSpace(remedy(err)))
 		} else if n > 0 {
 			a.log.Info("Records that were too old were deleted.", "records", n, "retention_audit_days", a.Config.Retention.AuditDays)

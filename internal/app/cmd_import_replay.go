@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,8 +23,11 @@ and replaces the rows of those that would be other ones today: after an upgrade
 that reads more of a record, or after a change by mistake. Nothing is fetched.
 
 Rows are replaced only where they differ. Rows of records whose text is not kept
-stay as they are. It may be killed at any moment, and be run again; an import may
-go on beside it.
+stay as they are, and days that retention has dropped stay dropped. It may be killed
+at any moment, and be run again; an import may go on beside it.
+
+A sealed day whose rows it changes gets a new version of its seal, with the reason
+"replay", if its rows were those that were sealed before; else the seal stays.
 
 --from and --to are the days on which the text came, not those of the records.`,
 		Example: `  reeve import replay --dry-run
@@ -65,6 +69,11 @@ go on beside it.
 				},
 			})
 			if err != nil {
+				return err
+			}
+			// A day that is not sealed here is by 'reeve serve', or 'reeve coverage seal'.
+			s := sealer{db: db, tenant: tenant, config: c, now: p.now, log: logger(p.Err, c)}
+			if _, _, err := s.days(cmd.Context(), sum.Days.Opened); err != nil {
 				return err
 			}
 			return p.printReplayed(sum, dry, asJSON)
@@ -113,10 +122,14 @@ func (p *program) printReplayed(r ingest.Replayed, dry, asJSON bool) error {
 			Repeated   int64    `json:"repeated"`
 			Held       int64    `json:"in_quarantine"`
 			Failed     int64    `json:"failed"`
+			Dropped    int64    `json:"of_dropped_days"`
 			Unreadable int64    `json:"unreadable_pieces"`
 			Problems   []string `json:"problems,omitempty"`
+			Sealed     []string `json:"days_sealed_anew,omitempty"`
+			Broken     []string `json:"days_not_as_sealed,omitempty"`
 		}
-		if err := printJSON(p.Out, report{dry, r.Pieces, r.Bytes, r.Records, r.Unchanged, r.Changed, r.New, r.Repeated, r.Held, r.Failed, r.Unreadable, r.Problems}); err != nil {
+		if err := printJSON(p.Out, report{dry, r.Pieces, r.Bytes, r.Records, r.Unchanged, r.Changed, r.New, r.Repeated, r.Held, r.Failed, r.Dropped, r.Unreadable, r.Problems,
+			dayTexts(r.Days.Opened), dayTexts(r.Days.Broken)}); err != nil {
 			return err
 		}
 	} else {
@@ -126,8 +139,15 @@ func (p *program) printReplayed(r ingest.Replayed, dry, asJSON bool) error {
 %9d %s
 %9d came again, or have the Id of another; their text stays where it is
 %9d are in conflict with a record that has no row
+%9d of days that retention has dropped
 %9d failed
-`, r.Records, r.Unchanged, r.Changed, become(dry, "changed"), r.New, become(dry, "new"), r.Repeated, r.Held, r.Failed)
+`, r.Records, r.Unchanged, r.Changed, become(dry, "changed"), r.New, become(dry, "new"), r.Repeated, r.Held, r.Dropped, r.Failed)
+		if days := dayTexts(r.Days.Opened); len(days) > 0 {
+			fmt.Fprintln(p.Err, "Sealed days that were changed get a new version of their seal: "+strings.Join(days, ", ")+".")
+		}
+		if days := dayTexts(r.Days.Broken); len(days) > 0 {
+			fmt.Fprintln(p.Err, "Before this, these sealed days were not as they had been sealed, and their seals stay: "+strings.Join(days, ", ")+". See 'reeve coverage verify'.")
+		}
 		for _, why := range r.Problems {
 			fmt.Fprintln(p.Err, plain(why))
 		}
@@ -136,6 +156,13 @@ func (p *program) printReplayed(r ingest.Replayed, dry, asJSON bool) error {
 		return failWith(exitCheck, "%d records and %d pieces could not be decoded; their rows stay as they are", r.Failed, r.Unreadable)
 	}
 	return nil
+}
+
+func dayTexts(days []int) (all []string) {
+	for _, day := range days {
+		all = append(all, dayText(day))
+	}
+	return all
 }
 
 func become(dry bool, what string) string {

@@ -44,7 +44,7 @@ func (w *world) replay(o ingest.ReplayOptions) ingest.Replayed {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if r.Records != r.Unchanged+r.Changed+r.New+r.Repeated+r.Held+r.Failed || r.Failed+r.Unreadable > 0 {
+	if r.Records != r.Unchanged+r.Changed+r.New+r.Repeated+r.Held+r.Failed+r.Dropped || r.Failed+r.Unreadable > 0 {
 		w.t.Errorf("the counts do not add up: %+v", r)
 	}
 	return r

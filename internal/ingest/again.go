@@ -40,6 +40,7 @@ type Replayed struct {
 	Problems []string // pieces and records that could not be read, a few of them
 	store.Replayed
 	Unreadable int64 // pieces
+	Days       store.ReplayedDays
 }
 
 // maxReplayProblems bounds what is told.
@@ -90,7 +91,7 @@ func Replay(ctx context.Context, form Form, o ReplayOptions) (sum Replayed, err 
 				}
 				batches = append(batches, b)
 			}
-			n, err := o.DB.Replay(ctx, o.Tenant, form.Tables, batches, o.Dry)
+			n, err := o.DB.Replay(ctx, o.Tenant, form.Tables, batches, &sum.Days, o.Dry)
 			if err != nil {
 				return sum, err
 			}
@@ -155,7 +156,7 @@ func Retry(ctx context.Context, form Form, o RetryOptions) (sum Retried, err err
 		}
 		var n Retried
 		last := after
-		err := o.DB.Write(ctx, func(tx *store.Tx) error {
+		err := o.DB.WriteFacts(ctx, func(tx *store.Tx) error {
 			held, err := tx.Held(o.Tenant, form.Name, o.Which, after)
 			if err != nil || len(held) == 0 {
 				return err

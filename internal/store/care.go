@@ -26,9 +26,9 @@ type carer interface {
 	copyOf(ctx context.Context, file string) (Copy, error)
 	// before gives the first day that stays if what is older than a time is to go.
 	before(older time.Time) (day int)
-	// dropMonth drops a month of a tenant's facts as a whole, and tells what was there. It
-	// is false if that is not how this engine does it, or others have rows there.
-	dropMonth(tx *Tx, tenant, month int) (gone []OldDay, dropped bool, err error)
+	// dropMonth drops a month of a tenant's facts as a whole. It is false if that is not
+	// how this engine does it, or others have rows there.
+	dropMonth(tx *Tx, tenant, month int) (dropped bool, err error)
 	// patience lifts what bounds the time of a statement.
 	patience(ctx context.Context, tx *sql.Tx) error
 	// replaceView makes a view anew, with those who may read it.

@@ -157,9 +157,6 @@ const lateAfter = 8 * 24 * time.Hour
 // countRows counts the rows that were inserted into a table, and notes those of days
 // long over.
 func (tx *Tx) countRows(t *Table, rows [][]any, inserted []bool) error {
-	if tx.sums.rows == nil {
-		tx.sums.rows = map[rowsKey]int64{}
-	}
 	workload := slices.Index(t.Columns, "workload_id")
 	over := Day(tx.Now.Add(-lateAfter))
 	var late [][]any
@@ -171,13 +168,20 @@ func (tx *Tx) countRows(t *Table, rows [][]any, inserted []bool) error {
 		if workload >= 0 {
 			k.workload, _ = row[workload].(int64)
 		}
-		tx.sums.rows[k]++
+		tx.countRow(k, 1)
 		if k.day < over {
 			late = append(late, row[:3])
 		}
 	}
 	_, err := tx.merge(lateEvents, late)
 	return err
+}
+
+func (tx *Tx) countRow(k rowsKey, n int64) {
+	if tx.sums.rows == nil {
+		tx.sums.rows = map[rowsKey]int64{}
+	}
+	tx.sums.rows[k] += n
 }
 
 var lateEvents = &Table{Name: "late_events", Key: 3, Columns: []string{"tenant_id", "day", "event_id"}}

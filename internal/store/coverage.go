@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -194,15 +195,23 @@ func (l *Ledger) Again(ctx context.Context, part string, from, to, now time.Time
 
 // A Difference is something of a day that two places in the database tell differently.
 type Difference struct {
-	Day  int
+	Day  int // 0: of all
 	Text string
 }
 
 // Recount compares, for days from one to another, what the import has counted with what
-// is there: rows that no blob of the ledger accounts for, which another program wrote or
-// whose text is gone; rows counted and not there, or the other way round; and, of the
-// ledger, sums of windows with what their blobs say. It reads all rows of these days.
+// is there: rows that no blob of the ledger accounts for, which another program wrote; and
+// rows counted and not there, or the other way round. It reads all rows of these days.
 func (db *DB) Recount(ctx context.Context, tenant int, counted []*Table, from, to int) (all []Difference, err error) {
+	tx, err := db.patiently(ctx)
+	if err != nil {
+		return nil, db.explain("counting the rows of", err)
+	}
+	defer tx.Rollback()
+	needed, err := db.textNeeded(ctx, tx, tenant)
+	if err != nil {
+		return nil, db.explain("counting the rows of", err)
+	}
 	for _, t := range counted {
 		if !t.Counted {
 			continue
@@ -211,18 +220,18 @@ func (db *DB) Recount(ctx context.Context, tenant int, counted []*Table, from, t
 			day                       int
 			there, counted, strangers int64
 		}
-		strangers := "0"
+		strangers, texts := "0", ""
 		if t.Facts {
-			strangers = `sum(CASE WHEN c.id IS NULL OR b.blob IS NULL THEN 1 ELSE 0 END)`
+			strangers = `sum(CASE WHEN b.blob IS NULL AND (c.id IS NOT NULL OR f.content_hash IS NULL AND f.day >= ` + strconv.Itoa(needed) + `) THEN 1 ELSE 0 END)`
+			texts = ` LEFT JOIN contents c ON c.tenant_id = f.tenant_id AND c.id = f.content_id
+				LEFT JOIN ledger_blobs b ON b.tenant_id = c.tenant_id AND b.feed = c.feed AND b.part = c.part AND b.blob = c.blob AND b.state = 'done'`
 		}
 		query := `SELECT day, sum(there), sum(counted), sum(strangers) FROM (
-			SELECT f.day AS day, count(*) AS there, 0 AS counted, ` + strangers + ` AS strangers FROM TABLE_ f ` + map[bool]string{true: `
-				LEFT JOIN contents c ON c.id = f.content_id
-				LEFT JOIN ledger_blobs b ON b.tenant_id = c.tenant_id AND b.feed = c.feed AND b.part = c.part AND b.blob = c.blob AND b.state = 'done'`}[t.Facts] + `
+			SELECT f.day AS day, count(*) AS there, 0 AS counted, ` + strangers + ` AS strangers FROM TABLE_ f` + texts + `
 			WHERE f.tenant_id = $1 AND f.day >= $2 AND f.day <= $3 GROUP BY f.day
 			UNION ALL SELECT day, 0, sum(records), 0 FROM row_counts
 			WHERE tenant_id = $1 AND day >= $2 AND day <= $3 AND table_name = 'TABLE_' GROUP BY day) AS sides GROUP BY day ORDER BY day`
-		counts, err := list(ctx, db, "counting the rows of", func(rows *sql.Rows, c *count) error {
+		counts, err := listOn(ctx, db, tx, "counting the rows of", func(rows *sql.Rows, c *count) error {
 			return rows.Scan(&c.day, &c.there, &c.counted, &c.strangers)
 		}, strings.ReplaceAll(query, "TABLE_", t.Name), tenant, from, to)
 		if err != nil {
@@ -230,7 +239,7 @@ func (db *DB) Recount(ctx context.Context, tenant int, counted []*Table, from, t
 		}
 		for _, c := range counts {
 			if c.strangers > 0 {
-				all = append(all, Difference{c.day, fmt.Sprintf("%d rows of %s are not from a blob of the ledger: another program wrote them, or their text is gone; the import leaves them as they are", c.strangers, t.Name)})
+				all = append(all, Difference{c.day, fmt.Sprintf("%d rows of %s are not from a blob of the ledger: another program wrote them, or their text was removed; the import leaves them as they are", c.strangers, t.Name)})
 			}
 			if c.there != c.counted {
 				all = append(all, Difference{c.day, fmt.Sprintf("%s has %d rows, and the import has stored %d", t.Name, c.there, c.counted)})
@@ -240,34 +249,78 @@ func (db *DB) Recount(ctx context.Context, tenant int, counted []*Table, from, t
 	return all, nil
 }
 
-// RecountLedger compares the sums that the windows keep with what their blobs say, and
-// what blobs say with the pieces of text and rows that there are.
-func (l *Ledger) RecountLedger(ctx context.Context, from, to time.Time) ([]Difference, error) {
+// textNeeded gives the day from which on a row has its text, or the hash of that: 0 if no
+// text was given up. What happened on a day came on that day at the earliest.
+func (db *DB) textNeeded(ctx context.Context, tx *sql.Tx, tenant int) (day int, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT CASE WHEN EXISTS (SELECT 1 FROM schema_state WHERE name = '`+textsGivenUp+`')
+		THEN (SELECT coalesce(min(day), 99999999) + 1 FROM contents WHERE tenant_id = $1) ELSE 0 END`, tenant).Scan(&day)
+	return day, err
+}
+
+// RecountLedger compares the sums that the windows keep with what their blobs say; what
+// blobs say with the pieces of text and rows that there are; and what all of them say with
+// all rows, those of days that were dropped included.
+func (l *Ledger) RecountLedger(ctx context.Context, from, to time.Time) (all []Difference, err error) {
 	if from.IsZero() {
 		from = epoch1970
 	}
-	differ, err := list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, d *Difference) error {
+	tx, err := l.db.patiently(ctx)
+	if err != nil {
+		return nil, l.db.explain("reading the ledger of", err)
+	}
+	defer tx.Rollback()
+	var stored, there, dropped, hidden int64
+	if err := tx.QueryRowContext(ctx, `SELECT
+		(SELECT CAST(coalesce(sum(stored), 0) AS BIGINT) FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2),
+		(SELECT count(*) FROM audit_events WHERE tenant_id = $1),
+		(SELECT CAST(coalesce(sum(records), 0) AS BIGINT) FROM dropped_days WHERE tenant_id = $1 AND feed = $2),
+		(SELECT CAST(coalesce(sum(e.n), 0) AS BIGINT) FROM (SELECT content_id, count(*) AS n FROM audit_events WHERE tenant_id = $1 GROUP BY content_id) AS e
+			LEFT JOIN contents c ON c.tenant_id = $1 AND c.id = e.content_id WHERE c.id IS NULL)`, l.tenant, l.feed).
+		Scan(&stored, &there, &dropped, &hidden); err != nil {
+		return nil, l.db.explain("counting the rows of", err)
+	}
+	if stored != there+dropped {
+		text := fmt.Sprintf("the blobs of the ledger say that %d records are stored, and there are %d", stored, there)
+		if dropped > 0 {
+			text += fmt.Sprintf("; %d were dropped by retention", dropped)
+		}
+		all = append(all, Difference{Text: text})
+	}
+	sums := []string{"blobs", "blobs read", "records", "records stored", "duplicates", "records out of scope", "records in quarantine"}
+	windows, err := listOn(ctx, l.db, tx, "reading the ledger of", func(rows *sql.Rows, d *Difference) error {
 		var part string
 		var start time.Time
-		var n [6]int64
-		if err := rows.Scan(&part, stamped{&start}, &n[0], &n[1], &n[2], &n[3], &n[4], &n[5]); err != nil {
+		n := make([]int64, 2*len(sums))
+		to := []any{&part, stamped{&start}}
+		for i := range n {
+			to = append(to, &n[i])
+		}
+		if err := rows.Scan(to...); err != nil {
 			return err
 		}
-		d.Day = Day(start)
-		d.Text = fmt.Sprintf("%s, %s: the window counts %d blobs, %d read, with %d records stored; the blobs of the ledger are %d, %d, %d",
-			part, start.Format("15:04"), n[0], n[2], n[4], n[1], n[3], n[5])
+		var differ []string
+		for i, what := range sums {
+			if n[2*i] != n[2*i+1] {
+				differ = append(differ, fmt.Sprintf("%d %s, by its blobs %d", n[2*i], what, n[2*i+1]))
+			}
+		}
+		d.Day, d.Text = Day(start), fmt.Sprintf("%s, %s: the window counts %s", part, start.Format("15:04"), strings.Join(differ, "; "))
 		return nil
-	}, `SELECT w.part, w.start_at, w.blobs, coalesce(b.n, 0), w.blobs_read, coalesce(b.read, 0), w.stored, coalesce(b.stored, 0)
+	}, `SELECT w.part, w.start_at, w.blobs, coalesce(b.n, 0), w.blobs_read, coalesce(b.read, 0), w.records, coalesce(b.records, 0), w.stored, coalesce(b.stored, 0),
+			w.duplicate, coalesce(b.duplicate, 0), w.out_of_scope, coalesce(b.out_of_scope, 0), w.quarantined, coalesce(b.quarantined, 0)
 		FROM ledger_windows w LEFT JOIN (
-			SELECT part, window_at, count(*) AS n, sum(CASE WHEN state = 'done' THEN 1 ELSE 0 END) AS read, CAST(sum(stored) AS BIGINT) AS stored
+			SELECT part, window_at, count(*) AS n, sum(CASE WHEN state = 'done' THEN 1 ELSE 0 END) AS read, CAST(sum(records) AS BIGINT) AS records, CAST(sum(stored) AS BIGINT) AS stored,
+				CAST(sum(duplicate) AS BIGINT) AS duplicate, CAST(sum(out_of_scope) AS BIGINT) AS out_of_scope, CAST(sum(quarantined) AS BIGINT) AS quarantined
 			FROM ledger_blobs WHERE tenant_id = $1 AND feed = $2 GROUP BY part, window_at) AS b ON b.part = w.part AND b.window_at = w.start_at
 		WHERE w.tenant_id = $1 AND w.feed = $2 AND w.start_at < $3 AND w.end_at > $4
-			AND (w.blobs <> coalesce(b.n, 0) OR w.blobs_read <> coalesce(b.read, 0) OR w.stored <> coalesce(b.stored, 0))
+			AND (w.blobs <> coalesce(b.n, 0) OR w.blobs_read <> coalesce(b.read, 0) OR w.records <> coalesce(b.records, 0) OR w.stored <> coalesce(b.stored, 0)
+				OR w.duplicate <> coalesce(b.duplicate, 0) OR w.out_of_scope <> coalesce(b.out_of_scope, 0) OR w.quarantined <> coalesce(b.quarantined, 0))
 		ORDER BY w.start_at, w.part LIMIT 100`, l.tenant, l.feed, stamp(to), stamp(from))
 	if err != nil {
 		return nil, err
 	}
-	sums, err := list(ctx, l.db, "reading the ledger of", func(rows *sql.Rows, d *Difference) error {
+	all = append(all, windows...)
+	blobs, err := listOn(ctx, l.db, tx, "reading the ledger of", func(rows *sql.Rows, d *Difference) error {
 		var part, blob string
 		var start time.Time
 		var records, accounted int64
@@ -284,8 +337,10 @@ func (l *Ledger) RecountLedger(ctx context.Context, from, to time.Time) ([]Diffe
 	if err != nil {
 		return nil, err
 	}
-	differ = append(differ, sums...)
-	forged, err := list(ctx, l.db, "counting the rows of", func(rows *sql.Rows, d *Difference) error {
+	all = append(all, blobs...)
+	// Of a blob of which rows were dropped, or have no text any more, there are fewer: which
+	// blobs these are is not known, but all of them together are right, or told above.
+	forged, err := listOn(ctx, l.db, tx, "counting the rows of", func(rows *sql.Rows, d *Difference) error {
 		var part, blob string
 		var created time.Time
 		var stored, there int64
@@ -300,8 +355,8 @@ func (l *Ledger) RecountLedger(ctx context.Context, from, to time.Time) ([]Diffe
 			JOIN (SELECT content_id, count(*) AS n FROM audit_events WHERE tenant_id = $1 GROUP BY content_id) AS e ON e.content_id = c.id
 			WHERE c.tenant_id = $1 AND c.feed = $2 GROUP BY c.part, c.blob) AS r ON r.part = b.part AND r.blob = b.blob
 		WHERE b.tenant_id = $1 AND b.feed = $2 AND b.state = 'done' AND b.created_at < $3 AND b.created_at >= $4
-			AND b.stored <> coalesce(r.n, 0)
-			AND EXISTS (SELECT 1 FROM contents c WHERE c.tenant_id = $1 AND c.feed = $2 AND c.part = b.part AND c.blob = b.blob)
-		ORDER BY b.created_at LIMIT 100`, l.tenant, l.feed, stamp(to), stamp(from))
-	return append(differ, forged...), err
+			AND (b.stored < coalesce(r.n, 0) OR b.stored > coalesce(r.n, 0) AND $5 = 0
+				AND EXISTS (SELECT 1 FROM contents c WHERE c.tenant_id = $1 AND c.feed = $2 AND c.part = b.part AND c.blob = b.blob))
+		ORDER BY b.created_at LIMIT 100`, l.tenant, l.feed, stamp(to), stamp(from), dropped+hidden)
+	return append(all, forged...), err
 }

@@ -60,9 +60,12 @@ type engine interface {
 type writing int
 
 const (
-	alone   writing = iota // transactions take turns
-	durably                // the same, and it is on the disk when it is committed
-	beside                 // beside others
+	alone    writing = iota // transactions take turns
+	durably                 // the same, and it is on the disk when it is committed
+	beside                  // beside others
+	keeping                 // beside others, and nobody drops facts until it ends
+	facing                  // alone, and nobody drops facts until it ends
+	dropping                // alone, and nobody else writes facts until it ends
 )
 
 // A session is a transaction that has begun. It ends with commit or rollback.

@@ -215,13 +215,34 @@ func (e *postgresEngine) begin(ctx context.Context, how writing) (_ session, err
 		s.end(err)
 		return nil, err
 	}
-	if how != beside {
-		if _, err := s.exec("SELECT pg_advisory_xact_lock($1)", int64(turnToWrite)); err != nil {
-			s.rollback()
-			return nil, err
-		}
+	if err := e.lock(s, how); err != nil {
+		s.rollback()
+		return nil, err
 	}
 	return s, nil
+}
+
+// lock waits for what a transaction needs for itself: the facts before the turn, so that
+// nobody has the turn while he waits for the facts, and no two wait for each other crosswise.
+func (e *postgresEngine) lock(s *postgresSession, how writing) error {
+	switch how {
+	case beside:
+		return nil
+	case keeping:
+		return e.keepMonths(s)
+	case facing:
+		if err := e.keepMonths(s); err != nil {
+			return err
+		}
+	case dropping:
+		for _, statement := range []string{"SET LOCAL lock_timeout = '10s'", fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(turnToDrop))} {
+			if _, err := s.exec(statement); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := s.exec("SELECT pg_advisory_xact_lock($1)", int64(turnToWrite))
+	return err
 }
 
 // postgresSession is a transaction on a connection of its own.

@@ -480,65 +480,35 @@ func (e *postgresEngine) keepMonths(s *postgresSession) error {
 const countDrop = `INSERT INTO schema_state (name, value) VALUES ('drops', '1')
 	ON CONFLICT (name) DO UPDATE SET value = (schema_state.value::bigint + 1)::text`
 
-// dropMonth has the facts for itself while it counts and drops, so that what it notes is
-// exact; who imports waits. It holds off readers for as long as it takes to drop some
+// dropMonth drops the partitions. It holds off readers for as long as it takes to drop some
 // tables, and gives way to those who have read for long.
-func (e *postgresEngine) dropMonth(tx *Tx, tenant, month int) (gone []OldDay, dropped bool, err error) {
-	s := tx.session.(*postgresSession)
+func (e *postgresEngine) dropMonth(tx *Tx, tenant, month int) (dropped bool, err error) {
 	p := monthOf(month)
-	if _, err := s.exec("SET LOCAL lock_timeout = '10s'"); err != nil {
-		return nil, false, err
-	}
-	if _, err := s.exec("SELECT pg_advisory_xact_lock($1)", int64(turnToDrop)); err != nil {
-		return nil, false, err
-	}
 	var tables []string
 	for _, t := range declared() {
 		if !t.facts {
 			continue
 		}
 		name := t.name + "_" + p.name
-		var is bool
-		if err := s.queryRow(`SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass($1) AND inhparent = $2::regclass)`, name, t.name).Scan(&is); err != nil {
-			return nil, false, err
+		var is, others bool
+		if err := tx.queryRow(`SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass($1) AND inhparent = $2::regclass)`, name, t.name).Scan(&is); err != nil {
+			return false, err
 		}
-		if is {
-			tables = append(tables, name)
+		if !is {
+			continue
+		}
+		tables = append(tables, name)
+		if err := tx.queryRow(`SELECT coalesce(min(tenant_id), $1) <> $1 OR coalesce(max(tenant_id), $1) <> $1 FROM `+name, tenant).Scan(&others); err != nil || others {
+			return false, err
 		}
 	}
 	if len(tables) == 0 {
-		return nil, false, nil
+		return false, nil
 	}
-	for _, name := range tables {
-		var others bool
-		if err := s.queryRow(`SELECT coalesce(min(tenant_id), $1) <> $1 OR coalesce(max(tenant_id), $1) <> $1 FROM `+name, tenant).Scan(&others); err != nil || others {
-			return nil, false, err
-		}
-	}
-	if events := "audit_events_" + p.name; slices.Contains(tables, events) {
-		rows, err := s.query(`SELECT day, count(*) FROM ` + events + ` GROUP BY day ORDER BY day`)
-		if err != nil {
-			return nil, false, err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var o OldDay
-			if err := rows.Scan(&o.Day, &o.Records); err != nil {
-				return nil, false, err
-			}
-			gone = append(gone, o)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return nil, false, err
+	for _, statement := range []string{"DROP TABLE " + strings.Join(tables, ", "), countDrop} {
+		if _, err := tx.exec(statement); err != nil {
+			return false, err
 		}
 	}
-	for _, statement := range []string{
-		"DROP TABLE " + strings.Join(tables, ", "),
-		countDrop,
-	} {
-		if _, err := s.exec(statement); err != nil {
-			return nil, false, err
-		}
-	}
-	return gone, true, nil
+	return true, nil
 }

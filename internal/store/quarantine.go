@@ -254,14 +254,15 @@ func (tx *Tx) Release(c Content, records []Quarantined, b *Batch) (Counts, error
 			return Counts{}, err
 		}
 	}
-	// The ledger counted them when they came, with the blob and with its window.
+	// The ledger counted them when they came.
 	if err := tx.findWindow(&c); err != nil {
-		return n, err
+		return Counts{}, err
 	}
-	tx.count(c.Tenant, c.Feed, c.Part, c.Window, windowSums{Counts: Counts{Stored: n.Stored, Duplicate: n.Duplicate, OutOfScope: n.OutOfScope, Quarantined: n.Quarantined - released}})
+	more := Counts{Stored: n.Stored, Duplicate: n.Duplicate, OutOfScope: n.OutOfScope, Quarantined: n.Quarantined - released}
+	tx.count(c.Tenant, c.Feed, c.Part, c.Window, windowSums{Counts: more})
 	_, err = tx.exec(`UPDATE ledger_blobs SET stored = stored + $5, duplicate = duplicate + $6, out_of_scope = out_of_scope + $7, quarantined = quarantined + $8
 		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4`,
-		c.Tenant, c.Feed, c.Part, c.Blob, n.Stored, n.Duplicate, n.OutOfScope, n.Quarantined-released)
+		c.Tenant, c.Feed, c.Part, c.Blob, more.Stored, more.Duplicate, more.OutOfScope, more.Quarantined)
 	return n, err
 }
 

@@ -418,7 +418,7 @@ func TestReplayAndDroppingDoNotMeetCrosswise(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		n, err := db.Replay(t.Context(), tenant, []*Table{hashing}, []*Batch{b}, false)
+		n, err := db.Replay(t.Context(), tenant, []*Table{hashing}, []*Batch{b}, new(ReplayedDays), false)
 		if err == nil && n.Changed != 1 {
 			err = fmt.Errorf("%+v", n)
 		}

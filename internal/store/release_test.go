@@ -51,7 +51,7 @@ func TestReleasedSchemas(t *testing.T) {
 					if err != nil || s.Schema != s.Known || len(s.Pending) > 0 || s.Views != ViewsCurrent {
 						t.Fatalf("%+v, %v", s, err)
 					}
-					checks, err := db.Check(t.Context(), true)
+					checks, err := db.Check(t.Context(), sealedTables, true)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -97,6 +97,13 @@ func load(t *testing.T, address, file string) map[string]int {
 		}
 	}
 	raw, counts := storetest.Connect(t, address), map[string]int{}
+	// That the counts of a blob agree was not looked at yet when these rows were made up.
+	for _, query := range []string{`UPDATE ledger_blobs SET records = 0, stored = 0, duplicate = 0, out_of_scope = 0, quarantined = 0`, `UPDATE ledger_windows SET blobs = 1`,
+		`UPDATE ledger_blobs SET records = 3, stored = 3 WHERE blob = 'blob 1'`} {
+		if _, err := raw.Exec(query); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, name := range tableNames(t, raw, address) {
 		var n int
 		if err := raw.QueryRow("SELECT count(*) FROM " + name).Scan(&n); err != nil {
@@ -209,6 +216,11 @@ func fill(t *testing.T, on *sql.DB, tables []declaredTable, postgres bool) {
 				t.Fatalf("%s: %v", table.name, err)
 			}
 		}
+		if table.name == "row_counts" {
+			if _, err := on.Exec(`INSERT INTO row_counts SELECT tenant_id, 'ignored_audit_events', day, 0, 1 FROM ignored_audit_events`); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -222,7 +234,17 @@ func sample(t declaredTable, c declaredColumn, i, day int) any {
 		return "object"
 	case t.name == "ledger_blobs" && c.name == "state":
 		return BlobDone
-	case t.name == "ledger_blobs" && (c.name == "stored" || c.name == "records"):
+	case (t.name == "ledger_blobs" || t.name == "ledger_windows") && (c.name == "stored" || c.name == "records"):
+		return map[bool]int{true: 3}[i == 1] // the first blob has all rows
+	case (t.name == "ledger_blobs" || t.name == "ledger_windows") && slices.Contains([]string{"duplicate", "out_of_scope", "quarantined"}, c.name):
+		return 0
+	case t.name == "ledger_windows" && (c.name == "blobs" || c.name == "blobs_read"):
+		return 1
+	case t.name == "ledger_blobs" && c.name == "window_at":
+		return fmt.Sprintf("2026-11-%02d 08:00:00.000", i)
+	case t.name == "row_counts" && c.name == "table_name":
+		return "audit_events"
+	case t.name == "row_counts" && c.name == "records":
 		return 1
 	case t.name == "dropped_days" && c.name == "records":
 		return 0

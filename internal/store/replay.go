@@ -109,6 +109,7 @@ type Replayed struct {
 	Repeated  int64 // the row of their Id was made of another text: a copy, or a record in conflict with it
 	Held      int64 // in conflict, and in quarantine; the record that was stored has no row
 	Failed    int64 // they cannot be decoded any more; their rows stay
+	Dropped   int64 // they have no row, since retention has dropped their day
 }
 
 // Add adds d to r.
@@ -120,6 +121,16 @@ func (r *Replayed) Add(d Replayed) {
 	r.Repeated += d.Repeated
 	r.Held += d.Held
 	r.Failed += d.Failed
+	r.Dropped += d.Dropped
+}
+
+// ReplayedDays is what one replay remembers of the sealed days that it changes.
+type ReplayedDays struct {
+	// Opened had rows as they were sealed: their seals were opened, and they are to be sealed
+	// anew.
+	Opened []int
+	// Broken had other rows already. Their seals stay.
+	Broken []int
 }
 
 // errUndone ends a transaction of which nothing is to remain.
@@ -127,25 +138,83 @@ var errUndone = errors.New("nothing is to remain")
 
 // Replay replaces the rows of the records in the batches, which Rebuild has made, in the
 // given tables of one feed, in one transaction. Rows are replaced only where they differ,
-// and only by what was made of the very text that they name as theirs. A dry one leaves
-// everything as it is, and says what would become of it. The batches are of no use
-// after it.
-func (db *DB) Replay(ctx context.Context, tenant int, tables []*Table, batches []*Batch, dry bool) (n Replayed, err error) {
+// and only by what was made of the very text that they name as theirs. Before rows of a
+// sealed day are, the day is compared with its seal, and the seal is opened if it fits. A dry
+// one leaves everything as it is, and says what would become of it. The batches are of no
+// use after it.
+func (db *DB) Replay(ctx context.Context, tenant int, tables []*Table, batches []*Batch, days *ReplayedDays, dry bool) (n Replayed, err error) {
 	defer func() {
 		for _, b := range batches {
 			b.free()
 		}
 	}()
-	err = db.WriteBeside(ctx, func(tx *Tx) error {
-		if n, err = tx.replay(tenant, tables, batches); err == nil && dry {
-			err = errUndone
+	for {
+		var sealed []int
+		err = db.transact(ctx, keeping, func(tx *Tx) error {
+			var changed []int
+			if n, changed, err = tx.replay(tenant, tables, batches); err != nil {
+				return err
+			}
+			if dry {
+				return errUndone
+			}
+			if sealed, err = tx.stillSealed(tenant, tables, changed, days); err == nil && len(sealed) > 0 {
+				err = errUndone
+			}
+			return err
+		})
+		if errors.Is(err, errUndone) {
+			err = nil
 		}
-		return err
-	})
-	if errors.Is(err, errUndone) {
-		err = nil
+		if err != nil || len(sealed) == 0 {
+			return n, err
+		}
+		for _, day := range sealed {
+			if err := db.openSeal(ctx, tenant, tables, day, days); err != nil {
+				return n, err
+			}
+		}
 	}
-	return n, err
+}
+
+// stillSealed gives those of the days, whose rows the transaction has changed, that are
+// sealed and have not been looked at. If there are none, nobody seals them before it ends.
+func (tx *Tx) stillSealed(tenant int, tables []*Table, changed []int, days *ReplayedDays) (sealed []int, err error) {
+	if len(changed) == 0 {
+		return nil, nil
+	}
+	if err := tx.rowsChanged(tenant); err != nil {
+		return nil, err
+	}
+	for _, day := range changed {
+		if slices.Contains(days.Broken, day) {
+			continue
+		}
+		closed, err := tx.closedSeals(tenant, day, tables)
+		if err != nil {
+			return nil, err
+		}
+		if len(closed) > 0 {
+			sealed = append(sealed, day)
+		}
+	}
+	return sealed, nil
+}
+
+// openSeal opens the seals of a day of which a replay is about to change rows.
+func (db *DB) openSeal(ctx context.Context, tenant int, tables []*Table, day int, days *ReplayedDays) error {
+	holds, err := db.sealsHold(ctx, tenant, tables, day)
+	if err != nil {
+		return err
+	}
+	if !holds {
+		days.Broken = append(days.Broken, day)
+		return nil
+	}
+	if !slices.Contains(days.Opened, day) {
+		days.Opened = append(days.Opened, day)
+	}
+	return db.Write(ctx, func(tx *Tx) error { return tx.openSeals(tenant, day, tables, "replay") })
 }
 
 // recordKey tells records of one tenant apart.
@@ -161,17 +230,18 @@ type line struct {
 	fact  []any
 }
 
-func (tx *Tx) replay(tenant int, tables []*Table, batches []*Batch) (n Replayed, err error) {
+// replay gives the days, too, whose rows it has changed.
+func (tx *Tx) replay(tenant int, tables []*Table, batches []*Batch) (n Replayed, changed []int, err error) {
 	names := Names{}
 	for _, b := range batches {
 		names.add(b.names)
 		n.Records += int64(b.Records)
 	}
 	if err := tx.MergeNames(tenant, names); err != nil {
-		return n, err
+		return n, nil, err
 	}
 	if err := tx.db.engine.byKeys(tx); err != nil {
-		return n, err
+		return n, nil, err
 	}
 	facts := tables[slices.IndexFunc(tables, func(t *Table) bool { return t.Facts })]
 	var lines []line
@@ -186,11 +256,11 @@ func (tx *Tx) replay(tenant int, tables []*Table, batches []*Batch) (n Replayed,
 	}
 	n.Failed = n.Records - int64(len(lines))
 	if len(lines) == 0 {
-		return n, nil
+		return n, nil, nil
 	}
 	chosen, replace, err := tx.choose(tenant, facts, lines, &n)
 	if err != nil {
-		return n, err
+		return n, nil, err
 	}
 	// What is made of the chosen ones, by table.
 	rows := map[*Table][][]any{facts: nil}
@@ -215,12 +285,12 @@ func (tx *Tx) replay(tenant int, tables []*Table, batches []*Batch) (n Replayed,
 	}
 	stage, err := tx.db.engine.stage(tx, facts, rows[facts])
 	if err != nil {
-		return n, err
+		return n, nil, err
 	}
 	for _, t := range tables {
 		if t != facts {
 			if err := tx.differing(t, stage, rows[t], made[t], replace); err != nil {
-				return n, fmt.Errorf("comparing with %s: %w", t.Name, err)
+				return n, nil, fmt.Errorf("comparing with %s: %w", t.Name, err)
 			}
 		}
 	}
@@ -234,7 +304,16 @@ func (tx *Tx) replay(tenant int, tables []*Table, batches []*Batch) (n Replayed,
 			n.Changed++
 		}
 	}
-	return n, tx.replaceRows(tenant, tables, facts, rows, of, replace)
+	if facts.Counted {
+		if err := tx.recount(facts, stage, replace); err != nil {
+			return n, nil, fmt.Errorf("counting the rows of %s: %w", facts.Name, err)
+		}
+	}
+	for key := range replace {
+		changed = append(changed, key.day)
+	}
+	slices.Sort(changed)
+	return n, slices.Compact(changed), tx.replaceRows(tenant, tables, facts, rows, of, replace)
 }
 
 // Why the rows of a record are replaced.
@@ -281,6 +360,10 @@ func (tx *Tx) choose(tenant int, facts *Table, lines []line, n *Replayed) (chose
 		return nil, nil, err
 	}
 	r.Close()
+	dropped, err := tx.droppedDays(tenant)
+	if err != nil {
+		return nil, nil, err
+	}
 	chosen, replace = map[recordKey]line{}, map[recordKey]string{}
 	for _, l := range lines {
 		key := recordKey{l.fact[1].(int), [16]byte(l.fact[2].([]byte))}
@@ -290,6 +373,10 @@ func (tx *Tx) choose(tenant int, facts *Table, lines []line, n *Replayed) (chose
 		case "changed":
 			chosen[key], replace[key] = l, isChanged
 		case isNew:
+			if dropped[key.day] {
+				n.Dropped++
+				continue
+			}
 			held, err := tx.isConflict(tenant, l.batch.again.lines[l.owner-1])
 			if err != nil {
 				return nil, nil, err
@@ -308,6 +395,49 @@ func (tx *Tx) choose(tenant int, facts *Table, lines []line, n *Replayed) (chose
 		}
 	}
 	return chosen, replace, nil
+}
+
+// droppedDays gives the days that retention has dropped.
+func (tx *Tx) droppedDays(tenant int) (map[int]bool, error) {
+	rows, err := tx.query(`SELECT DISTINCT day FROM dropped_days WHERE tenant_id = $1`, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	days := map[int]bool{}
+	for rows.Next() {
+		var day int
+		if err := rows.Scan(&day); err != nil {
+			return nil, err
+		}
+		days[day] = true
+	}
+	return days, rows.Err()
+}
+
+// recount counts rows that are replaced by those of another workload. A record that has no
+// row was counted when it was stored.
+func (tx *Tx) recount(facts *Table, stage string, replace map[recordKey]string) error {
+	rows, err := tx.query(fmt.Sprintf(`SELECT e.tenant_id, e.day, e.id, coalesce(e.workload_id, 0), coalesce(s.workload_id, 0)
+		FROM %s s JOIN %s e ON %s WHERE e.workload_id IS DISTINCT FROM s.workload_id`, stage, facts.Name, sameKey(facts, "e", "s", facts.Key)))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key recordKey
+		var was, is rowsKey
+		if err := rows.Scan(&was.tenant, &key.day, scannedID{&key.id}, &was.workload, &is.workload); err != nil {
+			return err
+		}
+		if replace[key] == isChanged {
+			was.table, was.day = facts.Name, key.day
+			is.tenant, is.table, is.day = was.tenant, was.table, was.day
+			tx.countRow(was, -1)
+			tx.countRow(is, 1)
+		}
+	}
+	return rows.Err()
 }
 
 // isConflict tells whether a record is in quarantine because another has its Id.

@@ -15,12 +15,16 @@ type OldDay struct {
 	Records int64
 }
 
-// OldDays gives the days of a tenant that are older than a time and have rows, as far as
-// they can go: on PostgreSQL whole months go, and no part of one.
+// OldDays gives the days of a tenant that are older than a time and have rows, or are said
+// to have some, as far as they can go: on PostgreSQL whole months go, and no part of one.
 func (db *DB) OldDays(ctx context.Context, tenant int, older time.Time) ([]OldDay, error) {
 	before := db.engine.before(older)
-	var all []int
-	for _, table := range []string{"audit_events", "ignored_audit_events"} {
+	all, err := list(ctx, db, "reading", func(rows *sql.Rows, day *int) error { return rows.Scan(day) },
+		`SELECT DISTINCT day FROM row_counts WHERE tenant_id = $1 AND day < $2 AND records <> 0`, tenant, before)
+	if err != nil {
+		return nil, err
+	}
+	for _, table := range countedTables {
 		days, err := db.days(ctx, tenant, table)
 		if err != nil {
 			return nil, err
@@ -42,8 +46,12 @@ func (db *DB) OldDays(ctx context.Context, tenant int, older time.Time) ([]OldDa
 	return old, nil
 }
 
+// countedTables are those whose rows stand in row_counts.
+var countedTables = []string{"audit_events", "ignored_audit_events"}
+
 // Prune deletes the records of a tenant that are older than a time, with all rows made of
-// them and their text, and notes in dropped_days that it did. Months that the tenant has
+// them and their text. In the transaction that deletes, it is noted in dropped_days, what
+// was counted of these rows goes, and their seals are opened. Months that the tenant has
 // for itself are dropped as a whole where the engine can; else rows go by the day, a few
 // thousand in each transaction. It may be ended or killed anywhere: the next one goes on.
 func (db *DB) Prune(ctx context.Context, tenant int, feed string, older time.Time) (records int64, err error) {
@@ -53,17 +61,19 @@ func (db *DB) Prune(ctx context.Context, tenant int, feed string, older time.Tim
 	}
 	for len(old) > 0 {
 		n, month := 1, old[0].Day/100
-		for n < len(old) && old[n].Day/100 == month {
+		for n < len(old) && monthOf(old[n].Day/100) == monthOf(month) {
 			n++
 		}
 		var dropped bool
-		var gone []OldDay
-		if err := db.WriteBeside(ctx, func(tx *Tx) (err error) {
-			if gone, dropped, err = db.engine.dropMonth(tx, tenant, month); err != nil || !dropped {
+		if err := db.transact(ctx, dropping, func(tx *Tx) (err error) {
+			if dropped, err = db.engine.dropMonth(tx, tenant, month); err != nil || !dropped {
 				return err
 			}
-			for _, o := range gone {
-				if err := tx.dropped(tenant, feed, o); err != nil {
+			for _, o := range old[:n] {
+				if err := tx.dropped(tenant, feed, o.Day, 0); err != nil {
+					return err
+				}
+				if err := tx.uncounted(tenant, feed, o.Day); err != nil {
 					return err
 				}
 			}
@@ -71,16 +81,12 @@ func (db *DB) Prune(ctx context.Context, tenant int, feed string, older time.Tim
 		}); err != nil {
 			return records, fmt.Errorf("dropping the month %d: %w", month, err)
 		}
-		if !dropped {
-			gone = nil
-			for _, o := range old[:n] {
+		for _, o := range old[:n] {
+			if !dropped {
 				if o.Records, err = db.deleteDay(ctx, tenant, feed, o.Day); err != nil {
 					return records, fmt.Errorf("deleting the day %d: %w", o.Day, err)
 				}
-				gone = append(gone, o)
 			}
-		}
-		for _, o := range gone {
 			records += o.Records
 		}
 		old = old[n:]
@@ -88,22 +94,47 @@ func (db *DB) Prune(ctx context.Context, tenant int, feed string, older time.Tim
 	return records, db.deleteTexts(ctx, tenant, older)
 }
 
-// dropped notes that records of a day were deleted on purpose, and that texts are to follow.
-func (tx *Tx) dropped(tenant int, feed string, o OldDay) error {
+// retention is why a seal is opened when its rows are too old.
+const retention = "retention"
+
+// dropped notes that rows of a day were deleted on purpose, among them so many records, and
+// that texts are to follow. From then on the day is not what was sealed.
+func (tx *Tx) dropped(tenant int, feed string, day int, records int64) error {
 	if _, err := tx.exec(`INSERT INTO dropped_days (tenant_id, feed, day, records, dropped_at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (tenant_id, feed, day) DO UPDATE SET records = dropped_days.records + excluded.records, dropped_at = excluded.dropped_at`,
-		tenant, feed, o.Day, o.Records, stamp(tx.Now)); err != nil {
+		tenant, feed, day, records, stamp(tx.Now)); err != nil {
 		return err
 	}
-	_, err := tx.exec(`INSERT INTO schema_state (name, value) VALUES ($1, '') ON CONFLICT (name) DO NOTHING`, textsDue(tenant))
-	return err
+	if _, err := tx.exec(`INSERT INTO schema_state (name, value) VALUES ($1, '') ON CONFLICT (name) DO NOTHING`, textsDue(tenant)); err != nil {
+		return err
+	}
+	if err := tx.openSeals(tenant, day, nil, retention); err != nil {
+		return err
+	}
+	return tx.rowsChanged(tenant)
+}
+
+// uncounted forgets what was counted of a day that has no rows any more. What was counted
+// and not there counts as dropped with it: of that day there is nothing left to be found.
+func (tx *Tx) uncounted(tenant int, feed string, day int) error {
+	for _, query := range []string{
+		`UPDATE dropped_days SET records = records + (SELECT coalesce(sum(c.records), 0) FROM row_counts c
+			WHERE c.tenant_id = $1 AND c.table_name = 'audit_events' AND c.day = $3) WHERE tenant_id = $1 AND feed = $2 AND day = $3`,
+		`DELETE FROM row_counts WHERE tenant_id = $1 AND day = $3 AND $2 <> ''`,
+		`DELETE FROM late_events WHERE tenant_id = $1 AND day = $3 AND $2 <> ''`,
+	} {
+		if _, err := tx.exec(query, tenant, feed, day); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // textsDue is the name under which it stands that texts have to be looked through.
 func textsDue(tenant int) string { return fmt.Sprintf("texts due: tenant %d", tenant) }
 
-// atOnce is how many rows are deleted in one transaction.
-const atOnce = 5000
+// atOnce is how many rows are deleted in one transaction; a test takes fewer.
+var atOnce = 5000
 
 // deleteDay deletes a day, its records last: as long as one is there, the day is found again.
 func (db *DB) deleteDay(ctx context.Context, tenant int, feed string, day int) (records int64, err error) {
@@ -119,30 +150,57 @@ func (db *DB) deleteDay(ctx context.Context, tenant int, feed string, day int) (
 		}
 	}
 	for _, t := range tables {
-		id := t.key[2] // after tenant and day
-		query := fmt.Sprintf(`DELETE FROM %[1]s WHERE tenant_id = $1 AND day = $2 AND %[2]s IN
-			(SELECT %[2]s FROM %[1]s WHERE tenant_id = $1 AND day = $2 ORDER BY %[2]s LIMIT $3)`, t.name, id)
 		for more := true; more; {
 			if err := ctx.Err(); err != nil {
 				return records, err
 			}
-			if err := db.WriteBeside(ctx, func(tx *Tx) error {
-				n, err := tx.exec(query, tenant, day, atOnce)
-				if err != nil {
+			var n int64
+			if err := db.transact(ctx, dropping, func(tx *Tx) (err error) {
+				if n, err = tx.deleteSome(tenant, feed, t, day); err != nil {
 					return err
 				}
-				more = n >= atOnce
-				if t.name != "audit_events" {
-					n = 0
+				if err := tx.queryRow(fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1 AND day = $2)`, t.name), tenant, day).Scan(&more); err != nil || more {
+					return err
 				}
-				records += n
-				return tx.dropped(tenant, feed, OldDay{day, n})
+				if t.name == "audit_events" {
+					return tx.uncounted(tenant, feed, day)
+				}
+				return nil
 			}); err != nil {
 				return records, err
+			}
+			if t.name == "audit_events" {
+				records += n
 			}
 		}
 	}
 	return records, nil
+}
+
+// deleteSome deletes some rows of a day of a table.
+func (tx *Tx) deleteSome(tenant int, feed string, t declaredTable, day int) (records int64, err error) {
+	id := t.key[2] // after tenant and day
+	some := fmt.Sprintf(`SELECT * FROM %s WHERE tenant_id = $1 AND day = $2 ORDER BY %s LIMIT %d`, t.name, id, atOnce)
+	if slices.Contains(countedTables, t.name) {
+		workload := "0"
+		if t.has("workload_id") {
+			workload = "coalesce(workload_id, 0)"
+		}
+		if _, err := tx.exec(fmt.Sprintf(`UPDATE row_counts SET records = row_counts.records - gone.n
+			FROM (SELECT %s AS workload, count(*) AS n FROM (%s) AS old GROUP BY 1) AS gone
+			WHERE row_counts.tenant_id = $1 AND row_counts.day = $2 AND row_counts.table_name = '%s' AND row_counts.workload_id = gone.workload`,
+			workload, some, t.name), tenant, day); err != nil {
+			return 0, err
+		}
+	}
+	n, err := tx.exec(fmt.Sprintf(`DELETE FROM %s WHERE tenant_id = $1 AND day = $2 AND %s IN (SELECT %s FROM (%s) AS old)`, t.name, id, id, some), tenant, day)
+	if err != nil {
+		return 0, err
+	}
+	if t.name == "audit_events" {
+		records = n
+	}
+	return n, tx.dropped(tenant, feed, day, records)
 }
 
 // deleteTexts deletes the texts of blobs from before a time that no row has its place in

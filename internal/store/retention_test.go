@@ -12,7 +12,7 @@ import (
 	"github.com/reeve365/reeve/internal/store/storetest"
 )
 
-var eventsTable = &Table{Name: "audit_events", Key: 3, Facts: true,
+var eventsTable = &Table{Name: "audit_events", Key: 3, Facts: true, Counted: true,
 	Columns: []string{"tenant_id", "day", "id", "time_stamp", "operation_id", "content_id", "content_at", "content_len"}}
 
 var teamsTable = &Table{Name: "event_meta_teams", Key: 3, Columns: []string{"tenant_id", "day", "event_id", "team_name"}}
@@ -176,4 +176,185 @@ func TestPruneBesideImport(t *testing.T) {
 	if found := wrong(t, one); found != nil {
 		t.Error(found)
 	}
+}
+
+// agrees fails the test if anything does not fit what is there: what was counted, the
+// ledger's sums, the seals.
+func (e *estate) agrees(when string) {
+	e.t.Helper()
+	for _, d := range e.differences() {
+		e.t.Errorf("%s: %d: %s", when, d.Day, d.Text)
+	}
+	if found := e.breaches(""); found != nil {
+		e.t.Errorf("%s: %q", when, found)
+	}
+}
+
+func (e *estate) differences() []Difference {
+	e.t.Helper()
+	rows, err := e.db.Recount(e.t.Context(), 1, sealedTables, 0, 99999999)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	sums, err := e.db.Ledger(1, "audit").RecountLedger(e.t.Context(), time.Time{}, e.now)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return append(rows, sums...)
+}
+
+// opened gives the days whose seals are opened.
+func (e *estate) opened() []Opened {
+	e.t.Helper()
+	v, err := e.db.VerifySeals(e.t.Context(), 1, sealedTables, 0, 99999999, "")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return v.Opened
+}
+
+func (e *estate) prune(older time.Time) int64 {
+	e.t.Helper()
+	n, err := e.db.Prune(e.t.Context(), 1, "audit", older)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return n
+}
+
+// others adds a row of another tenant, so that no month goes as a whole.
+func (e *estate) others(address string) {
+	e.t.Helper()
+	if err := e.db.Write(e.t.Context(), func(tx *Tx) error {
+		for _, day := range []int{20260901, 20261001} {
+			id := HashID("theirs")
+			if _, err := tx.merge(sealedFacts, [][]any{{2, day, id[:], "2026-09-01 00:00:00.000", 1, nil, nil, int64(1), 0, 0}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+var september = time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC) // it ends there
+
+// TestDroppedDaysAreNoAlarm: what retention drops is neither tampered with nor lost, it is
+// said that it was dropped, and what is kept is guarded as before.
+func TestDroppedDaysAreNoAlarm(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		t.Run(map[bool]string{true: "alone", false: "others"}[alone], func(t *testing.T) {
+			storetest.Engines(t, func(t *testing.T, address string) {
+				e := newEstate(t, address)
+				if !alone {
+					e.others(address)
+				}
+				e.add(20260901, 1, 2, -3, -4)
+				e.add(20260902, 5)
+				e.add(20261001, 6, 7, -8)
+				// A blob of which a part stays, and one that adds a row to a sealed day.
+				e.add(20260902, 9)
+				head := e.mustSeal()
+				e.add(20260901, 10)
+				e.agrees("before")
+				if n := e.prune(september); n != 5 {
+					t.Errorf("%d records were dropped", n)
+				}
+				e.agrees("dropped")
+				if got, want := e.opened(), []Opened{{20260901, "retention"}, {20260902, "retention"}}; !slices.Equal(got, want) {
+					t.Errorf("%+v, want %+v", got, want)
+				}
+				if got := e.breaches(head[len(head)-1].Digest); got != nil {
+					t.Errorf("the head noted before: %q", got)
+				}
+				if days, err := e.db.CountDays(t.Context(), 1); err != nil || len(days) != 1 || days[0] != (Count{"20261001", 2}) {
+					t.Errorf("counted: %+v, %v", days, err)
+				}
+				for _, s := range e.mustSeal() {
+					if s.Day < 20261001 {
+						t.Errorf("a dropped day was sealed: %+v", s)
+					}
+				}
+				e.agrees("sealed after it")
+
+				// A late one, which goes the next time.
+				e.add(20260901, 11, -12)
+				e.agrees("a late record")
+				e.mustSeal()
+				e.agrees("a late record, sealed")
+				e.prune(september)
+				e.agrees("dropped again")
+
+				// What was wrong with a day is gone with it.
+				raw := storetest.Connect(t, address)
+				e.add(20260903, 13, 14)
+				if _, err := raw.Exec(`DELETE FROM audit_events WHERE tenant_id = 1 AND day = 20260903 AND record_type = 13`); err != nil {
+					t.Fatal(err)
+				}
+				if found := e.differences(); len(found) != 2 {
+					t.Errorf("a row that was deleted: %+v", found)
+				}
+				e.prune(september)
+				e.agrees("a day that was tampered with, dropped")
+
+				if _, err := raw.Exec(`UPDATE audit_events SET record_type = 99 WHERE record_type = 6`); err != nil {
+					t.Fatal(err)
+				}
+				if got := e.breaches(""); len(got) != 1 || !strings.Contains(got[0], "20261001 audit_events: a row was changed") {
+					t.Errorf("a changed row of a day that is kept: %q", got)
+				}
+			})
+		})
+	}
+}
+
+// TestDroppingKilled: wherever it is killed, everything agrees, and the next one ends it.
+func TestDroppingKilled(t *testing.T) {
+	atOnce = 2
+	defer func() { atOnce = 5000 }()
+	storetest.Engines(t, func(t *testing.T, address string) {
+		for kill := 1; ; kill++ {
+			address := storetest.Another(t, address)
+			e := newEstate(t, address)
+			e.others(address)
+			e.add(20260901, 1, 2, 3, 4, 5, -6, -7, -8)
+			e.add(20261001, 9)
+			e.mustSeal()
+			events := 0
+			dying, err := Open(t.Context(), address, Options{Now: func() time.Time { return e.now }, Trace: func(event string) {
+				if event == "committed" {
+					if events++; events == kill {
+						panic("killed")
+					}
+				}
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := func() (ended bool) {
+				defer func() { ended = recover() == nil }()
+				if _, err := dying.Prune(t.Context(), 1, "audit", september); err != nil {
+					t.Fatal(err)
+				}
+				return true
+			}()
+			if ended {
+				break
+			}
+			e.agrees(fmt.Sprint("killed at ", kill))
+			e.mustSeal()
+			e.agrees(fmt.Sprint("killed and sealed, at ", kill))
+			e.prune(september)
+			e.agrees(fmt.Sprint("ended after it was killed at ", kill))
+			if days, err := e.db.CountDays(t.Context(), 1); err != nil || len(days) != 1 || days[0] != (Count{"20261001", 1}) {
+				t.Errorf("killed at %d: %+v, %v", kill, days, err)
+			}
+			if dropped, err := e.db.DroppedDays(t.Context(), 1, "audit", 0, 99999999); err != nil || !slices.Equal(dropped, []OldDay{{20260901, 5}}) {
+				t.Errorf("killed at %d: %+v, %v", kill, dropped, err)
+			}
+			e.db.Close()
+			dying.Close()
+		}
+	})
 }

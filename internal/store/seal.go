@@ -32,6 +32,10 @@ type Seal struct {
 	Digest   string    `json:"digest"`
 }
 
+// Opened tells that this version seals nothing: rows of the day were changed on purpose,
+// for its Reason, after it had been sealed.
+func (s Seal) Opened() bool { return s.Hash == "" }
+
 // digest is what a seal's Digest has to be after the one before it.
 func (s Seal) digest(before string) string {
 	text, _ := json.Marshal([]any{before, s.Seq, s.Table, s.Day, s.Version, s.Records, s.Columns, s.Hash, s.Coverage, s.Reason, stamp(s.At)})
@@ -52,8 +56,8 @@ func sealable(t *Table) string {
 var ErrBroken = errors.New("a sealed day was changed")
 
 // UnsealedDays gives the days up to the given one that have no seal yet for one of the
-// tables, and those that have records which came late. Days without a row count from the
-// first one of the ledger on.
+// tables, those whose seal was opened, and those that have records which came late. Days
+// without a row count from the first one of the ledger on; those that were dropped do not.
 func (db *DB) UnsealedDays(ctx context.Context, tenant int, tables []*Table, upTo int) ([]int, error) {
 	want := map[int]bool{}
 	var first time.Time
@@ -90,8 +94,20 @@ func (db *DB) UnsealedDays(ctx context.Context, tenant int, tables []*Table, upT
 	if err != nil {
 		return nil, err
 	}
-	for _, day := range late {
+	opened, err := db.OpenedDays(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, day := range append(late, opened...) {
 		want[day] = true
+	}
+	dropped, err := list(ctx, db, "reading", func(rows *sql.Rows, day *int) error { return rows.Scan(day) },
+		`SELECT DISTINCT day FROM dropped_days WHERE tenant_id = $1`, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, day := range dropped {
+		delete(want, day)
 	}
 	var days []int
 	for day := range want {
@@ -103,20 +119,36 @@ func (db *DB) UnsealedDays(ctx context.Context, tenant int, tables []*Table, upT
 	return days, nil
 }
 
+// newestSeal is true of a seal s that no other version follows.
+const newestSeal = `NOT EXISTS (SELECT 1 FROM seals n WHERE n.tenant_id = s.tenant_id AND n.day = s.day AND n.table_name = s.table_name AND n.version > s.version)`
+
+// OpenedDays gives the days of which a seal was opened and that are to be sealed anew: not
+// those that were dropped.
+func (db *DB) OpenedDays(ctx context.Context, tenant int) ([]int, error) {
+	return list(ctx, db, "reading the seals of", func(rows *sql.Rows, day *int) error { return rows.Scan(day) },
+		`SELECT DISTINCT day FROM seals s WHERE tenant_id = $1 AND hash = '' AND `+newestSeal+`
+			AND day NOT IN (SELECT day FROM dropped_days WHERE tenant_id = $1) ORDER BY day`, tenant)
+}
+
 // NewestSealable is the newest day that may be sealed at a time.
 func NewestSealable(now time.Time) int { return Day(now.Add(-lateAfter - 48*time.Hour)) }
 
 // SealDay seals a day of the tables, with what is known of its coverage. What is sealed
-// already gets a new version if records came late, and nothing else has changed; else the
-// error matches ErrBroken, and nothing is sealed. With a reason, whatever has changed is
-// accepted for it.
+// already gets a new version if it was opened, or if records came late and nothing else has
+// changed; else the error matches ErrBroken, and nothing is sealed. With a reason, whatever
+// has changed is accepted for it.
 func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int, known, reason string) (made []Seal, err error) {
 	if day > NewestSealable(db.now()) {
 		return nil, fmt.Errorf("sealing %d: it is not over for long enough, so that records of it may be on their way", day)
 	}
 	accept := reason != ""
 	var fresh []Seal
+	var changes string
 	late, err := db.atOnce(ctx, func(tx *sql.Tx) (late map[[16]byte]bool, err error) {
+		fresh = nil
+		if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(value), '0') FROM schema_state WHERE name = $1`, changesOf(tenant)).Scan(&changes); err != nil {
+			return nil, err
+		}
 		if late, err = lateOf(ctx, tx, tenant, day); err != nil {
 			return nil, err
 		}
@@ -126,7 +158,7 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 				return nil, err
 			}
 			columns := sealable(t)
-			if last.Version > 0 && len(late) == 0 && !accept {
+			if last.Version > 0 && len(late) == 0 && !accept && !last.Opened() {
 				continue
 			}
 			all, rest, err := hashDay(ctx, tx, t, columns, tenant, day, late)
@@ -142,6 +174,8 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 			case last.Hash == all.hash && last.Columns == columns:
 				continue
 			case accept:
+			case last.Opened():
+				s.Reason = last.Reason
 			default:
 				if last.Columns != columns {
 					if _, rest, err = hashDay(ctx, tx, t, last.Columns, tenant, day, late); err != nil {
@@ -164,7 +198,12 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 	if err != nil {
 		return nil, db.explain("sealing a day of", err)
 	}
-	err = db.Write(ctx, func(tx *Tx) (err error) {
+	err = db.Write(ctx, func(tx *Tx) error {
+		// What was read may be of before a change that was made on purpose since.
+		now, err := tx.changes(tenant)
+		if err != nil || now != changes {
+			return err
+		}
 		if made, err = tx.addSeals(tenant, fresh); err != nil {
 			return err
 		}
@@ -185,7 +224,8 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 // errOvertaken says that another process has sealed the day meanwhile.
 var errOvertaken = errors.New("it is sealed already")
 
-// addSeals adds seals to the chain: all, or with an error none.
+// addSeals adds seals to the chain, in a transaction that has its turn: all, or with an
+// error none.
 func (tx *Tx) addSeals(tenant int, fresh []Seal) (made []Seal, err error) {
 	if len(fresh) == 0 {
 		return nil, nil
@@ -216,6 +256,84 @@ func (tx *Tx) addSeals(tenant int, fresh []Seal) (made []Seal, err error) {
 	_, err = tx.exec(`INSERT INTO seal_heads (tenant_id, seq, digest) VALUES ($1, $2, $3)
 		ON CONFLICT (tenant_id) DO UPDATE SET seq = excluded.seq, digest = excluded.digest`, tenant, head.Seq, head.Digest)
 	return made, err
+}
+
+// openSeals opens the seals of a day of the tables; none means all. It is for a transaction
+// that has its turn, before or while rows of the day are changed on purpose.
+func (tx *Tx) openSeals(tenant, day int, tables []*Table, reason string) error {
+	closed, err := tx.closedSeals(tenant, day, tables)
+	if err != nil {
+		return err
+	}
+	for i := range closed {
+		closed[i].Version++
+		closed[i].Reason = reason
+	}
+	_, err = tx.addSeals(tenant, closed)
+	return err
+}
+
+// closedSeals gives table, day and version of the seals of a day that are not opened.
+func (tx *Tx) closedSeals(tenant, day int, tables []*Table) (closed []Seal, err error) {
+	rows, err := tx.query(`SELECT table_name, version FROM seals s WHERE tenant_id = $1 AND day = $2 AND hash <> '' AND `+newestSeal+` ORDER BY table_name`, tenant, day)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		s := Seal{Day: day}
+		if err := rows.Scan(&s.Table, &s.Version); err != nil {
+			return nil, err
+		}
+		if tables == nil || slices.ContainsFunc(tables, func(t *Table) bool { return t.Name == s.Table }) {
+			closed = append(closed, s)
+		}
+	}
+	return closed, rows.Err()
+}
+
+// changesOf is the name under which it is counted how often rows that may be sealed were
+// changed on purpose: whoever has read rows to seal them sees by it that they are others now.
+func changesOf(tenant int) string { return fmt.Sprintf("rows changed: tenant %d", tenant) }
+
+// rowsChanged counts one more. Until the transaction ends nobody seals.
+func (tx *Tx) rowsChanged(tenant int) error {
+	_, err := tx.exec(`INSERT INTO schema_state (name, value) VALUES ($1, '1')
+		ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(schema_state.value AS BIGINT) + 1 AS TEXT)`, changesOf(tenant))
+	return err
+}
+
+// changes gives the count, and waits for those who are about to add to it.
+func (tx *Tx) changes(tenant int) (n string, err error) {
+	if _, err := tx.exec(`INSERT INTO schema_state (name, value) VALUES ($1, '0') ON CONFLICT (name) DO UPDATE SET value = schema_state.value`, changesOf(tenant)); err != nil {
+		return "", err
+	}
+	return n, tx.queryRow(`SELECT value FROM schema_state WHERE name = $1`, changesOf(tenant)).Scan(&n)
+}
+
+// sealsHold tells whether rows of a day of the tables are what was sealed of them.
+func (db *DB) sealsHold(ctx context.Context, tenant int, tables []*Table, day int) (holds bool, err error) {
+	_, err = db.atOnce(ctx, func(tx *sql.Tx) (map[[16]byte]bool, error) {
+		late, err := lateOf(ctx, tx, tenant, day)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range tables {
+			s, err := lastSeal(ctx, tx, tenant, day, t.Name)
+			if err != nil {
+				return nil, err
+			}
+			if s.Version == 0 || s.Opened() {
+				continue
+			}
+			if _, rest, err := hashDay(ctx, tx, t, s.Columns, tenant, day, late); err != nil || rest.hash != s.Hash {
+				return nil, err
+			}
+		}
+		holds = true
+		return nil, nil
+	})
+	return holds, db.explain("reading a sealed day of", err)
 }
 
 // atOnce reads several times from one moment.
@@ -405,8 +523,15 @@ type Verification struct {
 	Seals    int      `json:"seals"`    // in the chain
 	Days     int      `json:"days"`     // whose rows were read
 	Rows     int64    `json:"rows"`     // that were read
+	Opened   []Opened `json:"opened"`   // days that are not sealed at present, though they were
 	Breaches []Breach `json:"breaches"` // at most maxBreaches
 	Head     string   `json:"head"`     // the digest of the last seal
+}
+
+// Opened is a day whose seal was opened, and why.
+type Opened struct {
+	Day    int    `json:"day"`
+	Reason string `json:"reason"`
 }
 
 // maxBreaches bounds what is told.
@@ -453,6 +578,12 @@ func (db *DB) VerifySeals(ctx context.Context, tenant int, tables []*Table, from
 		})
 		for _, k := range keys {
 			s := newest[k]
+			if s.Opened() {
+				if o := (Opened{s.Day, s.Reason}); !slices.Contains(v.Opened, o) {
+					v.Opened = append(v.Opened, o)
+				}
+				continue
+			}
 			i := slices.IndexFunc(tables, func(t *Table) bool { return t.Name == k.table })
 			if i < 0 {
 				breach(Breach{k.day, k.table, s.Seq, "the seal is of a table that this reeve does not know"})

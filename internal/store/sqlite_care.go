@@ -272,7 +272,7 @@ func copyFile(to, from string) error {
 }
 
 // dropMonth is not how a file does it: its pages are used again.
-func (*sqliteEngine) dropMonth(*Tx, int, int) ([]OldDay, bool, error) { return nil, false, nil }
+func (*sqliteEngine) dropMonth(*Tx, int, int) (bool, error) { return false, nil }
 
 func (*sqliteEngine) before(older time.Time) int { return Day(older) }
 

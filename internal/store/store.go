@@ -136,6 +136,11 @@ func (db *DB) WriteBeside(ctx context.Context, f func(*Tx) error) error {
 	return db.transact(ctx, beside, f)
 }
 
+// WriteFacts is Write for transactions that store records as well.
+func (db *DB) WriteFacts(ctx context.Context, f func(*Tx) error) error {
+	return db.transact(ctx, facing, f)
+}
+
 // writeDurably is Write for what must not be lost with the power: the transaction is on
 // the disk when it returns (see docs/decisions/0013). Transactions before it are then on
 // the disk as well.

@@ -44,7 +44,14 @@ func (db *DB) Findings(ctx context.Context, tenant int) ([]Finding, error) {
 
 // list reads all rows of a query.
 func list[T any](ctx context.Context, db *DB, doing string, scan func(*sql.Rows, *T) error, query string, args ...any) ([]T, error) {
-	rows, err := db.read.QueryContext(ctx, query, args...)
+	return listOn(ctx, db, db.read, doing, scan, query, args...)
+}
+
+// listOn is list on connections, or within a transaction.
+func listOn[T any](ctx context.Context, db *DB, on interface {
+	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+}, doing string, scan func(*sql.Rows, *T) error, query string, args ...any) ([]T, error) {
+	rows, err := on.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, db.explain(doing, err)
 	}
