@@ -267,17 +267,32 @@ func (tx *Tx) Store(pieces ...Piece) ([]Counts, error) {
 			}
 		}
 	}
-	for i, p := range pieces {
+	return counts, tx.holdAll(pieces, held, counts)
+}
+
+// holdAll puts into quarantine what the pieces have for it, in the order of the keys, so
+// that no two transactions wait for each other, and counts it.
+func (tx *Tx) holdAll(pieces []Piece, held [][]heldRecord, counts []Counts) error {
+	type heldOf struct {
+		piece int
+		heldRecord
+	}
+	var all []heldOf
+	for i := range pieces {
 		for _, q := range held[i] {
-			added, err := tx.quarantine(p.Content, q)
-			if err != nil {
-				return nil, err
-			}
-			counts[i].Quarantined += added
-			counts[i].Duplicate += 1 - added
+			all = append(all, heldOf{i, q})
 		}
 	}
-	return counts, nil
+	slices.SortStableFunc(all, func(a, b heldOf) int { return bytes.Compare(a.Digest, b.Digest) })
+	for _, q := range all {
+		added, err := tx.quarantine(pieces[q.piece].Content, q.heldRecord)
+		if err != nil {
+			return err
+		}
+		counts[q.piece].Quarantined += added
+		counts[q.piece].Duplicate += 1 - added
+	}
+	return nil
 }
 
 // origin is where a row is from: the number of the piece, and of the record in it.
