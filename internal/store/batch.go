@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
@@ -179,6 +180,11 @@ type Content struct {
 	Feed, Part, Blob string
 	Created          time.Time
 	Window           time.Time // the window that it is counted in; zero: look it up
+}
+
+// compare is the order in which a transaction writes blobs of the ledger.
+func (c Content) compare(d Content) int {
+	return cmp.Or(cmp.Compare(c.Tenant, d.Tenant), cmp.Compare(c.Feed, d.Feed), cmp.Compare(c.Part, d.Part), cmp.Compare(c.Blob, d.Blob))
 }
 
 // A Piece is a batch with the blob that it is of.
