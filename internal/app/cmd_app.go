@@ -173,6 +173,7 @@ func (p *program) setting(a *App, w registration.Wanted, caller registration.Cal
 	}
 }
 
+// sleep waits for d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -19,6 +19,10 @@ import (
 // usualCoverage is how far back coverage looks when nobody says.
 const usualCoverage = 30 * 24 * time.Hour
 
+// longestCoverage is how far back it looks at the most: each hour of each content type is
+// held in memory.
+const longestCoverage = 5 * 366 * 24 * time.Hour
+
 func coverageCommand(p *program) *cobra.Command {
 	var o struct {
 		from, to, part, by string
@@ -50,6 +54,14 @@ of them; what is asked for and was before the first import is missing.`,
 			from, to, err := p.span(o.from, o.to)
 			if err != nil {
 				return err
+			}
+			switch now := p.now(); {
+			case !from.IsZero() && from.Before(now.Add(-longestCoverage)):
+				return failWith(exitUsage, "--from %q: that is more than five years ago", o.from)
+			case from.IsZero() && !to.IsZero() && !to.After(now.Add(-usualCoverage)):
+				return failWith(exitUsage, "--to %q: say with --from from when on, which else is 30 days ago", o.to)
+			case !(o.failUnder >= 0 && o.failUnder <= 100): // nor is it no number
+				return failWith(exitUsage, "--fail-under %v: give a percentage, 0 to 100", o.failUnder)
 			}
 			if o.by != "day" && o.by != "hour" {
 				return failWith(exitUsage, "--by %q: give day or hour", o.by)
@@ -122,7 +134,7 @@ func coverageOf(ctx context.Context, db *store.DB, tenant int, c *config.Config,
 	if err != nil {
 		return coverage.Report{}, err
 	}
-	return coverage.Assess(facts, coverage.Options{From: from, To: to, Now: now, Part: part, Grace: max(time.Hour, 2*c.Feeds.Audit.Interval)}), nil
+	return coverage.Assess(facts, coverage.Options{From: from, To: to, Now: now, Part: part, Every: c.Feeds.Audit.Interval}), nil
 }
 
 // span reads --from and --to.

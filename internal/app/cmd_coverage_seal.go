@@ -137,7 +137,7 @@ type sealer struct {
 	log    *slog.Logger
 }
 
-// seal seals what is settled, again and again until ctx ends.
+// run seals what is settled, again and again until ctx ends.
 func (s sealer) run(ctx context.Context) error {
 	for {
 		made, _, err := s.all(ctx)
@@ -147,12 +147,8 @@ func (s sealer) run(ctx context.Context) error {
 		if len(made) > 0 {
 			s.log.Info("Days were sealed.", "seals", len(made), "head", made[len(made)-1].Digest)
 		}
-		timer := time.NewTimer(sealEvery)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		if err := sleep(ctx, sealEvery); err != nil {
+			return err
 		}
 	}
 }
@@ -288,7 +284,7 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 				}
 			}
 			if len(v.Breaches) > 0 {
-				return failWith(exitCheck, "%d things are not as they were, or do not fit each other", len(v.Breaches))
+				return failWith(exitCheck, "%s found to be wrong", counted(len(v.Breaches), "thing"))
 			}
 			return nil
 		},

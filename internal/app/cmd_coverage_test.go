@@ -29,7 +29,7 @@ func TestVerifyTellsWhatDoesNotFit(t *testing.T) {
 		}
 	}
 	o := reeve(t, environ, "coverage", "verify")
-	o.want(t, check, "do not fit each other")
+	o.want(t, check, "things found to be wrong")
 	for _, want := range []string{"the window counts ", "1 rows of audit_events are not from a blob of the ledger", "audit_events has 1 rows, and the import has stored 0", `is "Mallory", which has another id`} {
 		if !strings.Contains(o.out, want) {
 			t.Errorf("%s lacks %q", o.out, want)

@@ -49,12 +49,12 @@ is noted in the table dropped_days, and their seals are opened with that reason.
 			}
 			what := "nothing is older than that"
 			if len(all) > 0 {
-				what = fmt.Sprintf("%s, from %d to %d, with %s", counted(len(all), "day"), all[0].Day, all[len(all)-1].Day, counted(int(records), "record"))
+				what = fmt.Sprintf("%s, from %s to %s, with %s", counted(len(all), "day"), dayText(all[0].Day), dayText(all[len(all)-1].Day), counted(int(records), "record"))
 			}
 			if !asJSON {
 				fmt.Fprintf(p.Err, "Before %s: %s.\n", older.Format(time.DateOnly), what)
 				for _, d := range all {
-					fmt.Fprintf(p.Out, "%d  %d\n", d.Day, d.Records)
+					fmt.Fprintf(p.Out, "%s  %d\n", dayText(d.Day), d.Records)
 				}
 			}
 			deleted := int64(0)
@@ -108,12 +108,8 @@ func (a *App) retain(ctx context.Context) error {
 		} else if n > 0 {
 			a.log.Info("Records that were too old were deleted.", "records", n, "retention_audit_days", a.Config.Retention.AuditDays)
 		}
-		timer := time.NewTimer(retainEvery)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		if err := sleep(ctx, retainEvery); err != nil {
+			return err
 		}
 	}
 }

@@ -253,7 +253,7 @@ The audit log is imported, and each record was looked up by its Id:
 // serveDemo serves the status page until the App is closed.
 func (a *App) serveDemo(p *program) error {
 	site, err := web.Start(web.Options{Listen: a.Config.Listen, DB: a.DB, Tenant: a.Tenant, Log: a.log, Now: p.now,
-		Rhythm: credential.Rhythm{Look: a.Config.Credentials.Interval}, Imports: a.Config.Feeds.Audit.Enabled,
+		Rhythm: credential.Rhythm{Look: a.Config.Credentials.Interval}, Imports: a.Config.Feeds.Audit.Enabled, Every: a.Config.Feeds.Audit.Interval,
 		Banner: "Demo: an emulated tenant with invented people. Nothing here is real."})
 	if err != nil {
 		return err

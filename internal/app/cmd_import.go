@@ -139,7 +139,7 @@ func (a *App) run(ctx context.Context, progress func(ingest.Progress)) error {
 		}
 		var refusal *store.Error
 		if errors.As(err, &refusal) {
-			if err := wait(ctx, o.goesOn(err)); err != nil {
+			if err := sleep(ctx, o.goesOn(err)); err != nil {
 				return err
 			}
 			continue

@@ -41,32 +41,15 @@ func (w *whichFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&w.reason, "reason", "", "those with this reason")
 	f.StringVar(&w.match, "match", "", "those in whose detail this text is")
-	f.StringVar(&w.since, "since", "", "those that came since then: a day (2026-11-01), a time (2026-11-01T08:00:00Z) or as long ago (36h, 7d)")
+	f.StringVar(&w.since, "since", "", "those that came since then: a day (2026-11-02), a time in UTC (2026-11-02T08:00), or how long ago (36h, 7d)")
 }
 
-func (w *whichFlags) filter(now time.Time) (store.QuarantineFilter, error) {
-	f := store.QuarantineFilter{Reason: w.reason, Has: w.match}
-	if w.since == "" {
-		return f, nil
+func (w *whichFlags) filter(p *program) (store.QuarantineFilter, error) {
+	since, _, err := p.moment(w.since)
+	if err != nil {
+		err = failWith(exitUsage, "--since %q: %w", w.since, err)
 	}
-	var err error
-	if days, ok := strings.CutSuffix(w.since, "d"); ok {
-		var n int
-		if n, err = strconv.Atoi(days); err == nil && n >= 0 {
-			f.Since = now.AddDate(0, 0, -n)
-			return f, nil
-		}
-	}
-	if d, err := time.ParseDuration(w.since); err == nil && d >= 0 {
-		f.Since = now.Add(-d)
-		return f, nil
-	}
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if f.Since, err = time.Parse(layout, w.since); err == nil {
-			return f, nil
-		}
-	}
-	return f, failWith(exitUsage, "--since %q is neither a day, a time, nor how long ago: write it as 2026-11-01, 2026-11-01T08:00:00Z or 36h", w.since)
+	return store.QuarantineFilter{Reason: w.reason, Has: w.match, Since: since}, err
 }
 
 // openFor opens the database for a command about quarantine.
@@ -118,7 +101,7 @@ func quarantineListCommand(p *program) *cobra.Command {
 			if limit < 1 || limit > 10_000 {
 				return failWith(exitUsage, "--limit %d: give 1 to 10000", limit)
 			}
-			filter, err := which.filter(p.now())
+			filter, err := which.filter(p)
 			if err != nil {
 				return err
 			}
@@ -250,12 +233,7 @@ beginning of that. To a terminal, characters that could control it are written
 as \x1b and the like; to a file or program the text goes byte for byte.`,
 		Example: `  reeve quarantine show 1f7705f4
   reeve quarantine show 1f7705f4 > record.json`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("%s takes the digest of one record, and got %d arguments", cmd.CommandPath(), len(args))
-			}
-			return nil
-		},
+		Args: oneArg("the digest of a record"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			db, tenant, _, err := p.openFor(cmd)
 			if err != nil {
@@ -341,7 +319,7 @@ func quarantineExportCommand(p *program) *cobra.Command {
 		Example: `  reeve quarantine export > quarantine.jsonl
   reeve quarantine export --reason conflict --since 7d | jq -r .text`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := which.filter(p.now())
+			filter, err := which.filter(p)
 			if err != nil {
 				return err
 			}
@@ -390,7 +368,7 @@ import may go on beside it.`,
 		Example: `  reeve quarantine retry --dry-run
   reeve quarantine retry --reason 'no time'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := which.filter(p.now())
+			filter, err := which.filter(p)
 			if err != nil {
 				return err
 			}

@@ -124,20 +124,8 @@ func (p *program) patiently(ctx context.Context, c *config.Config, log *slog.Log
 			}
 			return err
 		}
-		if err := wait(ctx, o.goesOn(err)); err != nil {
+		if err := sleep(ctx, o.goesOn(err)); err != nil {
 			return err
 		}
-	}
-}
-
-// wait waits for d, or until ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }

@@ -97,8 +97,9 @@ type Options struct {
 	// that is missing only if it was asked for.
 	From, To time.Time
 	Now      time.Time
-	// Grace is how long after its end an hour is not yet due. Zero means an hour.
-	Grace time.Duration
+	// Every is how often the import runs. An hour is due when that has been twice since its
+	// end, and an hour after it at the soonest.
+	Every time.Duration
 	// Part is the one that is asked for; empty for all.
 	Part string
 }
@@ -198,13 +199,10 @@ type Report struct {
 
 // Assess tells what became of each hour.
 func Assess(f Facts, o Options) Report {
-	if o.Grace <= 0 {
-		o.Grace = time.Hour
-	}
 	if o.To.IsZero() || o.To.After(o.Now) {
 		o.To = o.Now
 	}
-	a := assessment{Facts: f, Options: o, troubles: map[hourKey][]Trouble{}}
+	a := assessment{Facts: f, Options: o, grace: max(time.Hour, 2*o.Every), troubles: map[hourKey][]Trouble{}}
 	for _, t := range f.Troubles {
 		k := hourKey{t.Part, t.Window.Unix()}
 		a.troubles[k] = append(a.troubles[k], t)
@@ -234,7 +232,7 @@ func Assess(f Facts, o Options) Report {
 		r.First = sooner(r.First, p.Name, p.FirstDue)
 	}
 	for _, w := range f.Windows {
-		if (o.Part == "" || w.Part == o.Part) && (!w.Whole && !w.Forgotten && w.End.Add(o.Grace).Before(o.Now)) {
+		if (o.Part == "" || w.Part == o.Part) && (!w.Whole && !w.Forgotten && w.End.Add(a.grace).Before(o.Now)) {
 			r.First = sooner(r.First, w.Part, w.Forget)
 		}
 	}
@@ -243,8 +241,11 @@ func Assess(f Facts, o Options) Report {
 		r.Days = append(r.Days, *t)
 	}
 	slices.SortFunc(r.Days, func(a, b Total) int { return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Part, b.Part)) })
-	if r.Total.Hours == nil {
+	if r.Total.Hours == nil { // there is none in that time
 		r.Total.Hours = map[State]int{}
+	}
+	if r.From.IsZero() {
+		r.From = r.To
 	}
 	r.Total.conclude()
 	return r
@@ -265,6 +266,7 @@ type hourKey struct {
 type assessment struct {
 	Facts
 	Options
+	grace    time.Duration // for so long after its end an hour is not yet due
 	troubles map[hourKey][]Trouble
 }
 
@@ -335,7 +337,7 @@ func (a *assessment) hours(p Part) []Hour {
 			}
 			h.State, h.Why = Missing, []string{why}
 			switch {
-			case a.Now.Before(h.End.Add(a.Grace)):
+			case a.Now.Before(h.End.Add(a.grace)):
 				h.State, h.Why = Pending, nil
 			case p.Refused != "":
 				h.Why = []string{"the source refuses it: " + p.Refused}
@@ -368,7 +370,7 @@ func (a *assessment) hour(p Part, w Window) Hour {
 		Blobs: w.Blobs, BlobsLate: w.Late, BlobsEmpty: w.Empty, BlobsPartial: w.Partial,
 		Records: w.Records, Stored: w.Stored, Duplicate: w.Duplicate, OutOfScope: w.OutOfScope, Quarantined: w.Quarantined}}
 	say := func(format string, args ...any) { h.Why = append(h.Why, fmt.Sprintf(format, args...)) }
-	young := a.Now.Before(w.End.Add(a.Grace))
+	young := a.Now.Before(w.End.Add(a.grace))
 	h.State = Complete
 	if w.Blobs == 0 {
 		h.State = Empty
@@ -423,7 +425,7 @@ func (a *assessment) hour(p Part, w Window) Hour {
 		say("the source refuses it: %s", p.Refused)
 	case young:
 		worse(Pending)
-	case w.Whole && a.Now.Before(w.Due.Add(a.Grace)):
+	case w.Whole && a.Now.Before(w.Due.Add(a.grace)):
 		worse(Pending) // one listing is not trusted alone; the second is to come
 	case w.Whole:
 		worse(Missing)

@@ -158,6 +158,19 @@ func TestPartThatIsNoLongerWanted(t *testing.T) {
 	}
 }
 
+// TestNothingIsDueBeforeTheImportHasRun: where it runs seldom, an hour waits longer.
+func TestNothingIsDueBeforeTheImportHasRun(t *testing.T) {
+	f := Facts{Windows: []Window{{Part: "p", Start: at(0), End: at(1)}}}
+	for every, want := range map[time.Duration]State{10 * time.Minute: Missing, 2 * time.Hour: Pending} {
+		if r := Assess(f, Options{Now: at(3), To: at(1), Every: every}); len(r.Hours) != 1 || r.Hours[0].State != want {
+			t.Errorf("every %v: %+v", every, r.Hours)
+		}
+	}
+	if r := Assess(f, Options{Now: at(3), To: at(-9)}); !r.From.Equal(at(-9)) || len(r.Hours) > 0 {
+		t.Errorf("before the ledger: %+v", r)
+	}
+}
+
 func TestPercentIsNeverRoundedUp(t *testing.T) {
 	var f Facts
 	for h := range 100_000 {

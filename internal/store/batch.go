@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
@@ -181,6 +182,11 @@ type Content struct {
 	Window           time.Time // the window that it is counted in; zero: look it up
 }
 
+// compare is the order in which a transaction writes blobs of the ledger.
+func (c Content) compare(d Content) int {
+	return cmp.Or(cmp.Compare(c.Tenant, d.Tenant), cmp.Compare(c.Feed, d.Feed), cmp.Compare(c.Part, d.Part), cmp.Compare(c.Blob, d.Blob))
+}
+
 // A Piece is a batch with the blob that it is of.
 type Piece struct {
 	Content
@@ -267,17 +273,32 @@ func (tx *Tx) Store(pieces ...Piece) ([]Counts, error) {
 			}
 		}
 	}
-	for i, p := range pieces {
+	return counts, tx.holdAll(pieces, held, counts)
+}
+
+// holdAll puts into quarantine what the pieces have for it, in the order of the keys, so
+// that no two transactions wait for each other, and counts it.
+func (tx *Tx) holdAll(pieces []Piece, held [][]heldRecord, counts []Counts) error {
+	type heldOf struct {
+		piece int
+		heldRecord
+	}
+	var all []heldOf
+	for i := range pieces {
 		for _, q := range held[i] {
-			added, err := tx.quarantine(p.Content, q)
-			if err != nil {
-				return nil, err
-			}
-			counts[i].Quarantined += added
-			counts[i].Duplicate += 1 - added
+			all = append(all, heldOf{i, q})
 		}
 	}
-	return counts, nil
+	slices.SortStableFunc(all, func(a, b heldOf) int { return bytes.Compare(a.Digest, b.Digest) })
+	for _, q := range all {
+		added, err := tx.quarantine(pieces[q.piece].Content, q.heldRecord)
+		if err != nil {
+			return err
+		}
+		counts[q.piece].Quarantined += added
+		counts[q.piece].Duplicate += 1 - added
+	}
+	return nil
 }
 
 // origin is where a row is from: the number of the piece, and of the record in it.

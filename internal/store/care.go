@@ -254,6 +254,11 @@ func LookAtCopy(ctx context.Context, address, password, file string) (Copy, erro
 	if err == nil {
 		err = c.judge()
 	}
+	var known *Error
+	if err != nil && ctx.Err() == nil && !errors.As(err, &known) {
+		err = &Error{Doing: "reading a backup for", Cause: file + " cannot be read as a backup",
+			Remedy: "give a file that 'reeve db backup' has made of a database of this kind, and that this user may read", Err: err}
+	}
 	return c, explain(e, shown, "reading a backup for", err)
 }
 

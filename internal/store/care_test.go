@@ -128,6 +128,42 @@ func TestCheckOfIndexes(t *testing.T) {
 			t.Skip(err)
 		}
 	}
+	// Who may look at none of them has found none to be well.
+	raw.SetMaxOpenConns(1)
+	if _, err := raw.Exec(`SET ROLE pg_monitor`); err != nil {
+		t.Fatal(err)
+	}
+	if checks, err := db.engine.integrity(t.Context(), raw); err != nil || len(checks) != 1 || checks[0].State != NotChecked {
+		t.Errorf("%+v, %v", checks, err)
+	}
+}
+
+// TestCheckOfTextsThatWereGivenUp: whether they should be there nobody knows, and that is said.
+func TestCheckOfTextsThatWereGivenUp(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, address string) {
+		filled(t, address)
+		db := open(t, address)
+		state := func() string {
+			t.Helper()
+			checks, err := db.Check(t.Context(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return checks[slices.IndexFunc(checks, func(c Checked) bool { return c.What == "the text of each record is there" })].State
+		}
+		if _, _, _, err := db.Forget(t.Context(), 1, "audit", time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := state(); got != CheckedOK {
+			t.Errorf("with all texts: %s", got)
+		}
+		if _, err := storetest.Connect(t, address).Exec(`DELETE FROM contents`); err != nil {
+			t.Fatal(err)
+		}
+		if got := state(); got != NotChecked {
+			t.Errorf("without: %s", got)
+		}
+	})
 }
 
 // TestCheckFindsADamagedFile: a page that was overwritten is found.

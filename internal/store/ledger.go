@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -68,19 +69,22 @@ func (l *Ledger) Content(b Blob) Content {
 // it. It begins where the windows of the part end, so that a pause of the program
 // leaves no hole.
 func (l *Ledger) Cover(ctx context.Context, part string, from, now time.Time, length, retention time.Duration) error {
-	var last time.Time
-	if err := l.db.read.QueryRowContext(ctx, `SELECT max(end_at) FROM ledger_windows
-		WHERE tenant_id = $1 AND feed = $2 AND part = $3`, l.tenant, l.feed, part).Scan(stamped{&last}); err != nil {
+	begin := func(row func(query string, args ...any) *sql.Row) (start time.Time, err error) {
+		err = row(`SELECT max(end_at) FROM ledger_windows WHERE tenant_id = $1 AND feed = $2 AND part = $3`, l.tenant, l.feed, part).Scan(stamped{&start})
+		if start.IsZero() {
+			start = from.UTC().Truncate(time.Second)
+		}
+		return start, err
+	}
+	start, err := begin(func(query string, args ...any) *sql.Row { return l.db.read.QueryRowContext(ctx, query, args...) })
+	if err != nil || !start.Before(now) {
 		return l.db.explain("reading the ledger of", err)
 	}
-	start := from.UTC().Truncate(time.Second)
-	if !last.IsZero() {
-		start = last
-	}
-	if !start.Before(now) {
-		return nil
-	}
 	return l.db.Write(ctx, func(tx *Tx) error {
+		start, err := begin(tx.queryRow) // while this waited for its turn another may have done it
+		if err != nil {
+			return err
+		}
 		for start.Before(now) {
 			end := start.Truncate(length).Add(length)
 			if _, err := tx.exec(`INSERT INTO ledger_windows
@@ -198,9 +202,16 @@ func (l *Ledger) DueBlobs(ctx context.Context, now time.Time, limit int) ([]Blob
 // transaction. It is false for those that another process has read meanwhile: of them
 // nothing may be stored.
 func (tx *Tx) Claim(blobs ...Content) ([]bool, error) {
+	// In one order, so that no two transactions wait for each other.
+	order := make([]int, len(blobs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return blobs[a].compare(blobs[b]) })
 	args := make([][]any, len(blobs))
-	for i, c := range blobs {
-		args[i] = []any{c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now)}
+	for n, i := range order {
+		c := blobs[i]
+		args[n] = []any{c.Tenant, c.Feed, c.Part, c.Blob, BlobDone, stamp(tx.Now)}
 	}
 	changed, err := tx.each(`UPDATE ledger_blobs SET state = $5, done_at = $6, error = NULL, holder = NULL
 		WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND blob = $4 AND state <> $5`, args)
@@ -208,8 +219,8 @@ func (tx *Tx) Claim(blobs ...Content) ([]bool, error) {
 		return nil, fmt.Errorf("marking blobs in the ledger: %w", err)
 	}
 	ours := make([]bool, len(blobs))
-	for i, n := range changed {
-		ours[i] = n == 1
+	for n, i := range order {
+		ours[i] = changed[n] == 1
 	}
 	return ours, nil
 }

@@ -367,7 +367,10 @@ func (e *postgresEngine) trouble(err error) (cause, remedy string) {
 		return "there is no room left for it", "make room on the server's disk: nothing half written remains, and it goes on by itself"
 	case "53300":
 		return "the server has no connection free", "raise max_connections, or end other programs; one reeve uses up to 32 connections"
-	case "55P03", "57014":
+	case "57014":
+		return fmt.Sprintf("it took more than %d minutes, or somebody has ended it on the server", int(statementTimeout.Minutes())),
+			"look at the load of the server and at pg_stat_activity, and do it again"
+	case "55P03":
 		return "another program has held what is to be written for too long", "look at pg_stat_activity for a transaction that does not end"
 	case "57P01", "57P02", "57P03", "57P05":
 		return "the server is stopping, starting, or has ended the connection", "wait: what was to be written is done again later"

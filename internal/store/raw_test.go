@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -433,6 +434,60 @@ func TestReplayAndDroppingDoNotMeetCrosswise(t *testing.T) {
 		t.Error(err)
 	}
 	if err := dropping.Commit(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWhatIsHeldGoesInInOneOrder: two transactions with the same records for quarantine, in
+// whatever order they came, wait for each other, and never crosswise.
+func TestWhatIsHeldGoesInInOneOrder(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	db := openAs(t, address, RawAll, november)
+	tenant, err := db.Tenant(t.Context(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digests := [][]byte{bytes.Repeat([]byte{1}, 16), bytes.Repeat([]byte{2}, 16)}
+	raw := storetest.Connect(t, address)
+	other, err := raw.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback()
+	hold := func(n int) {
+		t.Helper()
+		if _, err := other.Exec(`INSERT INTO quarantine (tenant_id, feed, digest, part, blob, reason, detail, bytes, seen_at, data)
+			VALUES ($1, 'audit', $2, 'p', 'other', 'r', 'd', 0, now(), '')`, tenant, digests[n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold(0)
+	done := make(chan error, 1)
+	go func() {
+		b := db.NewBatch(tenant, "audit", "p", "blob", 0)
+		for _, n := range []int{1, 0} {
+			b.Records++
+			b.Hold(Quarantined{Reason: "r", Detail: "d", Digest: digests[n]})
+		}
+		b.Seal()
+		done <- db.WriteBeside(t.Context(), func(tx *Tx) error {
+			counts, err := tx.Store(Piece{Content{Tenant: tenant, Feed: "audit", Part: "p", Blob: "blob"}, b})
+			if err == nil && (counts[0].Duplicate != 2 || counts[0].Quarantined != 0) {
+				err = fmt.Errorf("%+v", counts)
+			}
+			return err
+		})
+	}()
+	for waiting := 0; waiting == 0; {
+		if err := raw.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold(1)
+	if err := other.Commit(); err != nil {
 		t.Error(err)
 	}
 	if err := <-done; err != nil {

@@ -82,17 +82,12 @@ func openFile(path string, options url.Values) (*sql.DB, error) {
 func newFile(name string) (part string, err error) {
 	if _, err := os.Lstat(name); err == nil {
 		return "", &Error{Doing: "writing a backup of", Cause: name + " is there already", Remedy: "give another name, or move that file away"}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
 	}
 	part = name + ".part"
-	// One that is left of a backup that was killed is of no use.
-	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
+	os.Remove(part) // one that is left of a backup that was killed is of no use
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return "", err
+		return "", &Error{Doing: "writing a backup of", Cause: name + " cannot be made", Remedy: "give a file in a folder that is there and in which this user may write", Err: err}
 	}
 	return part, f.Close()
 }

@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -283,4 +285,78 @@ func TestWindowsAreWrittenInOneOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBlobsAreClaimedInOneOrder: two workers that have read the same blobs, since one of them
+// counted as dead, wait for each other, and never crosswise.
+func TestBlobsAreClaimedInOneOrder(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	db, l, clock, _ := leased(t, address)
+	blobs, err := l.DueBlobs(t.Context(), *clock, 3)
+	if err != nil || len(blobs) != 3 {
+		t.Fatalf("%v, %v", blobs, err)
+	}
+	claim := func(tx *store.Tx, want []bool, numbers ...int) error {
+		var all []store.Content
+		for _, n := range numbers {
+			all = append(all, l.Content(blobs[n]))
+		}
+		got, err := tx.Claim(all...)
+		if err == nil && !slices.Equal(got, want) {
+			err = fmt.Errorf("it has %v of %v", got, numbers)
+		}
+		return err
+	}
+	slices.SortFunc(blobs, func(a, b store.Blob) int { return strings.Compare(a.ID, b.ID) })
+	raw := storetest.Connect(t, address)
+	done := make(chan error, 1)
+	if err := db.WriteBeside(t.Context(), func(tx *store.Tx) error {
+		if err := claim(tx, []bool{true}, 0); err != nil {
+			return err
+		}
+		go func() {
+			done <- db.WriteBeside(context.WithoutCancel(t.Context()), func(tx *store.Tx) error { return claim(tx, []bool{true, false, false}, 2, 1, 0) })
+		}()
+		for waiting := 0; waiting == 0; {
+			if err := raw.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+				return err
+			}
+		}
+		return claim(tx, []bool{true}, 1)
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWindowsOfTwoThatBegin: two processes that begin at the same time, each by its own clock,
+// make one row of windows.
+func TestWindowsOfTwoThatBegin(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, address string) {
+		db, _, clock, _ := leased(t, address)
+		l := db.Ledger(1, "new")
+		var group sync.WaitGroup
+		begun := make(chan struct{})
+		for n := range 8 {
+			group.Go(func() {
+				<-begun
+				if err := l.Cover(t.Context(), "p", clock.Add(-3*time.Hour+time.Duration(n)*time.Second), *clock, time.Hour, 7*24*time.Hour); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(begun)
+		group.Wait()
+		windows, err := l.DueWindows(t.Context(), []string{"p"}, clock.Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, w := range windows[1:] {
+			if !w.Start.Equal(windows[i].End) {
+				t.Errorf("after one that ends at %s comes one from %s", windows[i].End, w.Start)
+			}
+		}
+	})
 }

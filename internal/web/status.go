@@ -188,7 +188,7 @@ func (s *Site) status(r *http.Request) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	p.Coverage = coverage.Assess(facts, coverage.Options{Now: p.At})
+	p.Coverage = coverage.Assess(facts, coverage.Options{Now: p.At, Every: s.Every})
 	p.Tight = p.Coverage.Headroom.Tight()
 	p.Applications, p.Rows = len(rows), rows[:min(len(rows), mostOnStatus)]
 	return view{"status.html", p}, nil

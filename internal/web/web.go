@@ -37,6 +37,7 @@ type Options struct {
 	Rhythm credential.Rhythm
 	// Imports says that a feed is enabled, so that there is, or will be, something imported.
 	Imports bool
+	Every   time.Duration // how often it is imported
 	// Handlers are served besides the pages, by patterns of [http.ServeMux], under the
 	// same rules: on loopback alone, and by no other host name.
 	Handlers map[string]http.Handler

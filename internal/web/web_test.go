@@ -123,6 +123,23 @@ func TestStatusSaysWhatIsSo(t *testing.T) {
 	see("1 blob or window was forgotten by Microsoft")
 }
 
+// TestStatusKnowsHowOftenIsImported: what is not due yet is not missing, as 'reeve coverage' says.
+func TestStatusKnowsHowOftenIsImported(t *testing.T) {
+	o := site(t).Options
+	if err := o.DB.Ledger(o.Tenant, "audit").Cover(t.Context(), "Audit.General", now.Add(-2*time.Hour), now, time.Hour, 7*24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	o.Every = 3 * time.Hour
+	s, err := Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, body := get(t, s, "/", ""); !strings.Contains(body, `Audit.General`+strings.Repeat(`<td class="n">0`, 5)+`<td class="n">2<td class="n">–`) {
+		t.Errorf("the page lacks two hours that are not due:\n%s", body)
+	}
+}
+
 // TestStatusWithoutImport: where no feed is enabled, nothing is about to begin.
 func TestStatusWithoutImport(t *testing.T) {
 	o := site(t).Options
