@@ -3,6 +3,7 @@ package registration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -482,5 +483,76 @@ func TestLostPrincipal(t *testing.T) {
 	}
 	if n := w.state(wanted).principals; err != nil || n != 0 {
 		t.Errorf("afterwards there are %d service principals, %v", n, err)
+	}
+}
+
+// A directory role that somebody else gave stays, also where reeve's own was taken away
+// before.
+func TestRoleOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	for _, replaced := range []bool{false, true} {
+		w := newWorld(t)
+		tok := w.person(admin, Permissions(true)...)
+		wanted := w.wanted("audit")
+		wanted.ClientID = w.Tenant.Directory.NewApplication("worker").AppID
+		wanted.Role = graph.DirectoryRole{ID: directory.ReportsReader, Name: "Reports Reader"}
+		if err := w.setup(tok, wanted).run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s := w.setup(tok, wanted)
+		if replaced {
+			if err := w.Tenant.Directory.Update(func(u *directory.Update) error {
+				u.RemoveRoleAssignment(s.Record.find(Role, directory.ReportsReader).ID)
+				u.PutRoleAssignment(&directory.RoleAssignment{ID: "somebody-elses", PrincipalID: s.Record.PrincipalID, RoleDefinitionID: directory.ReportsReader, DirectoryScopeID: "/"})
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := s.PlanRemoval(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		goes := slices.ContainsFunc(r.Steps, func(s RemovalStep) bool { return s.What == "the directory role Reports Reader" })
+		stays := strings.Contains(strings.Join(r.Stays, " "), "The directory role Reports Reader stays")
+		if goes == replaced || stays != replaced {
+			t.Errorf("given again by somebody else: %v; it goes: %v, it stays: %v", replaced, goes, stays)
+		}
+	}
+}
+
+// A service that asks to be left alone for longer than is waited is: what was done stays,
+// and the same command goes on when the time is over.
+func TestRetryAfterIsKept(t *testing.T) {
+	t.Parallel()
+	for _, asked := range []time.Duration{patience, 10 * time.Minute} {
+		w := newWorld(t)
+		tok := w.person(admin, Permissions(false)...)
+		var until time.Time
+		w.see = func(r *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+			switch {
+			case w.clock.Now().Before(until):
+				t.Errorf("%s %s is sent %v too early", r.Method, r.URL.Path, until.Sub(w.clock.Now()))
+			case until.IsZero() && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/appRoleAssignments"):
+				until = w.clock.Now().Add(asked)
+				resp := answer(r, http.StatusTooManyRequests, `{"error":{"code":"TooManyRequests","message":"Too many requests."}}`)
+				resp.Header.Set("Retry-After", fmt.Sprint(int(asked.Seconds())))
+				return resp, nil
+			}
+			return send()
+		}
+		err := w.setup(tok, w.wanted("audit")).run(t.Context())
+		if asked > patience {
+			var why *Refusal
+			if !errors.As(err, &why) || !errors.Is(err, ErrBusy) || !strings.Contains(why.Remedy, "after 2026-03-02 08:10:0") {
+				t.Fatalf("asked to wait %v: %v", asked, err)
+			}
+			w.clock.Add(asked + time.Second)
+			err = w.setup(tok, w.wanted("audit")).run(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.mustBe(w.wanted("audit"))
 	}
 }

@@ -103,7 +103,11 @@ func (p *Prover) proveUntil(ctx context.Context, api permission.API, end time.Ti
 			}
 			p.Say(fmt.Sprintf("waiting, for %v at most, since consent takes its time: %s", end.Sub(p.now()).Round(time.Minute), why))
 		}
-		if err := p.Sleep(ctx, pause); err != nil {
+		wait := max(pause, retryAfter(err))
+		if p.now().Add(wait).After(end.Add(pause)) { // nobody is asked sooner than they say
+			return proof, err
+		}
+		if err := p.Sleep(ctx, wait); err != nil {
 			return Proof{}, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/m365/graph"
@@ -22,6 +23,8 @@ var (
 	ErrNotThere = errors.New("not there")
 	// ErrTenant: it is another tenant than the one that was named.
 	ErrTenant = errors.New("another tenant")
+	// ErrBusy: Microsoft asks to be left alone for longer than is waited for.
+	ErrBusy = errors.New("busy")
 )
 
 // Refusal says why a set-up cannot go on, and what would help.
@@ -156,6 +159,13 @@ func judge(err error) (verdict, string) {
 		return early, "not all of Entra ID knows yet what was just made"
 	}
 	return refused, ""
+}
+
+// tooBusy is a wait that is not begun.
+func tooBusy(told time.Duration, now time.Time, err error) *Refusal {
+	return &Refusal{Kind: ErrBusy, Err: err,
+		Cause:  fmt.Sprintf("Microsoft asks not to be asked again for %v, which is longer than is waited here", told),
+		Remedy: fmt.Sprintf("run the same command again after %s UTC: what is done stays, and it goes on from there", now.Add(told).UTC().Format("2006-01-02 15:04:05"))}
 }
 
 // timeout is a wait that has come to its end.

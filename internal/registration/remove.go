@@ -1,6 +1,7 @@
 package registration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,8 +116,12 @@ func (s *Setup) planUndo(ctx context.Context, p *Removal, app graph.Registration
 	case Role:
 		all, _, err := there(s.Graph.DirectoryRoleGrants(ctx, principal))
 		for _, g := range all {
-			if g.RoleID == m.Key && g.Scope == "/" {
-				add("the directory role "+m.Key, graph.RevokeDirectoryRole(s.Cloud, g.ID))
+			switch name := cmp.Or(m.Name, m.Key); {
+			case g.RoleID != m.Key || g.Scope != "/":
+			case m.Done && g.ID != m.ID: // of one whose answer was lost the ID is not known
+				p.Stays = append(p.Stays, "The directory role "+name+" stays: the one that reeve gave is not there any more, and somebody else has given it again.")
+			default:
+				add("the directory role "+name, graph.RevokeDirectoryRole(s.Cloud, g.ID))
 			}
 		}
 		return err
@@ -191,7 +196,7 @@ func (s *Setup) remove(ctx context.Context, step RemovalStep) error {
 			return fmt.Errorf("taking away %s: %w", step.What, err)
 		}
 		s.Say("  waiting, for " + patience.String() + " at most: " + why)
-		if err := s.Sleep(ctx, wait(v, 0, err)); err != nil {
+		if err := s.wait(ctx, v, 0, err); err != nil {
 			return err
 		}
 	}

@@ -243,7 +243,7 @@ func (s *Setup) try(ctx context.Context, step Step, k *ids, again bool) (id stri
 			said[why] = true
 			s.Say("  waiting, for " + patience.String() + " at most: " + why)
 		}
-		if err := s.Sleep(ctx, wait(v, n, err)); err != nil {
+		if err := s.wait(ctx, v, n, err); err != nil {
 			return "", again, err
 		}
 	}
@@ -255,22 +255,33 @@ func wasRefused(err error) bool {
 	return errors.As(err, &e) && e.Status >= 400 && e.Status < 500
 }
 
-// wait is how long to wait after the n-th error. What is only not known everywhere yet is
-// known to some of Graph's replicas, and another one answers each time: it is asked each
-// second for as long as they differ by experience. All that comes later waits for it, and
-// consent most of all, which takes minutes to have effect.
-func wait(v verdict, n int, err error) time.Duration {
-	if v == early {
-		if n < 30 {
-			return time.Second
-		}
-		return pause
+// wait waits after the n-th error. What is only not known everywhere yet is known to some
+// of Graph's replicas, and another one answers each time: it is asked each second for as
+// long as they differ by experience. All that comes later waits for it, and consent most of
+// all, which takes minutes to have effect. Nobody is asked sooner than they say.
+func (s *Setup) wait(ctx context.Context, v verdict, n int, err error) error {
+	d := pause
+	if v == early && n < 30 {
+		d = time.Second
 	}
-	var e *m365.Error
-	if errors.As(err, &e) {
-		return max(pause, min(e.RetryAfter, patience))
+	told := retryAfter(err)
+	if told > patience {
+		return tooBusy(told, s.Now(), err)
 	}
-	return pause
+	return s.Sleep(ctx, max(d, told))
+}
+
+// retryAfter is how long a service asked to be left alone.
+func retryAfter(err error) time.Duration {
+	var answer *m365.Error
+	var signIn *m365.SignInError
+	switch {
+	case errors.As(err, &answer):
+		return answer.RetryAfter
+	case errors.As(err, &signIn):
+		return signIn.RetryAfter
+	}
+	return 0
 }
 
 // send sends a step's request once, and takes the IDs out of the answer. existed is
@@ -324,7 +335,7 @@ func (s *Setup) find(ctx context.Context, step Step, k *ids, end time.Time) (str
 		if s.Now().After(end) {
 			return "", timeout(step, patience.String(), err)
 		}
-		if err := s.Sleep(ctx, wait(early, n, nil)); err != nil {
+		if err := s.wait(ctx, early, n, err); err != nil {
 			return "", err
 		}
 	}
@@ -410,7 +421,7 @@ func (s *Setup) settle(ctx context.Context) error {
 			told = true
 			s.Say("  waiting, for " + patience.String() + " at most: not all of Entra ID shows it yet")
 		}
-		if err := s.Sleep(ctx, pause); err != nil {
+		if err := s.wait(ctx, busy, 0, err); err != nil {
 			return err
 		}
 	}

@@ -349,7 +349,11 @@ func (p *VaultProver) proveUntil(ctx context.Context, collection string, end tim
 		if !told {
 			p.Say(fmt.Sprintf("waiting, for %v at most, since roles at a vault take up to 10 minutes to have effect: %v", end.Sub(p.Now()).Round(time.Minute), err))
 		}
-		if err := p.Sleep(ctx, 3*pause); err != nil {
+		wait := max(3*pause, retryAfter(err))
+		if p.Now().Add(wait).After(end.Add(3 * pause)) { // nobody is asked sooner than they say
+			return false, tooBusy(wait, p.Now(), err)
+		}
+		if err := p.Sleep(ctx, wait); err != nil {
 			return false, err
 		}
 	}
