@@ -130,7 +130,7 @@ func (p *program) backfill(from, to string) (b backfill, err error) {
 // to read than others have read. A cycle that fails is logged, and the next one tries
 // again; where the database has refused, soon.
 func (a *App) run(ctx context.Context, progress func(ingest.Progress)) error {
-	o := outage{log: a.log, now: a.now}
+	o := outage{log: a.log, now: a.now, shown: &a.refused}
 	for {
 		started := a.now()
 		_, err := a.cycle(ctx, false, backfill{}, progress)
@@ -201,6 +201,10 @@ func (a *App) cycle(ctx context.Context, once bool, back backfill, progress func
 		if err != nil {
 			complete = false
 			errs = append(errs, err)
+			var refusal *store.Error
+			if errors.As(err, &refusal) {
+				return results, err // nor would anything else work
+			}
 			continue
 		}
 		for _, problem := range r.Problems {

@@ -195,7 +195,8 @@ func (a *App) parts(p *program) ([]part, error) {
 	role := does[a.Config.Role]
 	add := func(name string, run func(context.Context) error) { parts = append(parts, part{name, run}) }
 	site := web.Options{Listen: a.Config.Listen, DB: a.DB, Tenant: a.Tenant, Log: a.log, Now: a.now,
-		Rhythm: credential.Rhythm{Look: a.Config.Credentials.Interval}, Imports: a.Config.Feeds.Audit.Enabled, Every: a.Config.Feeds.Audit.Interval}
+		Rhythm: credential.Rhythm{Look: a.Config.Credentials.Interval}, Imports: a.Config.Feeds.Audit.Enabled, Every: a.Config.Feeds.Audit.Interval,
+		Refused: a.refused.Load}
 	feed := consumer.New(consumer.Options{DB: a.DB, Tenant: a.Tenant, TenantID: a.Config.TenantID, Pair: a.pair, Now: a.now, Log: a.log})
 	if role.feed {
 		site.Handlers = map[string]http.Handler{"/v1/": feed}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/store"
 )
 
@@ -33,6 +35,7 @@ func importStatusCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			s.Refused = refusedBy(cmd.Context(), c)
 			if asJSON {
 				return printJSON(p.Out, s)
 			}
@@ -56,6 +59,24 @@ type statusReport struct {
 	Findings    []findingReport         `json:"findings"`
 	Workers     []workerReport          `json:"workers"`
 	Pace        *paceReport             `json:"pace,omitempty"`
+	Refused     *refusalReport          `json:"database_refuses,omitempty"`
+}
+
+// refusalReport is why nothing can be written into the database.
+type refusalReport struct {
+	Cause  string `json:"cause"`
+	Remedy string `json:"remedy"`
+}
+
+// refusedBy tries whether the database can be written, as the import has to. One that is
+// busy for a while can.
+func refusedBy(ctx context.Context, c *config.Config) *refusalReport {
+	_, err := store.Look(ctx, c.Database.URL, c.Database.Password.Reveal())
+	var refusal *store.Error
+	if !errors.As(err, &refusal) || refusal.Away {
+		return nil
+	}
+	return &refusalReport{refusal.Cause, refusal.Remedy}
 }
 
 // workerReport is a process that imports, and is alive.
@@ -166,6 +187,9 @@ func instant(t time.Time) *time.Time {
 }
 
 func (p *program) printStatus(s *statusReport) {
+	if s.Refused != nil {
+		fmt.Fprintf(p.Out, "Nothing is imported now, because the database refuses: %s.\n%s.\n\n", s.Refused.Cause, sentence(s.Refused.Remedy))
+	}
 	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "content type\tsubscription\twindows\tblobs read\tdue\tlost\trecords\tstored\tforgotten from")
 	var troubles []string
@@ -209,6 +233,9 @@ func (p *program) printStatus(s *statusReport) {
 		fmt.Fprintln(p.Out, "trouble:", why)
 	}
 	for _, f := range s.Findings {
-		fmt.Fprintf(p.Out, "finding: %s.\n         %s.\n", f.Message, strings.ToUpper(f.Remedy[:1])+f.Remedy[1:])
+		fmt.Fprintf(p.Out, "finding: %s.\n         %s.\n", f.Message, sentence(f.Remedy))
 	}
 }
+
+// sentence begins a text with a capital letter.
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

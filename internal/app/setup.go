@@ -23,6 +23,7 @@ import (
 	"github.com/reeve365/reeve/internal/m365/graph"
 	"github.com/reeve365/reeve/internal/pki"
 	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/web"
 )
 
 // App is reeve at work on one tenant.
@@ -39,6 +40,7 @@ type App struct {
 	worker    *ingest.Worker
 	throttled atomic.Pointer[ingest.Worker] // the same, for the goroutines that ask the source
 	pace      *m365.Pace                    // of the Management Activity API
+	refused   atomic.Pointer[web.Refusal]   // what the database refuses to the import; nil while it works
 
 	scope feed.Scope
 	openVaults

@@ -9,7 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -188,90 +191,214 @@ func TestWorkersShareTheWork(t *testing.T) {
 	}
 }
 
-// TestDatabaseGoesAway stops the server under a process that imports, and under one that
-// begins, and makes it read-only. Each is said once, and afterwards it goes on by itself.
-func TestDatabaseGoesAway(t *testing.T) {
+// TestDatabaseRefuses takes the database away from a process that imports, in each way that
+// passes: what is said, once, and where; and that it goes on by itself with nothing lost.
+// With TEST_LONG=1 a server is stopped for ten minutes.
+func TestDatabaseRefuses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a while")
 	}
-	if !storetest.HasPostgreSQL() {
-		t.Skip("PostgreSQL is not installed")
+	t.Parallel()
+	bin := buildReeve(t)
+	stopped := time.Second
+	if os.Getenv("TEST_LONG") != "" {
+		stopped = 10 * time.Minute
+	}
+	sql := func(server *storetest.Server, statements ...string) func(*testing.T) {
+		return func(t *testing.T) {
+			for _, statement := range statements {
+				server.Exec(t, statement)
+			}
+		}
+	}
+	for name, trouble := range map[string]struct {
+		postgres bool
+		disk     string // how a disk of its own is made small; empty for none
+		ways     func(server *storetest.Server, disk string) (begin, end func(*testing.T))
+		lasts    time.Duration
+		cause    string // as a pattern
+		unread   bool   // nor can it be read
+	}{
+		"a server that is stopped": {postgres: true, lasts: stopped, unread: true,
+			cause: "the server cannot be reached|the server is stopping, starting, or has ended the connection|the connection to the server is lost",
+			ways: func(server *storetest.Server, _ string) (begin, end func(*testing.T)) {
+				return func(t *testing.T) {
+						if err := server.Kill(); err != nil {
+							t.Fatal(err)
+						}
+					}, func(t *testing.T) {
+						if err := server.Restart(); err != nil {
+							t.Fatal(err)
+						}
+					}
+			}},
+		"a server that is read-only": {postgres: true, cause: "it cannot be written now: it is a standby, or set to read-only",
+			ways: func(server *storetest.Server, _ string) (begin, end func(*testing.T)) {
+				return sql(server, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"),
+					sql(server, "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+			}},
+		"a server that is full": {postgres: true, disk: "64m", cause: "there is no room left for it",
+			ways: func(_ *storetest.Server, disk string) (begin, end func(*testing.T)) { return filling(disk) }},
+		"a file on a full disk": {disk: "32m", cause: "there is no room left for it",
+			ways: func(_ *storetest.Server, disk string) (begin, end func(*testing.T)) { return filling(disk) }},
+		"a file that may not be written": {cause: "it may not be written|the disk refused to read or write it|its file or folder cannot be used|the file or its folder cannot be opened",
+			ways: func(_ *storetest.Server, folder string) (begin, end func(*testing.T)) {
+				chattr := func(flag string) func(t *testing.T) {
+					return func(t *testing.T) {
+						files, _ := filepath.Glob(filepath.Join(folder, "*"))
+						if out, err := exec.Command("chattr", append([]string{flag}, files...)...).CombinedOutput(); err != nil {
+							t.Skipf("no file can be made immutable here: %v %s", err, out)
+						}
+					}
+				}
+				return chattr("+i"), chattr("-i")
+			}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var server *storetest.Server
+			disk := t.TempDir()
+			if trouble.disk != "" {
+				smallDisk(t, disk, trouble.disk)
+			}
+			address := "sqlite:" + filepath.Join(disk, "reeve.db")
+			if trouble.postgres {
+				server = storetest.Start(t)
+				address = server.Database(t)
+				if trouble.disk != "" {
+					address = onDisk(t, server, disk)
+				}
+			}
+			begin, end := trouble.ways(server, disk)
+			refused(t, bin, address, trouble.cause, trouble.unread, trouble.lasts, begin, end)
+		})
+	}
+}
+
+// refused is one trouble of a database, from begin to end.
+func refused(t *testing.T, bin, address, cause string, unread bool, lasts time.Duration, begin, end func(*testing.T)) {
+	w := newWorked(t, bin, address, tenant.Options{Seed: 3, Users: 20, Days: 4, PerUser: 50, BlobRecords: 10, Calm: true},
+		emulator.Options{Calm: true, Latency: 150 * time.Millisecond}, "REEVE_ROLE="+roleImport, "REEVE_LISTEN=127.0.0.1:0")
+	before := time.Now()
+	a := w.start()
+	page := w.page(a.process)
+	w.until("some blobs to be read", time.Minute, func() bool { return w.done() > 20 })
+	ended := false
+	t.Cleanup(func() {
+		if !ended {
+			end(t)
+		}
+	})
+	begin(t)
+	w.until("it to say what the database refuses", 2*time.Minute, func() bool { return strings.Contains(a.err.String(), "The database refuses.") })
+	<-time.After(5*time.Second + lasts) // in which it is tried again and again
+	pattern := regexp.MustCompile(cause)
+	want := func(what, text string) {
+		t.Helper()
+		if text = html.UnescapeString(text); !pattern.MatchString(text) {
+			t.Errorf("%s does not say %q:\n%.2000s", what, cause, text)
+		}
+	}
+	_, after, _ := strings.Cut(a.err.String(), "The database refuses.")
+	want("the log", after)
+	// Two causes at most, as that the server ends the connection, and then is gone.
+	if n := strings.Count(a.err.String(), "level=ERROR") + strings.Count(a.err.String(), "level=WARN"); n > 4 {
+		t.Errorf("it was said %d times:\n%s", n, a.err.String())
+	}
+	if strings.Contains(after, "FinishedImportCycle") {
+		t.Error("an import is called finished")
+	}
+	status, text := w.tell("import", "status")
+	want("the status", text)
+	if unread != (status == exitDatabase) || !unread && status != exitOK {
+		t.Errorf("the status ends with %d", status)
+	}
+	code, text := w.tell("doctor", "--only", "database")
+	want("the doctor", text)
+	if code != exitCheck {
+		t.Errorf("the doctor ends with %d", code)
+	}
+	code, text = w.tell("import", "run", "--once")
+	want("a run with --once", text)
+	if code != exitDatabase {
+		t.Errorf("a run with --once ends with %d", code)
+	}
+	answer, err := http.Get(page + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	want("the page", string(body))
+	if unread != (answer.StatusCode == http.StatusInternalServerError) {
+		t.Errorf("the page is answered with %d", answer.StatusCode)
+	}
+	end(t)
+	ended = true
+	w.until("it to go on", 2*time.Minute, func() bool {
+		_, after, ok := strings.Cut(a.err.String(), "The database works again.")
+		return ok && strings.Contains(after, "FinishedImportCycle")
+	})
+	t.Logf("%s", regexp.MustCompile(`(?m)^.*The database works again.*$`).FindString(a.err.String()))
+	a.end()
+	w.judge(before)
+}
+
+// TestBeginsWithoutItsDatabase: a process that is started before the server waits for it.
+func TestBeginsWithoutItsDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a while")
 	}
 	t.Parallel()
 	server := storetest.Start(t)
 	w := newWorked(t, buildReeve(t), server.Database(t), tenant.Options{Seed: 3, Users: 6, Days: 2, PerUser: 20, Calm: true}, emulator.Options{Calm: true})
 	before := time.Now()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
 	}
-	must(server.Stop())
 	a := w.start()
 	w.until("it to say that the database does not answer", time.Minute, func() bool { return strings.Contains(a.err.String(), "The database refuses.") })
-	must(server.Restart())
-	finished := func(n int) func() bool {
-		return func() bool { return strings.Count(a.err.String(), "FinishedImportCycle") >= n }
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
 	}
-	w.until("an import", time.Minute, finished(1))
-
-	for _, trouble := range []struct{ name, say, begin, end string }{
-		{name: "stopped", say: "cannot be reached|has ended the connection|connection to the server is lost"},
-		{name: "read-only", say: "cannot be written now",
-			begin: "ALTER SYSTEM SET default_transaction_read_only = on", end: "ALTER SYSTEM RESET default_transaction_read_only"},
-	} {
-		said := strings.Count(a.err.String(), "The database refuses.")
-		if trouble.begin == "" {
-			must(server.Kill())
-		} else {
-			server.Exec(t, trouble.begin)
-			server.Exec(t, "SELECT pg_reload_conf()")
-		}
-		w.until("it to say that it is "+trouble.name, time.Minute, func() bool {
-			_, after, _ := cutLast(a.err.String(), "The database refuses.")
-			for _, cause := range strings.Split(trouble.say, "|") {
-				if strings.Contains(after, cause) {
-					return true
-				}
-			}
-			return false
-		})
-		code := w.run("import", "status")
-		if trouble.begin == "" && code != exitDatabase {
-			t.Errorf("%s: the status ends with %d", trouble.name, code)
-		}
-		<-time.After(5 * time.Second) // in which it is tried again, and nothing is said
-		if n := strings.Count(a.err.String(), "The database refuses.") - said; n > 3 {
-			t.Errorf("%s: it was said %d times", trouble.name, n)
-		}
-		n := strings.Count(a.err.String(), "FinishedImportCycle")
-		if trouble.begin == "" {
-			must(server.Restart())
-		} else {
-			server.Exec(t, trouble.end)
-			server.Exec(t, "SELECT pg_reload_conf()")
-		}
-		w.until("it to go on after "+trouble.name, 2*time.Minute, func() bool {
-			return finished(n+1)() && strings.Contains(a.err.String(), "The database works again.")
-		})
-	}
+	w.until("an import", time.Minute, func() bool { return strings.Contains(a.err.String(), "FinishedImportCycle") })
 	a.end()
 	w.judge(before)
 }
 
-// TestDatabaseIsFull gives the database a disk of its own, and fills it up.
-func TestDatabaseIsFull(t *testing.T) {
-	if !storetest.HasPostgreSQL() {
-		t.Skip("PostgreSQL is not installed")
-	}
-	disk := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", disk).CombinedOutput(); err != nil {
+// smallDisk mounts a file system of a size.
+func smallDisk(t *testing.T, at, size string) {
+	t.Helper()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", at).CombinedOutput(); err != nil {
 		t.Skipf("no file system can be mounted here: %v %s", err, out)
 	}
-	t.Cleanup(func() { exec.Command("umount", "--lazy", disk).Run() })
-	t.Parallel()
-	server := storetest.Start(t)
+	t.Cleanup(func() { exec.Command("umount", "--lazy", at).Run() })
+}
+
+// filling gives what fills up a disk, and what makes room again.
+func filling(disk string) (begin, end func(*testing.T)) {
+	path := filepath.Join(disk, "ballast")
+	return func(t *testing.T) {
+			ballast, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ballast.Close()
+			for err == nil {
+				_, err = ballast.Write(make([]byte, 4<<10))
+			}
+		}, func(t *testing.T) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+}
+
+// onDisk gives the address of a database whose tables are on a disk.
+func onDisk(t *testing.T, server *storetest.Server, disk string) string {
+	t.Helper()
 	// The folder has to be the server's, whose socket's folder is its own.
 	socket, err := url.Parse(server.Address("full"))
 	if err != nil {
@@ -295,39 +422,7 @@ func TestDatabaseIsFull(t *testing.T) {
 	}
 	server.Exec(t, "CREATE TABLESPACE small LOCATION '"+space+"'")
 	server.Exec(t, "CREATE DATABASE full_one TEMPLATE template0 TABLESPACE small")
-	w := newWorked(t, buildReeve(t), server.Address("full_one"), tenant.Options{Seed: 3, Users: 6, Days: 2, PerUser: 50, Calm: true}, emulator.Options{Calm: true})
-	before := time.Now()
-	ballast, err := os.Create(filepath.Join(disk, "ballast"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = ballast.Write(make([]byte, 64<<10))
-	}
-	ballast.Close()
-	a := w.start()
-	w.until("it to say that there is no room", time.Minute, func() bool {
-		return strings.Contains(a.err.String(), "The database refuses.") && strings.Contains(a.err.String(), "there is no room left for it")
-	})
-	<-time.After(4 * time.Second)
-	if n := strings.Count(a.err.String(), "The database refuses."); n > 2 || strings.Contains(a.err.String(), "FinishedImportCycle") {
-		t.Errorf("it was said %d times", n)
-	}
-	if err := os.Remove(ballast.Name()); err != nil {
-		t.Fatal(err)
-	}
-	w.until("it to go on", 2*time.Minute, func() bool {
-		return strings.Contains(a.err.String(), "The database works again.") && strings.Contains(a.err.String(), "FinishedImportCycle")
-	})
-	a.end()
-	w.judge(before)
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return "", s, false
+	return server.Address("full_one")
 }
 
 // worked is an emulated tenant, and a database that processes import it into.
@@ -414,21 +509,23 @@ func (w *worked) begin(args ...string) *doomed {
 	return b
 }
 
-// run runs a command in this process.
-func (w *worked) run(args ...string) int {
+// tell runs a command in this process, and gives all that it says.
+func (w *worked) tell(args ...string) (code int, text string) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 3*time.Minute)
 	defer cancel()
-	var out, err said
-	code := Main(ctx, args, w.environ, Streams{In: strings.NewReader(""), Out: &out, Err: &err})
-	if code != exitOK {
-		text := err.String()
-		w.t.Logf("reeve %s ended with %d: %s", strings.Join(args, " "), code, text[max(0, len(text)-1500):])
-	}
-	return code
+	var all said
+	code = Main(ctx, args, w.environ, Streams{In: strings.NewReader(""), Out: &all, Err: &all})
+	return code, all.String()
 }
 
 // once imports all that there is.
-func (w *worked) once() int { return w.run("import", "run", "--once") }
+func (w *worked) once() int {
+	code, text := w.tell("import", "run", "--once")
+	if code != exitOK {
+		w.t.Logf("a run with --once ended with %d: %s", code, text[max(0, len(text)-1500):])
+	}
+	return code
+}
 
 // stood is how far an import is.
 type stood struct {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/ingest"
 	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/web"
 )
 
 const (
@@ -85,6 +87,7 @@ type outage struct {
 	began time.Time // zero: there is none
 	said  string
 	pause time.Duration
+	shown *atomic.Pointer[web.Refusal] // for the status page; may be nil
 }
 
 // goesOn notes that the database refused, and gives how long to wait before the next try.
@@ -94,7 +97,11 @@ func (o *outage) goesOn(err error) time.Duration {
 	}
 	o.pause = min(max(2*o.pause, time.Second), databasePause)
 	var refusal *store.Error
-	if errors.As(err, &refusal); o.said != refusal.Cause {
+	errors.As(err, &refusal)
+	if o.shown != nil {
+		o.shown.Store(&web.Refusal{Cause: refusal.Cause, Remedy: refusal.Remedy, Since: o.began})
+	}
+	if o.said != refusal.Cause {
 		o.said = refusal.Cause
 		o.log.Error("The database refuses. It is tried again until it works, and nothing is lost meanwhile.", "error", err, "remedy", remedy(err))
 	} else {
@@ -108,7 +115,10 @@ func (o *outage) over() {
 	if !o.began.IsZero() {
 		o.log.Info("The database works again.", "after", o.now().Sub(o.began).Round(time.Second))
 	}
-	*o = outage{log: o.log, now: o.now}
+	if o.shown != nil {
+		o.shown.Store(nil)
+	}
+	*o = outage{log: o.log, now: o.now, shown: o.shown}
 }
 
 // patiently begins something again until the database answers, as when its server starts

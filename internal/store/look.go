@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -53,14 +54,24 @@ func (c *Condition) version(ctx context.Context, on *sql.DB, ours, all int) (err
 	return nil
 }
 
-// tryWriting makes a table, and takes it back.
+// roomNeeded is what a database has to have room for to count as one that can be written.
+const roomNeeded = 256 << 10
+
+// tryWriting makes a table with a row that needs room, and takes it back. The connection's
+// cache must not have room for the row: it is to reach the disk.
 func tryWriting(ctx context.Context, on *sql.DB) error {
 	tx, err := on.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	_, err = tx.ExecContext(ctx, fmt.Sprintf(`CREATE TABLE reeve_look_%d (n INTEGER)`, time.Now().UnixNano()))
+	table := fmt.Sprintf("reeve_look_%d", time.Now().UnixNano())
+	if _, err := tx.ExecContext(ctx, `CREATE TABLE `+table+` (row BYTEA)`); err != nil {
+		return err
+	}
+	row := make([]byte, roomNeeded)
+	rand.Read(row) // what cannot be compressed; it never fails
+	_, err = tx.ExecContext(ctx, `INSERT INTO `+table+` VALUES ($1)`, row)
 	return err
 }
 

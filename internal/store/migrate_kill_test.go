@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,37 +18,75 @@ import (
 	"github.com/reeve365/reeve/internal/store/storetest"
 )
 
-// halting gives the migrations, with one that stops after so many of its statements: on
-// SQLite the process is killed there, by itself; on PostgreSQL the server sleeps, and
-// whoever reads "halted" may kill it.
-func halting(version int64, after int) fs.FS {
+// halting gives the migrations of an engine, with one that stops after so many of its
+// statements: on SQLite the process is killed there, by itself; on PostgreSQL the server
+// sleeps, and whoever reads "halted" may kill it.
+func halting(all fs.FS, version int64, after int) fs.FS {
 	files := fstest.MapFS{}
-	names, _ := fs.Glob(migrationFiles, "*.sql")
+	names, _ := fs.Glob(all, "*.sql")
 	for _, name := range names {
-		text, _ := fs.ReadFile(migrationFiles, name)
+		text, _ := fs.ReadFile(all, name)
 		if v, _ := versionOf(name); v == version {
-			head, body, _ := strings.Cut(string(text), "-- +goose Up\n")
-			body, _, _ = strings.Cut(body, "-- +goose Down")
-			parts := strings.SplitAfter(body, ";")
-			// What is one statement to goose is one here.
-			for i := 0; i+1 < len(parts); {
-				if strings.Count(parts[i], "+goose StatementBegin") > strings.Count(parts[i], "+goose StatementEnd") {
-					parts[i] += parts[i+1]
-					parts = slices.Delete(parts, i+1, i+2)
-				} else {
-					i++
-				}
-			}
-			at := min(after, len(parts)-1)
-			// Not within a comment: statements end with their line.
-			for at < len(parts)-1 && !strings.HasPrefix(parts[at], "\n") {
-				at++
-			}
-			text = []byte(head + "-- +goose Up\n" + strings.Join(parts[:at], "") + "\nSELECT reeve_halt();\n" + strings.Join(parts[at:], ""))
+			up := steps(string(text))
+			text = []byte("-- +goose Up\n" + strings.Join(up[:after], "") + "SELECT reeve_halt();\n" + strings.Join(up[after:], ""))
 		}
 		files[name] = &fstest.MapFile{Data: text}
 	}
 	return files
+}
+
+// steps gives those by which a migration goes up, each with the lines before it, as
+// goose tells them apart: one ends with a line that ends with a semicolon, before a comment
+// perhaps, or where it is said to.
+func steps(migration string) (all []string) {
+	_, up, _ := strings.Cut(migration, "-- +goose Up\n")
+	up, _, _ = strings.Cut(up, "-- +goose Down")
+	one, whole := "", false
+	for line := range strings.Lines(up) {
+		one += line
+		switch {
+		case strings.Contains(line, "+goose StatementBegin"):
+			whole = true
+			continue
+		case strings.Contains(line, "+goose StatementEnd"):
+			whole = false
+		default:
+			line, _, _ = strings.Cut(line, "--")
+			if whole || !strings.HasSuffix(strings.TrimSpace(line), ";") {
+				continue
+			}
+		}
+		all, one = append(all, one), ""
+	}
+	return all
+}
+
+// forEngine gives the migrations in the words of the engine that an address is for.
+func forEngine(t *testing.T, address string) fs.FS {
+	t.Helper()
+	e, _, err := newEngine(address, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.words(migrationFiles)
+}
+
+// TestSteps holds what steps tells apart against what the engines do.
+func TestSteps(t *testing.T) {
+	migration := "-- a; b\n-- +goose Up\nCREATE TABLE a (\n  b INTEGER -- one; two\n); -- three\n" +
+		"/*postgres: ALTER TABLE a RENAME TO c; */\nCREATE TABLE d (e INTEGER);\n" +
+		"-- +goose StatementBegin\nDO $$\nBEGIN\n  f;\nEND $$;\n-- +goose StatementEnd\n-- +goose Down\nDROP TABLE a;\n"
+	files := fstest.MapFS{"00001_a.sql": {Data: []byte(migration)}}
+	for name, want := range map[string]int{"sqlite:x": 3, "postgres:///x": 4} {
+		e, _, err := newEngine(name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := fs.ReadFile(e.words(files), "00001_a.sql")
+		if got := steps(string(text)); err != nil || len(got) != want {
+			t.Errorf("%s: %d statements, want %d: %q, %v", name, len(got), want, got, err)
+		}
+	}
 }
 
 // TestMigratesAndHalts is not a test of its own: it is the process that is killed.
@@ -66,20 +103,21 @@ func TestMigratesAndHalts(t *testing.T) {
 		}
 		select {} // until it is dead
 	})
-	migrationFiles = halting(version, after)
+	migrationFiles = halting(forEngine(t, address), version, after)
 	db, err := Open(context.Background(), address, Options{})
 	t.Fatal("it was not killed: ", db, err)
 }
 
 // TestMigrationKilled: a process that is killed in the middle of a migration leaves what was
-// there, and the next start finishes it.
+// there, and the next start finishes it. With TEST_LONG=1 it is killed before the first
+// statement of each migration, and after each.
 func TestMigrationKilled(t *testing.T) {
 	known, err := newest()
 	if err != nil {
 		t.Fatal(err)
 	}
 	storetest.Engines(t, func(t *testing.T, address string) {
-		last := int64(0)
+		last, kills := int64(0), 0
 		for version := int64(1); version <= known; version++ {
 			names, _ := fs.Glob(migrationFiles, fmt.Sprintf("%05d_*.sql", version))
 			if len(names) == 0 {
@@ -87,19 +125,20 @@ func TestMigrationKilled(t *testing.T) {
 			}
 			name, previous := names[0], last
 			last = version
-			text, _ := fs.ReadFile(migrationFiles, name)
-			n := strings.Count(upOf(string(text)), ";\n") + 1
+			text, _ := fs.ReadFile(forEngine(t, address), name)
+			n := len(steps(string(text)))
 			stops := []int{n/2 + n%2}
 			if version == known {
 				stops = []int{1, n} // n: after the last one, before it is noted
 			}
 			if os.Getenv("TEST_LONG") != "" {
 				stops = nil
-				for i := 1; i <= n; i++ {
+				for i := 0; i <= n; i++ {
 					stops = append(stops, i)
 				}
 			}
 			for _, after := range stops {
+				kills++
 				address := storetest.Another(t, address)
 				if version > 1 {
 					at(t, address, previous)
@@ -143,6 +182,7 @@ func TestMigrationKilled(t *testing.T) {
 				db.Close()
 			}
 		}
+		t.Logf("killed %d times, in %d migrations", kills, known)
 	})
 }
 

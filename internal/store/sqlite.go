@@ -288,7 +288,7 @@ func (e *sqliteEngine) look(ctx context.Context) (c Condition, err error) {
 	}
 	c.Bytes = info.Size()
 	// An importing reeve holds the lock for a moment at a time.
-	q := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)"}}
+	q := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)", "cache_size(2)"}}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: e.path}).EscapedPath()+"?"+q.Encode())
 	if err != nil {
 		return c, err

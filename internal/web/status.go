@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/reeve365/reeve/internal/coverage"
 	"github.com/reeve365/reeve/internal/notify"
@@ -35,7 +37,15 @@ func (s *Site) page(f func(*http.Request) (view, error)) http.Handler {
 		case err != nil:
 			s.Log.Error("A page could not be made.", "path", r.URL.Path, "error", err)
 			status = http.StatusInternalServerError
-			v = view{"error.html", struct{ frame }{s.frame("Trouble", "")}}
+			page := struct {
+				frame
+				Cause, Remedy string
+			}{frame: s.frame("Trouble", "")}
+			var refusal *store.Error
+			if errors.As(err, &refusal) {
+				page.Cause, page.Remedy = refusal.Cause, refusal.Remedy
+			}
+			v = view{"error.html", page}
 		}
 		var b bytes.Buffer
 		if err := s.pages.ExecuteTemplate(&b, v.name, v.data); err != nil {
@@ -80,6 +90,7 @@ type statusPage struct {
 	Attention    []attention     // about applications
 	Unshown      int             // of these
 	Imports      bool
+	Refused      *Refusal // by the database, to the import
 	Arrears      []notify.Arrear
 	Rows         []applicationRow // those that somebody has to see to, and those that end first
 	Applications int
@@ -115,6 +126,9 @@ func bars(counts []store.Count) []bar {
 func (s *Site) status(r *http.Request) (view, error) {
 	ctx := r.Context()
 	p := statusPage{frame: s.frame("Status", "/"), Imports: s.Imports}
+	if s.Refused != nil {
+		p.Refused = s.Refused()
+	}
 	ledger := s.DB.Ledger(s.Tenant, "audit")
 	var err error
 	if p.Parts, err = ledger.Standing(ctx); err != nil {
@@ -251,7 +265,11 @@ var functions = template.FuncMap{
 	"plural":     plural,
 	"plain":      func(s string) string { plain, _ := notify.SupportIDs(s); return plain },
 	"supportIDs": func(s string) string { _, ids := notify.SupportIDs(s); return ids },
-	"join":       func(s []string) string { return strings.Join(s, ", ") },
+	"sentence": func(s string) string {
+		first, size := utf8.DecodeRuneInString(s)
+		return string(unicode.ToUpper(first)) + s[size:]
+	},
+	"join": func(s []string) string { return strings.Join(s, ", ") },
 	"day": func(s string) string {
 		t, err := time.Parse("20060102", s)
 		if err != nil {

@@ -38,9 +38,18 @@ type Options struct {
 	// Imports says that a feed is enabled, so that there is, or will be, something imported.
 	Imports bool
 	Every   time.Duration // how often it is imported
+	// Refused gives what the database refuses to the import of this process, nil while it
+	// works. It may be nil.
+	Refused func() *Refusal
 	// Handlers are served besides the pages, by patterns of [http.ServeMux], under the
 	// same rules: on loopback alone, and by no other host name.
 	Handlers map[string]http.Handler
+}
+
+// A Refusal is why the database does not let the import go on.
+type Refusal struct {
+	Cause, Remedy string // as in [store.Error]
+	Since         time.Time
 }
 
 // Site is the site while it is served.
