@@ -451,7 +451,7 @@ func TestPlanUpgrade(t *testing.T) {
 		if !slices.Contains(does, "makes the table dropped_days") {
 			t.Errorf("%q", does)
 		}
-		if postgres := strings.HasPrefix(address, "postgres"); slices.Contains(does, "makes the index audit_events_user on audit_events") != postgres {
+		if postgres := strings.HasPrefix(address, "postgres"); slices.Contains(does, "makes the index audit_events_time on audit_events") != postgres {
 			t.Errorf("%q", does)
 		}
 		s, err := db.Status(t.Context())
