@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -245,4 +246,78 @@ func (w *world) replaySealed() {
 			w.agrees("mended again")
 		}
 	}
+}
+
+// TestAllAtOnce: what is sealed, made anew, tried again and dropped at the same moment agrees
+// in the end, and nobody fails because of the others.
+func TestAllAtOnce(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, address string) {
+		clock := time.Now().Truncate(time.Second)
+		w := newWorld(t, address, tenant.Options{Seed: 32, Users: 6, Days: 3, PerUser: 25, Now: func() time.Time { return clock }})
+		ctx := t.Context()
+		f, o := w.options(true)
+		decoder := f.NewDecoder
+		f.NewDecoder = func() ingest.Decoder { return &refusing{Decoder: decoder(), every: 5} }
+		if r, err := patiently(ctx, f, o); err != nil || !r.Complete() {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		var newest int
+		if err := storetest.Connect(t, w.address).QueryRow("SELECT max(day) FROM audit_events").Scan(&newest); err != nil {
+			t.Fatal(err)
+		}
+		clock = clock.AddDate(0, 0, 20)
+		for range 3 {
+			// As an older version would have left it.
+			w.exec("UPDATE audit_events SET client_ip = 'old' WHERE client_ip IS NOT NULL")
+			w.exec("DELETE FROM seals")
+			w.exec("DELETE FROM seal_heads")
+			w.seal()
+			var all sync.WaitGroup
+			for _, do := range []func(*store.DB) error{
+				func(db *store.DB) error {
+					_, err := ingest.Replay(ctx, AuditForm(1, Scope{}), ingest.ReplayOptions{DB: db, Tenant: 1})
+					return err
+				},
+				func(db *store.DB) error {
+					_, err := ingest.Retry(ctx, AuditForm(1, Scope{}), ingest.RetryOptions{DB: db, Tenant: 1})
+					return err
+				},
+				func(db *store.DB) error {
+					_, err := db.Prune(ctx, 1, "audit", time.Date(newest/10000, time.Month(newest/100%100), newest%100, 0, 0, 0, 0, time.UTC))
+					return err
+				},
+				func(db *store.DB) error {
+					for range 5 {
+						days, err := db.UnsealedDays(ctx, 1, AuditTables(), store.NewestSealable(clock))
+						if err != nil {
+							return err
+						}
+						for _, day := range days {
+							if _, err := db.SealDay(ctx, 1, AuditTables(), day, "known", ""); err != nil {
+								return fmt.Errorf("sealing %d: %w", day, err)
+							}
+						}
+					}
+					return nil
+				},
+			} {
+				for range 2 {
+					db, err := store.Open(ctx, w.address, store.Options{Now: w.now})
+					if err != nil {
+						t.Fatal(err)
+					}
+					all.Go(func() {
+						defer db.Close()
+						if err := do(db); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+			}
+			all.Wait()
+			w.agrees("all at once")
+			w.seal()
+			w.agrees("all at once, and sealed")
+		}
+	})
 }

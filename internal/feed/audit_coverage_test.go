@@ -278,6 +278,147 @@ func TestCoverageOfASubscriptionThatWasStopped(t *testing.T) {
 	})
 }
 
+// TestForgedCounts: what the ledger says is compared with what is there, and what was forged
+// is told, of the blob or hour in which it was, and nothing else is.
+func TestForgedCounts(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, address string) {
+		s := newSilent(t, address)
+		s.importNow()
+		s.goTo(0, time.Minute)
+		s.blob(1, "["+s.record(1)+","+s.record(2)+"]")
+		s.blob(2, "["+s.record(3)+"]")
+		s.blob(3, "[]")
+		s.goTo(12, time.Hour)
+		so := map[int]string{1: "complete: ", 2: "complete: ", 3: "complete: 1 blob had no record"}
+		s.want("before", so)
+		if found := s.differences(); found != nil {
+			t.Fatalf("%q", found)
+		}
+		db := storetest.Connect(t, address)
+		blob := func(condition string) (is string) {
+			t.Helper()
+			if err := db.QueryRow("SELECT blob FROM ledger_blobs WHERE state = 'done' AND " + condition).Scan(&is); err != nil {
+				t.Fatal(err)
+			}
+			return "blob = '" + is + "'"
+		}
+		one, three := blob("stored = 1"), blob("records = 0")
+		for forged, want := range map[string][]string{
+			// A blob that has more than was stored, or less.
+			`UPDATE ledger_blobs SET stored = stored + SIGN_7, records = records + SIGN_7 WHERE ` + one: {
+				"say that 10 records are stored, and there are 3", "says that 8 records of it are stored, and there are 1", "1 records, by its blobs 8; 1 records stored, by its blobs 8"},
+			`UPDATE ledger_blobs SET records = records + SIGN_7 WHERE ` + one: {"8 records were read, and 1 are accounted for", "1 records, by its blobs 8"},
+			// An empty one that is to have had records.
+			`UPDATE ledger_blobs SET stored = stored + SIGN_7, error = CASE WHEN SIGN_7 > 0 THEN 'read in part' END WHERE ` + three: {
+				"say that 10 records are stored, and there are 3", "0 records stored, by its blobs 7"},
+			`UPDATE ledger_windows SET stored = stored + SIGN_7 WHERE records = 2`: {"9 records stored, by its blobs 2"},
+			// The day's.
+			`UPDATE row_counts SET records = records + SIGN_7 WHERE table_name = 'audit_events'`: {"audit_events has 3 rows, and the import has stored 10"},
+		} {
+			s.exec(strings.ReplaceAll(forged, "SIGN_", ""))
+			found := strings.Join(s.differences(), "\n")
+			for _, text := range want {
+				if !strings.Contains(found, text) {
+					t.Errorf("%s: %s\nlacks %q", forged, found, text)
+				}
+			}
+			s.exec(strings.ReplaceAll(forged, "SIGN_", "-"))
+			if found := s.differences(); found != nil {
+				t.Fatalf("%s, undone: %q", forged, found)
+			}
+		}
+		s.want("after", so)
+	})
+}
+
+// TestWhatOthersWroteStays: rows that another program put into reeve's tables stay as they
+// are, whatever reeve imports, decodes again or seals; what does not fit is told.
+func TestWhatOthersWroteStays(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, address string) {
+		s := newSilent(t, address)
+		s.importNow()
+		s.goTo(0, time.Minute)
+		id := func(n int) string {
+			if strings.HasPrefix(address, "postgres:") {
+				return fmt.Sprintf("'%08d-0000-4000-8000-000000000000'", n)
+			}
+			return fmt.Sprintf("x'%08d000040008000000000000000'", n)
+		}
+		day := store.Day(s.begin)
+		if strings.HasPrefix(address, "postgres:") {
+			month := s.begin.Format("200601")
+			next := s.begin.AddDate(0, 0, 1-s.begin.Day()).AddDate(0, 1, 0).Format("200601")
+			for _, table := range []string{"audit_events", "event_meta_exchange", "ignored_audit_events"} {
+				s.exec(fmt.Sprintf("CREATE TABLE IF NOT EXISTS %[1]s_%[2]s PARTITION OF %[1]s FOR VALUES FROM (%[2]s01) TO (%[3]s01)", table, month, next))
+			}
+		}
+		// A record that reeve will get, one that it never gets, and what belongs to one of
+		// reeve's; a person of another name.
+		theirs := []string{
+			fmt.Sprintf("INSERT INTO audit_events (tenant_id, day, id, time_stamp, object_id, content_id, content_at, content_len) VALUES (1, %d, %s, '2026-10-01 00:00:00.000', 'theirs', 4711, 0, 0)", day, id(1)),
+			fmt.Sprintf("INSERT INTO audit_events (tenant_id, day, id, time_stamp, object_id, content_id, content_at, content_len) VALUES (1, %d, %s, '2026-10-01 00:00:00.000', 'theirs', 4711, 0, 0)", day, id(77)),
+			fmt.Sprintf("INSERT INTO event_meta_exchange (tenant_id, day, event_id, subject) VALUES (1, %d, %s, 'theirs')", day, id(2)),
+			fmt.Sprintf("INSERT INTO event_workloads (id, workload_name) VALUES (%d, 'theirs')", workloads.ID("Exchange")),
+		}
+		for _, query := range theirs {
+			s.exec(query)
+		}
+		stays := func(when string) {
+			t.Helper()
+			for query, want := range map[string]int{
+				"SELECT count(*) FROM audit_events WHERE object_id = 'theirs' AND content_id = 4711 AND record_type IS NULL": 2,
+				"SELECT count(*) FROM event_meta_exchange WHERE subject = 'theirs'":                                          1,
+				"SELECT count(*) FROM event_workloads WHERE workload_name = 'theirs'":                                        1,
+				"SELECT count(*) FROM audit_events":                                                                          4,
+			} {
+				var n int
+				if err := storetest.Connect(t, address).QueryRow(query).Scan(&n); err != nil || n != want {
+					t.Errorf("%s: %s: %d, want %d (%v)", when, query, n, want, err)
+				}
+			}
+		}
+		s.blob(1, "["+s.record(1)+","+s.record(2)+"]")
+		s.blob(2, "["+s.record(3)+"]")
+		s.goTo(12, time.Hour)
+		s.want("imported", map[int]string{1: "complete: ", 2: "complete: "})
+		stays("imported")
+		held, err := s.db.CountQuarantine(t.Context(), 1)
+		if err != nil || len(held) != 1 || held[0] != (store.Count{Name: store.ReasonConflict, Rows: 1}) {
+			t.Errorf("%+v, %v", held, err)
+		}
+		findings, err := s.db.Findings(t.Context(), 1)
+		if err != nil || len(findings) != 1 || findings[0].Rule != "name-collision" {
+			t.Errorf("%+v, %v", findings, err)
+		}
+		told := func(when string) {
+			t.Helper()
+			found, err := s.db.Recount(t.Context(), 1, AuditTables(), 0, 99999999)
+			if err != nil || len(found) != 2 || !strings.Contains(found[0].Text, "2 rows of audit_events are not from a blob") || !strings.Contains(found[1].Text, "has 4 rows, and the import has stored 2") {
+				t.Errorf("%s: %+v, %v", when, found, err)
+			}
+		}
+		told("imported")
+
+		// The same again, on purpose.
+		f, o := s.options(true)
+		o.From, o.To = s.begin, s.at(12)
+		if r, err := ingest.Run(t.Context(), f, o); err != nil || r.Counts.Stored > 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		stays("back-filled")
+		if n, err := ingest.Retry(t.Context(), AuditForm(1, Scope{}), ingest.RetryOptions{DB: s.db, Tenant: 1}); err != nil || n.Stored > 0 || n.Held != 1 {
+			t.Errorf("%+v, %v", n, err)
+		}
+		stays("tried again")
+		s.clock = s.clock.AddDate(0, 0, 12)
+		if _, err := s.db.SealDay(t.Context(), 1, AuditTables(), day, "known", ""); err != nil {
+			t.Error(err)
+		}
+		stays("sealed")
+		told("sealed")
+	})
+}
+
 // TestBackfill: what was given up is listed and read again when somebody asks for it.
 func TestBackfill(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, address string) {

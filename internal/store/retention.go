@@ -138,43 +138,59 @@ var atOnce = 5000
 
 // deleteDay deletes a day, its records last: as long as one is there, the day is found again.
 func (db *DB) deleteDay(ctx context.Context, tenant int, feed string, day int) (records int64, err error) {
-	var tables []declaredTable
+	var events declaredTable
+	var others []declaredTable
 	for _, t := range declared() {
-		if t.facts && t.name != "audit_events" {
-			tables = append(tables, t)
+		switch {
+		case t.name == "audit_events":
+			events = t
+		case t.facts:
+			others = append(others, t)
 		}
 	}
-	for _, t := range declared() {
-		if t.name == "audit_events" {
-			tables = append(tables, t)
-		}
-	}
-	for _, t := range tables {
-		for more := true; more; {
-			if err := ctx.Err(); err != nil {
-				return records, err
-			}
-			var n int64
-			if err := db.transact(ctx, dropping, func(tx *Tx) (err error) {
-				if n, err = tx.deleteSome(tenant, feed, t, day); err != nil {
+	for more := true; more; {
+		for _, t := range others {
+			for {
+				any := false
+				if err := db.read.QueryRowContext(ctx, anyOf(t), tenant, day).Scan(&any); err != nil {
+					return records, db.explain("reading", err)
+				}
+				if !any {
+					break
+				}
+				if err := db.transact(ctx, dropping, func(tx *Tx) error {
+					_, err := tx.deleteSome(tenant, feed, t, day)
 					return err
+				}); err != nil {
+					return records, err
 				}
-				if err := tx.queryRow(fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1 AND day = $2)`, t.name), tenant, day).Scan(&more); err != nil || more {
-					return err
-				}
-				if t.name == "audit_events" {
-					return tx.uncounted(tenant, feed, day)
-				}
-				return nil
-			}); err != nil {
-				return records, err
-			}
-			if t.name == "audit_events" {
-				records += n
 			}
 		}
+		var n int64
+		if err := db.transact(ctx, dropping, func(tx *Tx) (err error) {
+			for _, t := range others { // of records that came meanwhile
+				if err := tx.queryRow(anyOf(t), tenant, day).Scan(&more); err != nil || more {
+					return err
+				}
+			}
+			if n, err = tx.deleteSome(tenant, feed, events, day); err != nil {
+				return err
+			}
+			if err := tx.queryRow(anyOf(events), tenant, day).Scan(&more); err != nil || more {
+				return err
+			}
+			return tx.uncounted(tenant, feed, day)
+		}); err != nil {
+			return records, err
+		}
+		records += n
 	}
 	return records, nil
+}
+
+// anyOf asks whether a table has rows of a day.
+func anyOf(t declaredTable) string {
+	return fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1 AND day = $2)`, t.name)
 }
 
 // deleteSome deletes some rows of a day of a table.

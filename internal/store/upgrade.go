@@ -39,6 +39,9 @@ func (db *DB) PlanUpgrade(ctx context.Context) ([]UpgradeStep, error) {
 	var steps []UpgradeStep
 	for _, m := range pending {
 		for _, statement := range statements(m.SQL) {
+			if strings.HasPrefix(statement, "SELECT ") { // does nothing
+				continue
+			}
 			s := UpgradeStep{Migration: m.Name}
 			var table string
 			s.Does, table = whatItDoes(statement)

@@ -96,7 +96,7 @@ CREATE TABLE seals (
   version    INTEGER NOT NULL,       -- 1, 2, 3, … of this day of this table
   records    BIGINT NOT NULL,
   columns    TEXT NOT NULL,          -- those that are sealed, with commas
-  hash       TEXT NOT NULL,          -- SHA-256 over the rows in the order of their keys, hexadecimal
+  hash       TEXT NOT NULL,          -- SHA-256 over the rows in the order of their keys, hexadecimal; empty: nothing is sealed, since rows were changed on purpose
   coverage   TEXT NOT NULL,          -- what was known of the day
   reason     TEXT NOT NULL,          -- why there is this version
   sealed_at  TIMESTAMP NOT NULL,
