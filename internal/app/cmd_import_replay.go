@@ -51,7 +51,7 @@ A sealed day whose rows it changes gets a new version of its seal, with the reas
 				return err
 			}
 			if !asJSON {
-				fmt.Fprintf(p.Err, "%d pieces with %s of text are kept.\n", pieces, amount(bytes))
+				fmt.Fprintf(p.Err, "%d pieces with %s of text are kept.\n", pieces, bytesText(bytes))
 			}
 			if !dry && !yes && pieces > 0 {
 				if err := p.confirm(cmd.Context(), "The rows of their records are replaced where this reeve would make other ones (--dry-run says how many), also those that were changed by hand."); err != nil {

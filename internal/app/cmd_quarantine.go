@@ -181,7 +181,7 @@ func (p *program) printKinds(kinds []store.Kind) {
 	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "reason\trecords\tignored\toldest\tnewest\tas sent\tkept as")
 	for _, k := range kinds {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", plain(k.Reason), k.Records, k.Ignored, utc(k.Oldest), utc(k.Newest), amount(k.Bytes), amount(k.KeptData))
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", plain(k.Reason), k.Records, k.Ignored, utc(k.Oldest), utc(k.Newest), bytesText(k.Bytes), bytesText(k.KeptData))
 	}
 	t.Flush()
 }

@@ -37,20 +37,7 @@ func (p *program) printRaw(r rawReport) {
 		fmt.Fprintln(p.Out, "text as it was sent: none is kept of what is stored")
 		return
 	}
-	fmt.Fprintf(p.Out, "text as it was sent: %s kept as %s, since %s\n", amount(r.Bytes), amount(r.Stored), r.Oldest)
-}
-
-// amount is a number of bytes as people say it.
-func amount(n int64) string {
-	units := []string{"bytes", "KB", "MB", "GB", "TB"}
-	f, i := float64(n), 0
-	for ; f >= 1000 && i < len(units)-1; i++ {
-		f /= 1000
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
+	fmt.Fprintf(p.Out, "text as it was sent: %s kept as %s, since %s\n", bytesText(r.Bytes), bytesText(r.Stored), r.Oldest)
 }
 
 // quarantine adds what is in quarantine.

@@ -57,6 +57,9 @@ func (a *App) sourceThrottles(after time.Duration) {
 // idle waits for the next cycle. It ends early when there is something to read that
 // another worker has found, or held when it died.
 func (a *App) idle(ctx context.Context, d time.Duration) error {
+	if a.worker == nil { // it could not be enlisted yet
+		return sleep(ctx, d)
+	}
 	since, end := a.now(), time.NewTimer(d)
 	defer end.Stop()
 	tick := time.NewTicker(lookForWork)

@@ -44,8 +44,9 @@ type Worker struct {
 	done      chan struct{}
 	throttled chan struct{} // has room for one: the source throttles
 
-	mu    sync.Mutex
-	after time.Duration // what the source asked for with it
+	mu    sync.Mutex    // guards what follows, which the others have not heard of yet
+	slow  bool          // the source throttles
+	after time.Duration // what it asked for with that
 }
 
 // Enlist makes a worker, which is alive until Close.
@@ -59,7 +60,7 @@ func Enlist(ctx context.Context, o WorkerOptions) (*Worker, error) {
 	}
 	w := &Worker{o: o, done: make(chan struct{}), throttled: make(chan struct{}, 1),
 		self: store.Worker{Name: fmt.Sprintf("%s/%d/%.8s", host, os.Getpid(), rand.Text()), Role: o.Role, Started: o.Now().UTC()}}
-	if err := w.beat(ctx, false); err != nil {
+	if err := w.beat(ctx); err != nil {
 		return nil, err
 	}
 	ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -85,7 +86,7 @@ func (w *Worker) Close() error {
 // Throttled is to be told that the source throttles, and how long it asked to wait.
 func (w *Worker) Throttled(after time.Duration) {
 	w.mu.Lock()
-	w.after = max(w.after, after)
+	w.slow, w.after = true, max(w.after, after)
 	w.mu.Unlock()
 	select {
 	case w.throttled <- struct{}{}:
@@ -99,15 +100,13 @@ func (w *Worker) live(ctx context.Context) {
 	defer tick.Stop()
 	failing := false
 	for {
-		slow := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.throttled:
-			slow = true
 		case <-tick.C:
 		}
-		err := w.beat(ctx, slow)
+		err := w.beat(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -120,17 +119,20 @@ func (w *Worker) live(ctx context.Context) {
 	}
 }
 
-func (w *Worker) beat(ctx context.Context, throttled bool) error {
+func (w *Worker) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseTime)
 	defer cancel()
 	w.mu.Lock()
-	after := w.after
-	w.after = 0
+	slow, after := w.slow, w.after
+	w.slow, w.after = false, 0
 	w.mu.Unlock()
 	alive, pace, err := w.o.DB.Beat(ctx, w.o.Tenant, w.self, leaseTime, w.o.Source, func(p store.Pace, now time.Time) store.Pace {
-		return adjust(p, now, w.o.Limit, throttled, after)
+		return adjust(p, now, w.o.Limit, slow, after)
 	})
 	if err != nil {
+		w.mu.Lock() // for the next time
+		w.slow, w.after = w.slow || slow, max(w.after, after)
+		w.mu.Unlock()
 		return err
 	}
 	w.o.Share(share(pace, w.o.Limit, alive), pace.PerMinute < w.o.Limit, pace.NotBefore)

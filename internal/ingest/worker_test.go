@@ -154,3 +154,37 @@ func TestWhatIsDueAndTakenIsNotAskedForWithoutEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestThrottlingIsToldWhenTheDatabaseAnswersAgain: a heartbeat that fails has told nobody.
+func TestThrottlingIsToldWhenTheDatabaseAnswersAgain(t *testing.T) {
+	address := storetest.SQLite(t)
+	db, err := store.Open(t.Context(), address, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var notBefore time.Time
+	w, err := Enlist(t.Context(), WorkerOptions{DB: db, Tenant: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler), Source: "f", Limit: 2000,
+		Share: func(_ int, _ bool, until time.Time) { notBefore = until }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.stop() // from here on it beats when this test says
+	<-w.done
+	db.Close()
+	w.Throttled(time.Hour)
+	if err := w.beat(t.Context()); err == nil {
+		t.Fatal("a database that is closed has answered")
+	}
+	if w.o.DB, err = store.Open(t.Context(), address, store.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer w.o.DB.Close()
+	for range 2 {
+		if err := w.beat(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p, err := w.o.DB.Pace(t.Context(), 1, "f"); err != nil || p.PerMinute != 1000 || !notBefore.After(time.Now()) {
+		t.Errorf("%+v, %v, until %v", p, err, notBefore)
+	}
+}

@@ -1,12 +1,15 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/reeve365/reeve/internal/store"
 )
@@ -67,5 +70,27 @@ func TestLook(t *testing.T) {
 	}
 	if _, err := store.Look(t.Context(), "sqlite:"+text, ""); !errors.As(err, &known) || !strings.Contains(known.Cause, "not an SQLite database") {
 		t.Errorf("a text: %v", err)
+	}
+}
+
+// TestServerThatDoesNotAnswer: as when its machine is off, or a firewall is silent. It may be
+// tried again, and one is told what to look at.
+func TestServerThatDoesNotAnswer(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = store.Open(ctx, "postgres://reeve@"+silent.Addr().String()+"/reeve", store.Options{})
+	var refusal *store.Error
+	if !errors.As(err, &refusal) || !refusal.Away || !strings.Contains(refusal.Remedy, "see that it runs") {
+		t.Errorf("%+v", err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	cancel()
+	if _, err := store.Open(ctx, "postgres://reeve@"+silent.Addr().String()+"/reeve", store.Options{}); !errors.Is(err, context.Canceled) || errors.As(err, &refusal) {
+		t.Errorf("ended by the caller: %+v", err)
 	}
 }

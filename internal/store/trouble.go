@@ -45,9 +45,10 @@ func explain(e engine, url, doing string, err error) error {
 		}
 		return err
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) {
 		return err
 	}
+	// A server that does not answer is a deadline that has passed, too.
 	if cause, remedy := e.trouble(err); cause != "" {
 		away, met := e.passing(err)
 		return &Error{URL: url, Doing: doing, Cause: cause, Remedy: remedy, Err: err, Away: away, Met: met}
