@@ -219,6 +219,14 @@ func usesOf(names []string, optional bool) ([]permission.Use, error) {
 	return permission.Uses(feeds, optional), nil
 }
 
+// stopped says of a run that somebody has stopped what becomes of what it did.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return failWith(exitFailure, "stopped. What was changed in the tenant by then is recorded: the same command goes on from there")
+	}
+	return err
+}
+
 // refusal gives a refusal its exit code.
 func refusal(err error) error {
 	var r *registration.Refusal
@@ -229,6 +237,8 @@ func refusal(err error) error {
 		return coded{exitSignIn, err}
 	case errors.Is(r.Kind, registration.ErrTenant):
 		return coded{exitConfig, err}
+	case errors.Is(r.Kind, registration.ErrBusy):
+		return coded{exitSource, err}
 	}
 	return coded{exitFailure, err}
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/handout"
 	"github.com/reeve365/reeve/internal/m365"
 	"github.com/reeve365/reeve/internal/permission"
@@ -18,6 +20,7 @@ import (
 type consentFlags struct {
 	feedFlags
 	format, name, out      string
+	named                  bool // by --name
 	offline, force, asJSON bool
 }
 
@@ -47,13 +50,14 @@ permission. --offline asks nobody, and the page says that it was not read.`,
 			if !slices.Contains(formats, o.format) {
 				return wrongFlag("format", fmt.Errorf("%q is none of %s", o.format, strings.Join(formats, ", ")))
 			}
+			o.named = cmd.Flags().Changed("name")
 			return p.appConsent(cmd.Context(), &o)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", "html", "one of "+strings.Join(formats, ", "))
 	o.feedFlags.flags(cmd)
-	f.StringVar(&o.name, "name", defaultName, "the name of the application")
+	f.StringVar(&o.name, "name", defaultName, "the name of the application, instead of the one under which it was set up")
 	f.StringVar(&o.out, "out", "", "write into this file instead of to standard output")
 	f.BoolVar(&o.force, "force", false, "replace the file if it is there")
 	f.BoolVar(&o.offline, "offline", false, "do not read what is granted now")
@@ -71,6 +75,9 @@ func (p *program) appConsent(ctx context.Context, o *consentFlags) error {
 	c, cloud, err := p.tenantAndCloud()
 	if err != nil {
 		return err
+	}
+	if !o.named {
+		o.name = cmp.Or(p.nameOfRecord(ctx, c), defaultName)
 	}
 	pack := handout.Pack{
 		Cloud: cloud.Name, Authority: strings.TrimSuffix(cloud.AuthorityHost, "/"), TenantID: c.TenantID, ClientID: c.ClientID, Name: o.name,
@@ -107,6 +114,30 @@ func (p *program) appConsent(ctx context.Context, o *consentFlags) error {
 		return err
 	}
 	return p.handOut(o.out, text, o.force)
+}
+
+// nameOfRecord is how the application of client-id was called when it was set up; "" where
+// that is not recorded, or cannot be read.
+func (p *program) nameOfRecord(ctx context.Context, c *config.Config) string {
+	if c.ClientID == "" || missing(c) {
+		return ""
+	}
+	a, err := p.openCert(ctx, c)
+	if err == nil {
+		defer a.Close()
+		var all []kept
+		if all, err = a.registrations(ctx); err == nil {
+			for _, k := range all {
+				if strings.EqualFold(k.ClientID, c.ClientID) {
+					return k.Name
+				}
+			}
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(p.Err, "note: how the application was called when it was set up could not be read (--name says it): %v\n", err)
+	}
+	return ""
 }
 
 // granted reads the permissions that reeve has from tokens of its own.

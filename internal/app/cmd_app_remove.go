@@ -43,7 +43,9 @@ looking after the application.`,
 		Example: `  reeve app remove --dry-run
   reeve app remove --yes`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error { return refusal(p.appRemove(cmd, args, &o)) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return refusal(stopped(cmd.Context(), p.appRemove(cmd, args, &o)))
+		},
 	}
 	o.administrator.flags(cmd)
 	f := cmd.Flags()
@@ -67,6 +69,9 @@ func (p *program) appRemove(cmd *cobra.Command, args []string, o *removeOptions)
 	defer a.Close()
 	k, err := a.chooseRecord(ctx, args)
 	if err != nil {
+		return err
+	}
+	if err := p.canAsk(o.yes || o.dryRun); err != nil {
 		return err
 	}
 	withRole := slices.ContainsFunc(k.Made, func(m registration.Made) bool { return m.Kind == registration.Role })

@@ -69,7 +69,9 @@ whose other contents stay.`,
   reeve app setup --cloud gcc-high --name reeve-{tenant-name}
   reeve app setup --vault https://contoso.vault.azure.net --vault-certificate reeve
   reeve app setup --answers answers.yaml --yes --json`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return refusal(p.appSetup(cmd, &o)) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return refusal(stopped(cmd.Context(), p.appSetup(cmd, &o)))
+		},
 	}
 	o.policyFlags.flags(cmd)
 	o.administrator.flags(cmd)
@@ -189,6 +191,9 @@ func (r *setupRun) begin(ctx context.Context) error {
 		return err
 	}
 	if err := r.checkVault(r.app.Cloud); err != nil {
+		return err
+	}
+	if err := r.canAsk(r.yes || r.dryRun); err != nil {
 		return err
 	}
 	if c.VaultURL == "" && r.needsVault() {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/reeve365/reeve/internal/app"
+	"github.com/reeve365/reeve/internal/emulator"
 	"github.com/reeve365/reeve/internal/emulator/directory"
 	"github.com/reeve365/reeve/internal/emulator/emulatortest"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
@@ -83,7 +84,11 @@ func TestAppSetup(t *testing.T) {
 	r = startLong(t, environ, setup...)
 	e.signsIn(t, r, "admin")
 	r.says(t, regexp.MustCompile(`confirm +done|register +done`))
-	r.interrupt(t).want(t, failure, "create the application reeve")
+	o = r.interrupt(t)
+	o.want(t, failure, "create the application reeve", "stopped. ")
+	if strings.Contains(o.err, "What was stored") {
+		t.Errorf("nothing was to be stored:\n%s", o.err)
+	}
 	r = startLong(t, environ, setup...)
 	e.signsIn(t, r, "admin")
 	o = r.wait(t)
@@ -133,6 +138,23 @@ func TestAppSetup(t *testing.T) {
 		t.Errorf("there are %d applications", n)
 	}
 
+	// Where nobody can be asked, that is told before somebody signs in.
+	for _, command := range []string{"setup", "remove"} {
+		o := reeve(t, alone, "app", command)
+		o.want(t, usage, "say --yes")
+		if deviceCode.MatchString(o.err) {
+			t.Errorf("somebody is asked to sign in for nothing:\n%s", o.err)
+		}
+	}
+	// Somebody who stops it before is not told of an import.
+	r = start(t, alone, "app", "remove", "--yes")
+	r.says(t, deviceCode)
+	o = r.interrupt(t)
+	o.want(t, failure, "stopped. What was changed in the tenant by then is recorded")
+	if strings.Contains(o.err, "What was stored") {
+		t.Errorf("nothing was to be stored:\n%s", o.err)
+	}
+
 	// Who may not take it away leaves it as it is, and reeve goes on looking after it.
 	r = start(t, alone, "app", "remove", "--yes")
 	e.signsIn(t, r, "pat")
@@ -170,11 +192,22 @@ func TestAppSetupOfAnother(t *testing.T) {
 	environ := e.cloud(t)
 	r := startLong(t, environ, "app", "setup", "--config", file, "--client-id", other.AppID, "--feeds", "audit", "--yes")
 	e.signsIn(t, r, "admin")
-	r.wait(t).want(t, ok)
+	r.says(t, regexp.MustCompile(`confirm +done`))
+	e.service.Inject(emulator.Fault{API: "authority", Operation: "token", Kind: "unavailable", Times: 1})
+	o := r.wait(t)
+	o.want(t, ok)
+	if strings.Count(o.err, "signing in to tenant") != 1 || !regexp.MustCompile(`prove +failed .*signing in to tenant`).MatchString(o.err) {
+		t.Errorf("what failed once is not told once:\n%s", o.err)
+	}
 	if a := now(); len(a.KeyCredentials) == 0 || len(a.RequiredResourceAccess) != 1 || len(a.Owners) != 1 {
 		t.Errorf("it is %+v", a)
 	}
 	alone := []string{"REEVE_CONFIG=" + file}
+	for title, more := range map[string][]string{"worker": nil, "another": {"--name", "another"}} {
+		if o := reeve(t, alone, append([]string{"app", "consent", "--format", "markdown", "--offline"}, more...)...); o.code != 0 || !strings.Contains(strings.SplitN(o.out, "\n", 2)[0], title) {
+			t.Errorf("the page is not titled %s: %.200s%s", title, o.out, o.err)
+		}
+	}
 	r = start(t, alone, "app", "remove", "--dry-run", "--json")
 	e.signsIn(t, r, "admin")
 	var dry struct {
@@ -210,11 +243,11 @@ func TestAppSetupRefused(t *testing.T) {
 		r.wait(t).want(t, code, says...)
 	}
 	setup(failure, "admin", []string{"there is an application reeve already", "remedy: take it (--client-id " + e.Client().ClientID + ")"})
-	reeve(t, environ, "app", "setup", "--tenant-id", "11111111-1111-1111-1111-111111111111").want(t, signIn, "AADSTS90002", "Copy the tenant ID")
+	reeve(t, environ, "app", "setup", "--yes", "--tenant-id", "11111111-1111-1111-1111-111111111111").want(t, signIn, "AADSTS90002", "Copy the tenant ID")
 	reeve(t, environ, "app", "setup", "--feeds", "everything").want(t, usage, "there is no feed")
-	reeve(t, append(slices.Clone(environ), "AZURE_CLIENT_ID="+e.Client().ClientID), "app", "setup", "--tenant-id", e.ID, "--sign-in", "certificate",
+	reeve(t, append(slices.Clone(environ), "AZURE_CLIENT_ID="+e.Client().ClientID), "app", "setup", "--yes", "--tenant-id", e.ID, "--sign-in", "certificate",
 		"--sign-in-client-id", e.Client().ClientID, "--sign-in-certificate", e.variables["CERT_PEM"]).want(t, usage, "AZURE_CLIENT_ID names the application", "--client-id "+e.Client().ClientID)
-	reeve(t, environ, "app", "setup", "--name", "{nobody}", "--sign-in", "certificate").want(t, usage, "--sign-in-client-id")
+	reeve(t, environ, "app", "setup", "--yes", "--name", "{nobody}", "--sign-in", "certificate").want(t, usage, "--sign-in-client-id")
 	answers := filepath.Join(t.TempDir(), "answers.yaml")
 	if err := os.WriteFile(answers, []byte("colour: red\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -230,7 +263,7 @@ func TestAppSetupRefused(t *testing.T) {
 	r.wait(t).want(t, signIn, "AADSTS70017", "Start again, and say yes")
 	// Nobody answers.
 	offline := append(slices.Clone(environ), "REEVE_AUTHORITY_HOST=https://127.0.0.1:9", "REEVE_TENANT_ID="+e.ID)
-	reeve(t, offline, "app", "setup").want(t, source, "127.0.0.1:9")
+	reeve(t, offline, "app", "setup", "--yes").want(t, source, "127.0.0.1:9")
 	if _, err := os.Stat(file); err == nil {
 		t.Error("a configuration was written")
 	}
@@ -344,7 +377,7 @@ func TestAppSetupUnattended(t *testing.T) {
 		t.Errorf("it says\n%s", o.out)
 	}
 	o = reeve(t, e.cloud(t), slices.Delete(slices.Clone(args), 4, 5)...)
-	o.want(t, usage, "Say --yes")
+	o.want(t, usage, "say --yes")
 }
 
 // decide answers the page of a device code.
@@ -386,4 +419,25 @@ func (r *running) wait(t testing.TB) outcome {
 	t.Helper()
 	<-r.done // its context has an end
 	return outcome{r.args, r.code, r.out.String(), r.err.String()}
+}
+
+// What a national cloud lacks is said in the plan, and nothing of the kind elsewhere.
+func TestAppSetupInNationalCloud(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ emulated, cloud, says string }{
+		{"usgov", "gcc-high", "apps: the apps of a person cannot be listed by an application in this cloud"},
+		{"public", "public", ""},
+		{"public", "custom", ""},
+	} {
+		e := emulateIn(t, tt.emulated, tenant.Options{})
+		e.withoutReeve(t)
+		r := start(t, e.cloud(t, "REEVE_CLOUD="+tt.cloud), "app", "setup", "--feeds", "audit,apps,calls", "--dry-run", "--config", filepath.Join(t.TempDir(), "reeve.yaml"))
+		e.signsIn(t, r, "admin")
+		o := r.wait(t)
+		o.want(t, ok)
+		const note = "note: In this cloud something cannot work: "
+		if n := strings.Count(o.out, note); tt.says == "" && n != 0 || tt.says != "" && (n != 1 || !strings.Contains(o.out, note+tt.says)) {
+			t.Errorf("%s: it does not say %q, or says more:\n%s", tt.cloud, tt.says, o.out)
+		}
+	}
 }

@@ -54,7 +54,7 @@ func TestSetupTime(t *testing.T) {
 	if os.Getenv("TEST_LONG") != "" {
 		seeds = 100
 	}
-	var took, consented, over, withVault []time.Duration
+	var took, consented, certified, over, withVault []time.Duration
 	for seed := range seeds {
 		s := setupTime(t, seed, key)
 		t.Logf("seed %d: consent after %v, key registered after %v, all front ends know both after %v; certificate in use after %v, proved after %v (%+v), the vault after %v",
@@ -62,15 +62,16 @@ func TestSetupTime(t *testing.T) {
 		if s.proved > s.known()+overLag {
 			t.Errorf("seed %d: tokens were proved %v after all front ends knew consent and key", seed, s.proved-s.known())
 		}
+		certified = append(certified, s.certified)
 		took, consented, over, withVault = append(took, s.proved), append(consented, s.consented), append(over, s.proved-s.known()), append(withVault, s.vault)
 	}
-	for _, all := range [][]time.Duration{took, consented, over, withVault} {
+	for _, all := range [][]time.Duration{took, consented, certified, over, withVault} {
 		slices.Sort(all)
 	}
 	half, last := len(took)/2, len(took)-1
 	late := len(slices.DeleteFunc(slices.Clone(took), func(d time.Duration) bool { return d <= 3*time.Minute }))
-	t.Logf("of emulated time it took, median and most: consent %v, %v; proved tokens %v, %v, %d of %d over 3 minutes; that is beyond the lag of the slowest front end %v, %v; with a vault %v, %v",
-		consented[half], consented[last], took[half], took[last], late, len(took), over[half], over[last], withVault[half], withVault[last])
+	t.Logf("of emulated time it took, median and most: consent %v, %v; certificate in use %v, %v; proved tokens %v, %v, %d of %d over 3 minutes; that is beyond the lag of the slowest front end %v, %v; with a vault %v, %v",
+		consented[half], consented[last], certified[half], certified[last], took[half], took[last], late, len(took), over[half], over[last], withVault[half], withVault[last])
 	if took[half] > 3*time.Minute || consented[half] > 15*time.Second || withVault[last] > 12*time.Minute {
 		t.Errorf("set-up took %v, consent %v, with a vault %v", took, consented, withVault)
 	}

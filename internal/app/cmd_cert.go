@@ -110,13 +110,35 @@ func missing(c *config.Config) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// certLogger leaves out what the commands tell in their own words.
+// certLogger leaves out what the commands tell in their own words: what goes well, and
+// steps that fail, which they tell out of the journal.
 func (p *program) certLogger(c *config.Config) *slog.Logger {
 	quiet := *c
 	if quiet.Log.Level == "info" {
 		quiet.Log.Level = "warn"
 	}
-	return logger(p.Err, &quiet)
+	return slog.New(without{logger(p.Err, &quiet).Handler(), rotate.StepFailed})
+}
+
+// without leaves one message out of a log.
+type without struct {
+	slog.Handler
+	message string
+}
+
+func (h without) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == h.message {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h without) WithAttrs(all []slog.Attr) slog.Handler {
+	return without{h.Handler.WithAttrs(all), h.message}
+}
+
+func (h without) WithGroup(name string) slog.Handler {
+	return without{h.Handler.WithGroup(name), h.message}
 }
 
 // certAppSignedIn is certApp for a command that calls Microsoft. That reeve cannot sign

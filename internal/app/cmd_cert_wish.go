@@ -216,6 +216,15 @@ func (p *program) certWish(ctx context.Context, w wish, args []string, o *wishFl
 	return p.wishResult(ctx, a, app.ObjectID, asked, true, o.asJSON)
 }
 
+// canAsk reports that a command would ask where there is nobody to ask, before somebody
+// has signed in for nothing.
+func (p *program) canAsk(sure bool) error {
+	if _, ok := p.terminal(); !ok && !sure {
+		return failWith(exitUsage, "this command asks before it changes anything, and standard input is no terminal: say --yes, or --dry-run to see the plan")
+	}
+	return nil
+}
+
 // confirm asks a person on a terminal. Without one there is nobody to ask.
 func (p *program) confirm(ctx context.Context, question string) error {
 	if _, ok := p.terminal(); !ok {

@@ -163,10 +163,18 @@ func printPermissions(w io.Writer, r *check.PermissionReport) error {
 		if err := t.Flush(); err != nil {
 			return err
 		}
+		uncounted := false
 		for _, row := range f.Rows {
 			for _, finding := range row.Findings {
+				if row.State == check.OptionalMissing || row.State == check.OptionalFailed { // nothing has to be done
+					uncounted = true
+					finding = check.Finding{Cause: finding.Cause}
+				}
 				printFinding(w, "  ", row.Permission, finding)
 			}
+		}
+		if uncounted {
+			fmt.Fprintln(w, "  optional: the feed runs without; --optional says what to do about it")
 		}
 	}
 	for _, a := range r.APIs {

@@ -138,6 +138,12 @@ type emulated struct {
 // emulate serves a small tenant without faults, until the test ends.
 func emulate(t testing.TB, o tenant.Options) *emulated {
 	t.Helper()
+	return emulateIn(t, "", o)
+}
+
+// emulateIn is emulate in one of Microsoft's clouds, by the emulator's name.
+func emulateIn(t testing.TB, cloud string, o tenant.Options) *emulated {
+	t.Helper()
 	o.Calm = true
 	if o.Users == 0 {
 		o.Users, o.Days, o.PerUser = 3, 1, 10
@@ -146,7 +152,7 @@ func emulate(t testing.TB, o tenant.Options) *emulated {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := emulator.Start(emulator.Options{Tenant: state, Calm: true})
+	e, err := emulator.Start(emulator.Options{Tenant: state, Calm: true, Cloud: cloud})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -854,6 +854,10 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s: %q, want %q", cloud, s, missing)
 		}
 	}
+	// Of what nobody misses it is not said that it cannot work.
+	if got := Limits(m365.Custom, permission.Feeds()); len(got) != 1 || !strings.HasPrefix(got[0], "calls: ") {
+		t.Errorf("with hosts of one's own cannot work: %q", got)
+	}
 	if got := run(t, Options{Cloud: m365.Cloud{Name: "china"}, Feeds: feeds(t, "audit")}, "cloud"); len(got) != 1 || got[0].Status != OK {
 		t.Errorf("the audit log alone: %+v", got)
 	}

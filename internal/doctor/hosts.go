@@ -163,11 +163,12 @@ func (l limit) result() Result {
 	return Warning.because(l.text+" ("+l.source+")", l.remedy, operator)
 }
 
-// Limits says what cannot work in a cloud for the feeds, a line each.
+// Limits says what cannot work in a cloud for the feeds, a line each. What nobody misses is
+// none.
 func Limits(cloud string, feeds []permission.Feed) []string {
 	var all []string
 	for _, l := range limits {
-		if slices.Contains(l.clouds, cloud) && slices.ContainsFunc(feeds, func(f permission.Feed) bool { return f.Name == l.feed }) {
+		if l.remedy != "" && slices.Contains(l.clouds, cloud) && slices.ContainsFunc(feeds, func(f permission.Feed) bool { return f.Name == l.feed }) {
 			all = append(all, l.feed+": "+l.text+" ("+l.source+")")
 		}
 	}

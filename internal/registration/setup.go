@@ -31,10 +31,11 @@ type Setup struct {
 	// Sleep waits, or returns the context's error.
 	Sleep func(context.Context, time.Duration) error
 
-	undone bool // something was changed that was otherwise before
+	undone time.Time // when something was changed last that was otherwise before
 }
 
-// calmLooks is how often in a row all has to show, when something was changed back.
+// calmLooks is how often in a row all has to show, when something was changed back a
+// moment ago.
 const calmLooks = 3
 
 // Event is something for the journal of the application: who did it is [Setup.Caller].
@@ -158,7 +159,7 @@ func (s *Setup) carryOut(ctx context.Context, step Step, k *ids) error {
 		return s.failed(ctx, step.told(), err)
 	}
 	if step.Kind == TakenBack || step.Kind == Required {
-		s.undone = true
+		s.undone = s.Now()
 	}
 	happened := Event{"done", step.told()}
 	switch {
@@ -388,7 +389,7 @@ func (s *Setup) settle(ctx context.Context) error {
 	redone, told := began, false
 	for n := 0; ; {
 		looks := 1
-		if s.undone {
+		if s.Now().Sub(s.undone) < lag {
 			looks = calmLooks // one may come from a replica that shows what was wanted before
 		}
 		p, err := s.Plan(ctx)

@@ -166,11 +166,14 @@ func (w *work) do(ctx context.Context, s credential.Step) error {
 	return w.failed(ctx, s, err)
 }
 
+// StepFailed is what the log says of a step that failed, which the journal tells as well.
+const StepFailed = "A step for a certificate failed; it is tried again."
+
 // failed records that a step failed and when it is tried again.
 func (w *work) failed(ctx context.Context, s credential.Step, err error) error {
 	now := w.r.o.Now()
 	text, remedy := explain(err)
-	w.r.o.Log.Warn("A step for a certificate failed; it is tried again.", "application", w.a.Name, "step", s.Action,
+	w.r.o.Log.Warn(StepFailed, "application", w.a.Name, "step", s.Action,
 		"credential", s.Credential, "error", text)
 	if err := w.reread(ctx); err != nil { // the step may have written before it failed
 		return err
