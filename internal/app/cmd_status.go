@@ -188,7 +188,7 @@ func instant(t time.Time) *time.Time {
 
 func (p *program) printStatus(s *statusReport) {
 	if s.Refused != nil {
-		fmt.Fprintf(p.Out, "Nothing is imported now, because the database refuses: %s.\n%s.\n\n", s.Refused.Cause, sentence(s.Refused.Remedy))
+		fmt.Fprintf(p.Out, "With these settings nothing can be written into the database: %s.\n%s.\n\n", s.Refused.Cause, sentence(s.Refused.Remedy))
 	}
 	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "content type\tsubscription\twindows\tblobs read\tdue\tlost\trecords\tstored\tforgotten from")

@@ -372,14 +372,22 @@ func (a *App) ownPairs(ctx context.Context) (active, standby pki.Pair, generatio
 func (a *App) follow(ctx context.Context, woken <-chan struct{}) {
 	var generation int64
 	var standbyIs string
+	unseen := false // and it was said
 	for {
 		active, standby, now, err := a.ownPairs(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			a.log.Warn("Whether the certificate was renewed could not be seen; the one in use stays.", "error", err)
+			if !unseen {
+				a.log.Warn("Whether the certificate was renewed could not be seen; the one in use stays.", "error", err)
+			}
+			unseen = true
 		default:
+			if unseen {
+				a.log.Info("Whether the certificate was renewed can be seen again.")
+			}
+			unseen = false
 			if active.Certificate != nil && !active.Certificate.Equal(a.Credential.Pair().Certificate) && now != generation {
 				if err := a.Credential.Swap(ctx, active); ctx.Err() != nil {
 					return
@@ -455,15 +463,21 @@ func (a *App) notifier(ca []byte) (*notify.Sender, error) {
 
 // tell sends notices until ctx ends.
 func tell(ctx context.Context, s *notify.Sender) {
+	failing := false // and it was said
 	for {
 		next, err := s.Deliver(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		wait := 15 * time.Second // for what is posted meanwhile
-		if err != nil {
-			s.Log.Error("Notices could not be sent; it is tried again.", "error", err)
-		} else if !next.IsZero() {
+		switch {
+		case err != nil && !failing:
+			s.Log.Error("Notices could not be sent; it is tried again until they can.", "error", err)
+		case err == nil && failing:
+			s.Log.Info("Notices can be sent again.")
+		}
+		failing = err != nil
+		if err == nil && !next.IsZero() {
 			wait = min(wait, max(next.Sub(s.Now()), 0))
 		}
 		timer := time.NewTimer(max(wait, time.Second))

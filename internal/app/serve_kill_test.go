@@ -43,7 +43,7 @@ func TestServeIsKilled(t *testing.T) {
 	}
 	t.Parallel()
 	long := os.Getenv("TEST_LONG") != ""
-	kills, applications, rest, seed := 8, 8, 5*time.Minute, uint64(1)
+	kills, applications, rest, seed := 5, 8, 5*time.Minute, uint64(1)
 	if long {
 		kills, applications, rest = 200, 60, 20*time.Minute
 	}

@@ -132,13 +132,21 @@ func New(o Options) *Rotator {
 // Run looks after all applications until ctx ends. It goes on whatever fails; what did
 // is logged, and is in the findings.
 func (r *Rotator) Run(ctx context.Context) error {
+	refused := false // by the database, and it was said
 	for {
 		next, err := r.Pass(ctx)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err != nil {
-			r.o.Log.Error("Looking after certificates failed; it is tried again.", "error", err)
+		var refusal *store.Error
+		switch again := refused; {
+		case err == nil && refused:
+			r.o.Log.Info("Certificates are looked after again.")
+			refused = false
+		case err != nil:
+			if refused = errors.As(err, &refusal); !refused || !again {
+				r.o.Log.Error("Looking after certificates failed; it is tried again.", "error", err)
+			}
 		}
 		wait := idle
 		if !next.IsZero() && err == nil {
