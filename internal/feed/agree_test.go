@@ -247,7 +247,7 @@ func (w *world) replaySealed() {
 
 	// Rows that were deleted by mistake, of records of which several copies came.
 	for _, table := range auditTables {
-		w.exec("DELETE FROM " + table.Name + " WHERE day = (SELECT max(day) FROM " + table.Name + ")")
+		w.exec("DELETE FROM " + table.Name)
 	}
 	if found := w.differences(); len(found) < 5 {
 		w.t.Errorf("deleted: %q", found)
