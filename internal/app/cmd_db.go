@@ -219,8 +219,8 @@ func dbCheckCommand(p *program) *cobra.Command {
 		Short: "See whether the database is whole, and its tables agree",
 		Long: `check reads the whole database, while reeve runs: what the engine has written (SQLite's
 integrity_check; on PostgreSQL the indexes, if the extension amcheck is there), the
-names, texts and rows that others refer to, the ledger's counts, and the journals of
-certificates. It says what it did not check. With --texts it also reads the text of
+names, texts and rows that others refer to, what the import has counted, by day and in
+the ledger, and the journals of certificates. It says what it did not check. With --texts it also reads the text of
 every record. It changes nothing. The exit code is 7 if something is wrong.`,
 		Example: `  reeve db check
   reeve db check --texts --json`,

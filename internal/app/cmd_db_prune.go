@@ -17,7 +17,8 @@ func dbPruneCommand(p *program) *cobra.Command {
 		Long: `prune deletes what "reeve serve" deletes by itself: the records of the tenant that are
 older than retention.audit-days, with the rows made of them and their text. On
 PostgreSQL whole months are dropped, and only those. That they were deleted on purpose
-is noted in the table dropped_days, and their seals are opened with that reason. It may be killed anywhere; the next one goes on.`,
+is noted in the table dropped_days, and their seals are opened with that reason. It may
+be killed anywhere; the next one goes on.`,
 		Example: `  reeve db prune --dry-run
   reeve db prune --retention-audit-days 400 --yes`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

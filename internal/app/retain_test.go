@@ -37,6 +37,9 @@ func TestRetain(t *testing.T) {
 				tenant, day, append(make([]byte, 15), byte(i)), "2026-09-10 08:00:00.000"); err != nil {
 				t.Fatal(err)
 			}
+			if _, err := raw.Exec(`INSERT INTO row_counts (tenant_id, table_name, day, workload_id, records) VALUES ($1, 'audit_events', $2, 0, 1)`, tenant, day); err != nil {
+				t.Fatal(err)
+			}
 		}
 		a := &App{Config: &config.Config{Retention: config.Retention{AuditDays: 30}}, DB: db, Tenant: tenant, log: slog.New(slog.DiscardHandler),
 			now: func() time.Time { return time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) }}

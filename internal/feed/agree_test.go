@@ -234,18 +234,26 @@ func (w *world) replaySealed() {
 	w.agrees("mended")
 	w.exec("INSERT INTO event_meta_teams (tenant_id, day, event_id, team_name) SELECT tenant_id, day, id, 'forged' FROM audit_events WHERE day = " + day + " AND content_id = (SELECT min(content_id) FROM audit_events WHERE day = " + day + ")")
 	w.exec("UPDATE event_meta_sharepoint SET site_url = 'tampered' WHERE day = " + day)
-	for _, when := range []string{"before", "sealing", "replaying"} {
+	for _, when := range []string{"before", "sealing"} {
 		if when == "sealing" {
 			w.seal()
 		}
-		if found := w.differences(); len(found) != 2 && when != "replaying" {
+		if found := w.differences(); len(found) != 2 {
 			w.t.Errorf("forged, %s: %q", when, found)
 		}
-		if when == "replaying" {
-			w.replay(ingest.ReplayOptions{})
-			w.agrees("mended again")
-		}
 	}
+	w.replay(ingest.ReplayOptions{})
+	w.agrees("mended again")
+
+	// Rows that were deleted by mistake, of records of which several copies came.
+	for _, table := range auditTables {
+		w.exec("DELETE FROM " + table.Name)
+	}
+	if found := w.differences(); len(found) < 5 {
+		w.t.Errorf("deleted: %q", found)
+	}
+	w.replay(ingest.ReplayOptions{})
+	w.agrees("made again")
 }
 
 // TestAllAtOnce: what is sealed, made anew, tried again and dropped at the same moment agrees

@@ -309,12 +309,22 @@ func (tx *Tx) replay(tenant int, tables []*Table, batches []*Batch) (n Replayed,
 			return n, nil, fmt.Errorf("counting the rows of %s: %w", facts.Name, err)
 		}
 	}
+	if n.New > 0 {
+		if _, err := tx.exec(`INSERT INTO schema_state (name, value) VALUES ($1, '') ON CONFLICT (name) DO NOTHING`, rowsMade(tenant)); err != nil {
+			return n, nil, err
+		}
+	}
 	for key := range replace {
 		changed = append(changed, key.day)
 	}
 	slices.Sort(changed)
 	return n, slices.Compact(changed), tx.replaceRows(tenant, tables, facts, rows, of, replace)
 }
+
+// rowsMade is the name under which it stands that a replay has made rows for records that had
+// none: of a record that came in several blobs, not always of the text whose blob is counted
+// for it.
+func rowsMade(tenant int) string { return fmt.Sprintf("rows made: tenant %d", tenant) }
 
 // Why the rows of a record are replaced.
 const (

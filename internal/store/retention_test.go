@@ -309,6 +309,62 @@ func TestDroppedDaysAreNoAlarm(t *testing.T) {
 	}
 }
 
+// TestSealingWhatIsDropped: a day that is dropped, or sealed by somebody else, after it was
+// read and before its seal is written is not sealed as it was.
+func TestSealingWhatIsDropped(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, address string) {
+		for _, sealedBefore := range []bool{false, true} {
+			e := newEstate(t, storetest.Another(t, address))
+			e.add(20260901, 1, 2, -3)
+			e.add(20261001, 4)
+			if sealedBefore {
+				e.mustSeal()
+				e.add(20260901, 5)
+			}
+			read := func(day int) dayRead {
+				r, err := e.db.readDay(t.Context(), 1, sealedTables, day, "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return r
+			}
+			write := func(day int, r dayRead) {
+				t.Helper()
+				if err := e.db.Write(t.Context(), func(tx *Tx) error {
+					made, err := tx.sealDay(1, day, r)
+					if len(made) > 0 {
+						t.Errorf("sealed %+v", made)
+					}
+					return err
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+			r := read(20260901)
+			if len(r.fresh) == 0 {
+				t.Fatal("there is nothing to seal")
+			}
+			e.prune(september)
+			write(20260901, r)
+			e.agrees("dropped meanwhile")
+			e.mustSeal()
+
+			// Somebody else has sealed it, and knew less of what came late.
+			e.add(20261001, 6)
+			first := read(20261001)
+			e.add(20261001, 7)
+			second := read(20261001)
+			if err := e.db.Write(t.Context(), func(tx *Tx) error { _, err := tx.sealDay(1, 20261001, first); return err }); err != nil {
+				t.Error(err)
+			}
+			write(20261001, second)
+			e.agrees("sealed by two")
+			e.mustSeal()
+			e.agrees("sealed by two, and again")
+		}
+	})
+}
+
 // TestDroppingKilled: wherever it is killed, everything agrees, and the next one ends it.
 func TestDroppingKilled(t *testing.T) {
 	before := atOnce

@@ -141,12 +141,31 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 	if day > NewestSealable(db.now()) {
 		return nil, fmt.Errorf("sealing %d: it is not over for long enough, so that records of it may be on their way", day)
 	}
+	r, err := db.readDay(ctx, tenant, tables, day, known, reason)
+	if err != nil {
+		return nil, db.explain("sealing a day of", err)
+	}
+	err = db.Write(ctx, func(tx *Tx) (err error) {
+		made, err = tx.sealDay(tenant, day, r)
+		return err
+	})
+	if errors.Is(err, errOvertaken) {
+		return nil, nil
+	}
+	return made, err
+}
+
+// A dayRead is what was read of a day to seal it.
+type dayRead struct {
+	fresh   []Seal            // what there is to be sealed
+	late    map[[16]byte]bool // records that came late, and are in these
+	changes string            // how often rows had been changed on purpose by then
+}
+
+func (db *DB) readDay(ctx context.Context, tenant int, tables []*Table, day int, known, reason string) (r dayRead, err error) {
 	accept := reason != ""
-	var fresh []Seal
-	var changes string
-	late, err := db.atOnce(ctx, func(tx *sql.Tx) (late map[[16]byte]bool, err error) {
-		fresh = nil
-		if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(value), '0') FROM schema_state WHERE name = $1`, changesOf(tenant)).Scan(&changes); err != nil {
+	r.late, err = db.atOnce(ctx, func(tx *sql.Tx) (late map[[16]byte]bool, err error) {
+		if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(value), '0') FROM schema_state WHERE name = $1`, changesOf(tenant)).Scan(&r.changes); err != nil {
 			return nil, err
 		}
 		if late, err = lateOf(ctx, tx, tenant, day); err != nil {
@@ -191,33 +210,28 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 				}
 				s.Reason = fmt.Sprintf("%d rows came late", all.n-rest.n)
 			}
-			fresh = append(fresh, s)
+			r.fresh = append(r.fresh, s)
 		}
 		return late, nil
 	})
-	if err != nil {
-		return nil, db.explain("sealing a day of", err)
+	return r, err
+}
+
+// sealDay adds what was read to the chain, unless the day has become another since: then
+// nothing is done, and the next one reads it again.
+func (tx *Tx) sealDay(tenant, day int, r dayRead) (made []Seal, err error) {
+	if now, err := tx.changes(tenant); err != nil || now != r.changes {
+		return nil, err
 	}
-	err = db.Write(ctx, func(tx *Tx) error {
-		// What was read may be of before a change that was made on purpose since.
-		now, err := tx.changes(tenant)
-		if err != nil || now != changes {
-			return err
-		}
-		if made, err = tx.addSeals(tenant, fresh); err != nil {
-			return err
-		}
-		var args [][]any
-		for id := range late {
-			args = append(args, []any{tenant, day, slices.Clone(id[:])})
-		}
-		slices.SortFunc(args, func(a, b []any) int { return bytes.Compare(a[2].([]byte), b[2].([]byte)) })
-		_, err = tx.each(`DELETE FROM late_events WHERE tenant_id = $1 AND day = $2 AND event_id = $3`, args)
-		return err
-	})
-	if errors.Is(err, errOvertaken) {
-		return nil, nil
+	if made, err = tx.addSeals(tenant, r.fresh); err != nil {
+		return nil, err
 	}
+	var args [][]any
+	for id := range r.late {
+		args = append(args, []any{tenant, day, slices.Clone(id[:])})
+	}
+	slices.SortFunc(args, func(a, b []any) int { return bytes.Compare(a[2].([]byte), b[2].([]byte)) })
+	_, err = tx.each(`DELETE FROM late_events WHERE tenant_id = $1 AND day = $2 AND event_id = $3`, args)
 	return made, err
 }
 
