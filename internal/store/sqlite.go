@@ -87,7 +87,7 @@ func (e *sqliteEngine) open(ctx context.Context, mustExist bool) (read *sql.DB, 
 			return nil, err
 		}
 	}
-	read, err = open("query_only(1)", "cache_size(-8192)")
+	read, err = open("query_only(1)", "cache_size(-2048)")
 	if err != nil {
 		return nil, err
 	}
