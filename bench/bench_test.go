@@ -24,39 +24,11 @@ func TestShort(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it measures for some seconds")
 	}
-	if !measurable {
-		t.Skip("this system does not say what a process has used")
-	}
-	gobin, err := exec.LookPath("go")
-	if err != nil {
-		t.Skip("no go command to build the program with")
-	}
-	// Not this test's own program: the race detector would be measured.
-	exe := filepath.Join(t.TempDir(), "bench")
-	build := exec.Command(gobin, "build", "-o", exe, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
-	}
-	var talk bytes.Buffer
-	names := []string{"sqlite"}
-	if storetest.HasPostgreSQL() && runtime.GOOS == "linux" { // elsewhere nobody says what a server has used
-		names = append(names, "postgres")
-	}
-	databases, err := engines(names)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := closeEngines(databases); err != nil {
-			t.Error(err)
-		}
-	})
-	b := &bench{exe: exe, talk: &talk, engines: databases}
+	b := measuring(t)
 	s := shortCases[0]
 	s.records *= 3 // so that what does not depend on their number weighs less
 	results, err := b.measure(t.Context(), s)
-	t.Logf("%s", talk.Bytes())
+	t.Logf("%s", b.talk)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +43,102 @@ func TestShort(t *testing.T) {
 		}
 		if r.requests["blob"] != r.size.records/r.size.blob {
 			t.Errorf("requests %v, want %d blobs", r.requests, r.size.records/r.size.blob)
+		}
+	}
+}
+
+// build builds the program. A test's own one may have the race detector, which would be
+// measured.
+func build(t *testing.T) (exe string) {
+	t.Helper()
+	if !measurable {
+		t.Skip("this system does not say what a process has used")
+	}
+	gobin, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("no go command to build the program with")
+	}
+	exe = filepath.Join(t.TempDir(), "bench")
+	build := exec.Command(gobin, "build", "-o", exe, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	return exe
+}
+
+// measuring gives a benchmark with the databases that there are.
+func measuring(t *testing.T) *bench {
+	t.Helper()
+	exe := build(t)
+	names := []string{"sqlite"}
+	if storetest.HasPostgreSQL() && runtime.GOOS == "linux" { // elsewhere nobody says what a server has used
+		names = append(names, "postgres")
+	}
+	databases, err := engines(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := closeEngines(databases); err != nil {
+			t.Error(err)
+		}
+	})
+	return &bench{exe: exe, talk: new(bytes.Buffer), engines: databases}
+}
+
+// TestSecondPass imports what is there already, which may cost a tenth of the first import
+// with TEST_LONG=1, and with fewer records, beside which the start of the program and
+// listing weigh more, a third.
+func TestSecondPass(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it measures for some seconds")
+	}
+	b := measuring(t)
+	s, share := size{records: 20_000, blob: 100, latencies: []time.Duration{0}}, 0.33
+	if os.Getenv("TEST_LONG") != "" {
+		s.records, share = 100_000, 0.1
+	}
+	c := corpus(filepath.Join(t.TempDir(), "corpus"))
+	if err := c.build(s.records, s.blob); err != nil {
+		t.Fatal(err)
+	}
+	tenant, err := startServer(t.Context(), b.exe, c, t.TempDir(), s.latencies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tenant.Close()
+	for _, e := range b.engines {
+		if err := b.inNew(job{Part: "import", Corpus: string(c), Variables: tenant.variables[0]}, e, func(j job) error {
+			// Of two later passes the cheaper one counts: beside the other the server may
+			// look after what the first one has left to it.
+			var passes [3]time.Duration
+			for i, want := range []int{s.records, 0, 0} {
+				before, err := e.used()
+				if err != nil {
+					return err
+				}
+				m, err := measure(t.Context(), b.exe, j)
+				if err != nil {
+					return err
+				}
+				after, err := e.used()
+				if err != nil {
+					return err
+				}
+				if m.Records != want {
+					t.Errorf("%s: pass %d imported %d records, want %d", e.name, i+1, m.Records, want)
+				}
+				passes[i] = m.CPU + after - before
+			}
+			ratio := min(passes[1], passes[2]).Seconds() / passes[0].Seconds()
+			t.Logf("%s: %s records took %v of CPU time, and further passes %v: %.3f", e.name, whole(float64(s.records)), passes[0], passes[1:], ratio)
+			if ratio > share {
+				t.Errorf("%s: a second pass costs %.3f of the first, want at most %.2f", e.name, ratio, share)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -21,7 +21,7 @@ const (
 	// pieceBytes is how much of a blob is compressed together and kept as one.
 	pieceBytes = 256 << 10
 	// pieceRecords bounds the rows of a piece whose records are tiny or left out.
-	pieceRecords = 2000
+	pieceRecords = 250
 	// pieces is how many pieces of one blob are held. A blob of no more is
 	// read whole before the database is touched; what follows in a longer one
 	// goes through a temporary file, so that the database never waits for the
@@ -29,8 +29,10 @@ const (
 	// the length of a blob.
 	pieces = 8
 	// maxHeld is how many pieces of blobs that were read whole may wait to be
-	// stored, those in the transaction under way included.
-	maxHeld = 192
+	// stored, those in the transaction under way included. One with more than
+	// pieceRows records counts as several: then its rows weigh more than its text.
+	maxHeld   = 192
+	pieceRows = 120
 	// groupRows is how many rows one transaction collects from small blobs.
 	groupRows = 10_000
 )
@@ -42,6 +44,7 @@ type reading struct {
 	bytes   int64             // valid once pieces is closed
 	err     error             // likewise; nil if the blob was read whole
 	partial bool              // handed over before it was read whole
+	records int               // in pieces, until it is handed over
 	held    int64             // pieces that it has of run.held
 	damaged error             // why the blob could be read in part only, if it is taken all the same
 }
@@ -200,6 +203,7 @@ func (r *run) readBlob(ctx context.Context, p *parser, b store.Blob, ready chan<
 	rd.err = r.parseBlob(ctx, p, rd, func(piece *store.Batch) error {
 		select {
 		case rd.pieces <- piece:
+			rd.records += piece.Records
 			return nil
 		default:
 		}
@@ -224,7 +228,7 @@ func (r *run) readBlob(ctx context.Context, p *parser, b store.Blob, ready chan<
 	case rd.err != nil:
 		return r.failedBlob(ctx, b, rd.err)
 	}
-	rd.held = int64(len(rd.pieces))
+	rd.held = int64(max(len(rd.pieces), rd.records/pieceRows))
 	if err := r.held.Acquire(ctx, rd.held); err != nil {
 		return err
 	}

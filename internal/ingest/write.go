@@ -34,7 +34,7 @@ func (r *run) storeAll(ctx context.Context, ready <-chan *reading) error {
 		group := []*reading{rd}
 		timer := time.NewTimer(linger)
 	collect:
-		for rows := rd.records(); rows < groupRows; {
+		for rows := rd.rows(); rows < groupRows; {
 			select {
 			case rd, ok := <-ready:
 				if !ok {
@@ -45,7 +45,7 @@ func (r *run) storeAll(ctx context.Context, ready <-chan *reading) error {
 					break collect
 				}
 				group = append(group, rd)
-				rows += rd.records()
+				rows += rd.rows()
 			case <-timer.C:
 				break collect
 			case <-ctx.Done():
@@ -60,8 +60,8 @@ func (r *run) storeAll(ctx context.Context, ready <-chan *reading) error {
 	}
 }
 
-// records estimates the rows of a whole reading, to bound a transaction.
-func (rd *reading) records() int { return len(rd.pieces) * 100 }
+// rows estimates the rows of a whole reading, to bound a transaction.
+func (rd *reading) rows() int { return max(rd.records, len(rd.pieces)*100) }
 
 // storeGroup stores readings that are whole in one transaction. What another process
 // has read before is left out.

@@ -67,7 +67,7 @@ func (e *sqliteEngine) open(ctx context.Context, mustExist bool) (read *sql.DB, 
 		}
 		return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
 	}
-	e.write, err = open("synchronous(normal)", "cache_size(-16384)", "temp_store(memory)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)")
+	e.write, err = open("synchronous(normal)", "cache_size(-8192)", "temp_store(memory)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)")
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (e *sqliteEngine) open(ctx context.Context, mustExist bool) (read *sql.DB, 
 			return nil, err
 		}
 	}
-	read, err = open("query_only(1)", "cache_size(-8192)")
+	read, err = open("query_only(1)", "cache_size(-2048)")
 	if err != nil {
 		return nil, err
 	}
