@@ -22,16 +22,21 @@ type engine struct {
 }
 
 // engines gives the engines of the names. A PostgreSQL server syncs each commit to the
-// disk, as one does that is in use; it is given the memory that a small one has.
-func engines(names []string) ([]*engine, error) {
+// disk, as one does that is in use; it is given the memory that a small one has. On
+// request it notes what each statement takes, which takes time itself.
+func engines(names []string, statements bool) ([]*engine, error) {
 	var all []*engine
+	settings := []string{"fsync = on", "full_page_writes = on", "shared_buffers = '512MB'", "max_wal_size = '4GB'"}
+	if statements {
+		settings = append(settings, "shared_preload_libraries = 'pg_stat_statements'", "pg_stat_statements.track = all", "pg_stat_statements.track_planning = on")
+	}
 	for _, name := range names {
 		e := &engine{name: name}
 		switch name {
 		case "sqlite":
 		case "postgres":
 			var err error
-			if e.server, err = storetest.Launch("fsync = on", "full_page_writes = on", "shared_buffers = '512MB'", "max_wal_size = '4GB'"); err != nil {
+			if e.server, err = storetest.Launch(settings...); err != nil {
 				return nil, fmt.Errorf("starting PostgreSQL: %w", err)
 			}
 		default:
@@ -99,6 +104,40 @@ func (e *engine) used() (time.Duration, error) {
 
 // ticksPerSecond is what Linux counts processor time in, for programs.
 const ticksPerSecond = 100
+
+// statements writes what the server's statements have taken in a database, those first
+// that took longest; it does nothing for an engine without a server.
+func (e *engine) statements(ctx context.Context, address, path string) error {
+	if e.server == nil {
+		return nil
+	}
+	db, err := sql.Open("pgx", address)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, `CREATE EXTENSION pg_stat_statements`); err != nil {
+		return err
+	}
+	rows, err := db.QueryContext(ctx, `SELECT calls, rows, round(total_exec_time), round(total_plan_time), regexp_replace(query, '\s+', ' ', 'g')
+		FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+		ORDER BY total_exec_time + total_plan_time DESC`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	out := []byte("   calls     rows   ms executing   planning  statement\n")
+	for rows.Next() {
+		var calls, n int64
+		var executing, planning float64
+		var query string
+		if err := rows.Scan(&calls, &n, &executing, &planning, &query); err != nil {
+			return err
+		}
+		out = fmt.Appendf(out, "%8d %8d %14.0f %10.0f  %.300s\n", calls, n, executing, planning, query)
+	}
+	return errors.Join(rows.Err(), os.WriteFile(path, out, 0o644))
+}
 
 // size is the length of a database in bytes.
 func (e *engine) size(ctx context.Context, address string) (n int64, err error) {

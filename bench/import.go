@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,7 +104,10 @@ func account(ctx context.Context, j job) (outcome, error) {
 		return outcome{}, err
 	}
 	defer file.Close()
-	var o outcome
+	o := outcome{}
+	if o.Rows, err = countRows(ctx, j.Database); err != nil {
+		return o, err
+	}
 	seen := map[string]bool{}
 	for ids := bufio.NewScanner(file); ids.Scan(); {
 		id := ids.Text()
@@ -124,4 +128,19 @@ func account(ctx context.Context, j job) (outcome, error) {
 		}
 	}
 	return o, nil
+}
+
+// countRows counts the rows of records by the bare driver.
+func countRows(ctx context.Context, address string) (n int, err error) {
+	driver, name := "pgx", address
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		driver, name = "sqlite", path
+	}
+	db, err := sql.Open(driver, name)
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM audit_events").Scan(&n)
+	return n, err
 }

@@ -37,7 +37,7 @@ func insert(ctx context.Context, j job) (outcome, error) { return insertAll(ctx,
 func insertTexts(ctx context.Context, j job) (outcome, error) { return insertAll(ctx, j, true) }
 
 // contents are the columns for texts, as in the table of that name.
-var contents = &store.Table{Name: "contents", Columns: []string{"id", "tenant_id", "feed", "part", "blob", "bytes", "data"}}
+var contents = &store.Table{Name: "contents", Columns: []string{"tenant_id", "day", "id", "feed", "part", "blob", "bytes", "data"}}
 
 func insertAll(ctx context.Context, j job, texts bool) (outcome, error) {
 	m, err := newRowMaker(ctx, j.Dir)
@@ -74,7 +74,7 @@ func insertAll(ctx context.Context, j job, texts bool) (outcome, error) {
 			rows := store.NewRows(contents, len(waiting))
 			for _, t := range waiting {
 				piece++
-				rows.Add(piece, 1, "audit", "Audit.General", fmt.Sprint("blob ", piece), len(t), encoder.EncodeAll(t, nil))
+				rows.Add(1, store.Day(time.Now()), piece, "audit", "Audit.General", fmt.Sprint("blob ", piece), len(t), encoder.EncodeAll(t, nil))
 			}
 			waiting = nil
 			tables = append(tables, rows)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // A part is one thing that is measured, each time in a new process: this program
@@ -26,6 +28,7 @@ type job struct {
 	Latencies []time.Duration `json:",omitempty"` // for serve
 	Variables []string        `json:",omitempty"` // by which the tenant is found
 	Profile   string          `json:",omitempty"` // folder for profiles of an import
+	Again     bool            `json:",omitempty"` // an import over what is there already
 }
 
 // An outcome is what a process says of its work.
@@ -37,13 +40,15 @@ type outcome struct {
 
 	// Of an account: what became of the records.
 	Stored, OutOfScope, Quarantined, Missing int `json:",omitempty"`
+	Rows                                     int `json:",omitempty"` // of those stored
 }
 
 // A measurement is an outcome with what the process has used.
 type measurement struct {
 	outcome
-	CPU  time.Duration // for the work, in user and kernel mode, that of a database server included
-	Peak int64         // bytes
+	CPU    time.Duration // for the work, in user and kernel mode, that of a database server included
+	Server time.Duration // of it: that of the server
+	Peak   int64         // bytes
 }
 
 // rate is in records per second.
@@ -114,6 +119,29 @@ func measure(ctx context.Context, exe string, j job) (measurement, error) {
 	m.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() - m.Prepared
 	m.Peak = peakMemory(cmd.ProcessState)
 	return m, nil
+}
+
+// measureTogether runs a job in several processes at once: their time is that of the
+// slowest, their memory that of the largest.
+func measureTogether(ctx context.Context, exe string, j job, processes int) (sum measurement, err error) {
+	all := make([]measurement, processes)
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range all {
+		g.Go(func() (err error) {
+			all[i], err = measure(ctx, exe, j)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return sum, err
+	}
+	for _, m := range all {
+		sum.Records += m.Records
+		sum.Bytes += m.Bytes
+		sum.CPU += m.CPU
+		sum.Wall, sum.Peak = max(sum.Wall, m.Wall), max(sum.Peak, m.Peak)
+	}
+	return sum, nil
 }
 
 // A stopwatch separates the work of a process from what prepares it.

@@ -145,6 +145,7 @@ type run struct {
 	done   Progress
 
 	busySince time.Time       // since when the time of reading is not noted; of the goroutine that stores
+	began     time.Time       // when the pass under way began
 	reopened  bool            // what is to be listed again was marked
 	listed    time.Time       // when the listing ended: what was in the ledger by then is this run's to see to
 	refused   map[string]bool // parts that the source does not give
@@ -226,6 +227,7 @@ func (r *run) run(ctx context.Context) error {
 // workers are at it waits for, and takes over if they die: without Once not for long.
 func (r *run) pass(ctx context.Context, parts []string) (found int, err error) {
 	now := r.Now()
+	r.began = now
 	for _, part := range parts {
 		if err := r.ledger.Cover(ctx, part, r.oldest(now), now, r.feed.Window, r.feed.Retention); err != nil {
 			return 0, err

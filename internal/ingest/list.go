@@ -143,7 +143,8 @@ func (r *run) wants(w store.Window, now time.Time, seen map[string]bool) bool {
 	case seen[key] && w.Attempts == 0: // due again already: the next run's
 		return false
 	}
-	return !w.Due.After(now) || r.Once && r.asked(w) && !seen[key]
+	// What another worker has listed since this pass began need not be listed again for it.
+	return !w.Due.After(now) || r.Once && r.asked(w) && !seen[key] && !w.Listed.After(r.began)
 }
 
 // waitForFirst waits until the first of some times and gives it; the zero time if there

@@ -25,8 +25,8 @@ const (
 	// pieces is how many pieces of one blob are held. A blob of no more is
 	// read whole before the database is touched; what follows in a longer one
 	// goes through a temporary file, so that the database never waits for the
-	// network. So memory is bounded by Concurrency × pieces + maxHeld, whatever
-	// the length of a blob.
+	// network. So memory is bounded by Concurrency × pieces + maxHeld + 2 × together,
+	// whatever the length of a blob.
 	pieces = 8
 	// maxHeld is how many pieces of blobs that were read whole may wait to be
 	// stored, those in the transaction under way included. One with more than

@@ -188,3 +188,43 @@ func TestThrottlingIsToldWhenTheDatabaseAnswersAgain(t *testing.T) {
 		t.Errorf("%+v, %v, until %v", p, err, notBefore)
 	}
 }
+
+// TestWorkersShareTheListings: two runs with Once together ask little more often than one
+// alone, and both wait until everything is read.
+func TestWorkersShareTheListings(t *testing.T) {
+	bubble(t, func(t *testing.T, s *source, o Options) {
+		for i := range 20 {
+			s.add(fmt.Sprint(i), time.Now().Add(-time.Duration(i)*hour))
+		}
+		s.slow = time.Second
+		o.Once = true
+		var alone int64
+		for n := range 2 { // the second time as below, with one blob that is new
+			s.add(fmt.Sprint("new", n), time.Now().Add(-2*day))
+			s.listings.Store(0)
+			if r, err := Run(t.Context(), s.feed(), o); err != nil || !r.Complete() {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			alone = s.listings.Swap(0)
+		}
+		s.add("new", time.Now().Add(-2*day))
+		results := make(chan Result, 2)
+		for range 2 {
+			time.Sleep(time.Millisecond)
+			go func() {
+				r, err := Run(t.Context(), s.feed(), o)
+				if err != nil {
+					t.Error(err)
+				}
+				results <- r
+			}()
+		}
+		one, other := <-results, <-results
+		if !one.Complete() || !other.Complete() || one.Blobs+other.Blobs != 1 {
+			t.Errorf("%+v\n%+v", one, other)
+		}
+		if together := s.listings.Load(); together > alone*3/2 || together < alone {
+			t.Errorf("%d listings by two, and %d by one", together, alone)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/reeve365/reeve/internal/store"
@@ -178,41 +179,26 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		return sum, false, err
 	}
 	fresh = claimed[0]
-	for {
-		var piece *store.Batch
-		var ok bool
-		select {
-		case piece, ok = <-rd.pieces:
-		case <-ctx.Done():
-			return sum, false, ctx.Err()
-		}
-		if !ok {
-			break
-		}
+	gctx, cancel := context.WithCancel(ctx)
+	groups := make(chan []store.Piece)
+	var gathering sync.WaitGroup
+	gathering.Go(func() { gather(gctx, c, rd.pieces, groups) })
+	defer gathering.Wait()
+	defer cancel()
+	for group := range groups {
 		if !fresh {
 			continue
 		}
-		// With what waits already, since many pieces cost less together.
-		together := []store.Piece{{Content: c, Batch: piece}}
-	gather:
-		for len(together) < pieces {
-			select {
-			case piece, ok := <-rd.pieces:
-				if !ok {
-					break gather
-				}
-				together = append(together, store.Piece{Content: c, Batch: piece})
-			default:
-				break gather
-			}
-		}
-		counts, err := tx.Store(together...)
+		counts, err := tx.Store(group...)
 		if err != nil {
 			return sum, false, err
 		}
 		for _, n := range counts {
 			sum.Add(n)
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return sum, false, err
 	}
 	if rd.err != nil {
 		return sum, false, errCut
@@ -225,6 +211,32 @@ func (r *run) store(ctx context.Context, tx *store.Tx, rd *reading) (sum store.C
 		return sum, true, err
 	}
 	return sum, true, r.note(tx, rd)
+}
+
+// together is how many pieces of a long blob are stored at once, since many cost less
+// together. As many are gathered meanwhile.
+const together = 24
+
+// gather puts pieces together, until there are no more or ctx ends.
+func gather(ctx context.Context, c store.Content, pieces <-chan *store.Batch, groups chan<- []store.Piece) {
+	defer close(groups)
+	for more := true; more; {
+		var group []store.Piece
+		for more && len(group) < together {
+			var piece *store.Batch
+			select {
+			case piece, more = <-pieces:
+			case <-ctx.Done():
+				return
+			}
+			if more {
+				group = append(group, store.Piece{Content: c, Batch: piece})
+			}
+		}
+		if len(group) > 0 && send(ctx, groups, group) != nil {
+			return
+		}
+	}
 }
 
 // note notes for coverage what a reading was like that is stored: how long this process

@@ -165,13 +165,14 @@ func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fre
 // meanwhile it says nothing.
 func (l *Ledger) Listed(ctx context.Context, windows []Window) error {
 	return l.db.WriteBeside(ctx, func(tx *Tx) error {
-		for _, w := range windows {
-			if _, err := tx.exec(`UPDATE ledger_windows
-				SET state = $5, due_at = $6, listed_at = $7, listed_to = $8, listings = $9, attempts = $10, error = $11, holder = NULL
-				WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4 AND coalesce(holder, '') = $12`,
-				l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), stamp(w.ListedTo), w.Listings, w.Attempts, null(w.Error), l.holder); err != nil {
-				return fmt.Errorf("recording a listing in the ledger: %w", err)
-			}
+		args := make([][]any, len(windows))
+		for i, w := range windows {
+			args[i] = []any{l.tenant, l.feed, w.Part, stamp(w.Start), w.State, stamp(w.Due), stamp(w.Listed), stamp(w.ListedTo), w.Listings, w.Attempts, null(w.Error), l.holder}
+		}
+		if _, err := tx.each(`UPDATE ledger_windows
+			SET state = $5, due_at = $6, listed_at = $7, listed_to = $8, listings = $9, attempts = $10, error = $11, holder = NULL
+			WHERE tenant_id = $1 AND feed = $2 AND part = $3 AND start_at = $4 AND coalesce(holder, '') = $12`, args); err != nil {
+			return fmt.Errorf("recording a listing in the ledger: %w", err)
 		}
 		return nil
 	})

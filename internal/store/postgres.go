@@ -29,10 +29,11 @@ type postgresEngine struct {
 	pool    *sql.DB
 	shaping *sql.DB // while the schema is brought up to date
 
-	mu      sync.Mutex
-	columns map[string][]uint32 // the types of a table's columns, by the table and their names
-	months  map[string]bool     // partitions known to be there
-	drops   string              // what the database said about dropped ones when months was begun
+	mu       sync.Mutex
+	columns  map[string][]uint32 // the types of a table's columns, by the table and their names
+	months   map[string]bool     // partitions known to be there
+	doubtful map[string]int      // by table: for how many merges one asks first which keys are there
+	drops    string              // what the database said about dropped ones when months was begun
 }
 
 // These bound what may wait for the server. What it does not answer within the last
@@ -72,7 +73,7 @@ func newPostgres(address, password string) (e engine, shown string, err error) {
 	if strings.HasPrefix(config.Host, "/") { // the folder of its socket
 		where.Host, where.RawQuery = "", url.Values{"host": {config.Host}, "port": {fmt.Sprint(config.Port)}}.Encode()
 	}
-	return &postgresEngine{address: address, config: config, columns: map[string][]uint32{}, months: map[string]bool{}}, where.String(), nil
+	return &postgresEngine{address: address, config: config, columns: map[string][]uint32{}, months: map[string]bool{}, doubtful: map[string]int{}}, where.String(), nil
 }
 
 func (e *postgresEngine) dir() string { return os.TempDir() }

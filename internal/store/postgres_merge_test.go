@@ -1,0 +1,104 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reeve365/reeve/internal/store/storetest"
+)
+
+// TestMergeMeetsAnother: a transaction that writes keys which another one is writing waits
+// for it, and then writes those that are new, however it went about it.
+func TestMergeMeetsAnother(t *testing.T) {
+	now := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	row := func(n int) []any {
+		id := HashID(fmt.Sprint(n))
+		return []any{1, Day(now) + n%3, id[:], stamp(now), 1, int64(1), nil, int64(n), 0, 100}
+	}
+	rows := func(numbers ...int) (all [][]any) {
+		for _, n := range numbers {
+			all = append(all, row(n))
+		}
+		return all
+	}
+	broken := errors.New("broken off")
+	for _, c := range []struct {
+		name   string
+		first  []int // what the first transaction writes
+		end    error // how that ends
+		second []int // what the second one writes
+		want   []bool
+	}{
+		{"by surprise", []int{0, 1, 2, 3}, nil, []int{5, 4, 3, 2}, []bool{true, true, false, false}},
+		{"by surprise, all of it", []int{3, 2, 1}, nil, []int{1, 2, 3}, []bool{false, false, false}},
+		// One row twice makes it ask before it writes: then nothing is there yet.
+		{"after it has asked", []int{0, 1, 2, 3}, nil, []int{5, 4, 4, 3, 2}, []bool{true, true, false, false, false}},
+		{"in vain", []int{0, 1, 2, 3}, broken, []int{5, 4, 3, 2}, []bool{true, true, true, true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			address := storetest.PostgreSQL(t)
+			db, watch := open(t, address), storetest.Connect(t, address)
+			written, end := make(chan error), make(chan error)
+			go func() {
+				written <- db.WriteBeside(t.Context(), func(tx *Tx) error {
+					_, err := tx.merge(sealedFacts, rows(c.first...))
+					written <- err
+					return errors.Join(err, <-end)
+				})
+			}()
+			if err := <-written; err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				// It ends once the second one waits for it.
+				for waiting := 0; waiting == 0; {
+					if err := watch.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+						end <- err
+						return
+					}
+				}
+				end <- c.end
+			}()
+			var inserted []bool
+			if err := db.WriteBeside(t.Context(), func(tx *Tx) (err error) {
+				inserted, err = tx.merge(sealedFacts, rows(c.second...))
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-written; !errors.Is(err, c.end) {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, inserted); diff != "" {
+				t.Errorf("inserted (-want +got):\n%s", diff)
+			}
+			want := slices.Clone(c.second)
+			if c.end == nil {
+				want = append(want, c.first...)
+			}
+			slices.Sort(want)
+			var there []int
+			got, err := watch.Query(`SELECT content_id FROM audit_events ORDER BY content_id`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer got.Close()
+			for got.Next() {
+				var n int
+				if err := got.Scan(&n); err != nil {
+					t.Fatal(err)
+				}
+				there = append(there, n)
+			}
+			if diff := cmp.Diff(slices.Compact(want), there); diff != "" {
+				t.Errorf("rows (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
