@@ -36,9 +36,8 @@ import (
 
 func TestMain(m *testing.M) {
 	// Those that run in parallel wait most of the time, for an emulated directory in which
-	// changes take a minute to show, or for the lease of a process that was killed. The
-	// longest, of some four minutes, should not begin when all others have ended.
-	flag.Set("test.parallel", "16")
+	// changes take a minute to show.
+	flag.Set("test.parallel", "8")
 	testscript.Main(m, map[string]func(){
 		"reeve":              program,
 		"reeve-unprivileged": func() { dropPrivileges(); program() },
