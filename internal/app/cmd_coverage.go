@@ -19,7 +19,7 @@ import (
 // usualCoverage is how far back coverage looks when nobody says.
 const usualCoverage = 30 * 24 * time.Hour
 
-// longestCoverage is how far back it looks at the most: each hour of each content type is
+// longestCoverage is how long a time it looks at, at the most: each hour of each content type is
 // held in memory.
 const longestCoverage = 5 * 366 * 24 * time.Hour
 
@@ -55,9 +55,14 @@ of them; what is asked for and was before the first import is missing.`,
 			if err != nil {
 				return err
 			}
-			switch now := p.now(); {
-			case !from.IsZero() && from.Before(now.Add(-longestCoverage)):
-				return failWith(exitUsage, "--from %q: that is more than five years ago", o.from)
+			now := p.now()
+			end := now
+			if !to.IsZero() && to.Before(now) {
+				end = to
+			}
+			switch {
+			case !from.IsZero() && end.Sub(from) > longestCoverage:
+				return failWith(exitUsage, "--from %q: give five years at most at a time", o.from)
 			case from.IsZero() && !to.IsZero() && !to.After(now.Add(-usualCoverage)):
 				return failWith(exitUsage, "--to %q: say with --from from when on, which else is 30 days ago", o.to)
 			case !(o.failUnder >= 0 && o.failUnder <= 100): // nor is it no number
