@@ -102,13 +102,17 @@ func (r *run) dueWindows(ctx context.Context, parts []string, seen map[string]bo
 		if err != nil || len(due) > 0 {
 			return due, err
 		}
-		all, err := r.ledger.DueWindows(ctx, parts, now.Add(longestWait))
+		all, err := r.ledger.DueWindows(ctx, parts, later(r.horizon(now), now.Add(longestWait)))
 		if err != nil {
 			return nil, err
 		}
 		var again []time.Time
 		for _, w := range all {
-			if w.Attempts > 0 && !w.Theirs && !r.exhausted(windowKey(w)) && !r.isRefused(w.Part) {
+			switch {
+			case w.Theirs:
+			case !seen[windowKey(w)] && r.wants(w, now, seen): // another worker was just choosing among these
+				again = append(again, now)
+			case w.Attempts > 0 && !w.Due.After(now.Add(longestWait)) && !r.exhausted(windowKey(w)) && !r.isRefused(w.Part):
 				again = append(again, w.Due)
 			}
 		}
