@@ -228,3 +228,41 @@ func TestWorkersShareTheListings(t *testing.T) {
 		}
 	})
 }
+
+// TestWindowsThatAreBeingChosenAmong: a worker that takes windows locks all that are due for
+// a moment. Another one that finds none then does not think that there is none.
+func TestWindowsThatAreBeingChosenAmong(t *testing.T) {
+	if !storetest.HasPostgreSQL() {
+		t.Skip("PostgreSQL is not installed")
+	}
+	t.Parallel()
+	address := storetest.PostgreSQL(t)
+	db, err := store.Open(t.Context(), address, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s := &source{fail: func(string) error { return nil }}
+	o := Options{DB: db, Tenant: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler), Every: 10 * time.Minute, Concurrency: 2, Once: true}
+	if r, err := Run(t.Context(), s.feed(), o); err != nil || !r.Complete() {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	other, err := storetest.Connect(t, address).BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback()
+	if _, err := other.Exec(`SELECT 1 FROM ledger_windows FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	s.add("new", time.Now().Add(-2*day))
+	chosen := make(chan error, 1)
+	time.AfterFunc(3*time.Second, func() { chosen <- other.Rollback() })
+	r, err := Run(t.Context(), s.feed(), o)
+	if err != nil || !r.Complete() || r.Blobs != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := <-chosen; err != nil {
+		t.Error(err)
+	}
+}
