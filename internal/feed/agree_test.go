@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reeve365/reeve/internal/emulator/emulatortest"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 	"github.com/reeve365/reeve/internal/ingest"
 	"github.com/reeve365/reeve/internal/store"
@@ -96,8 +97,8 @@ func TestEverythingAgrees(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, address string) {
 		for _, raw := range []store.Raw{store.RawAll, store.RawQuarantined} {
 			t.Run(string(raw), func(t *testing.T) {
-				clock := time.Now().Truncate(time.Second)
-				w := newWorld(t, storetest.Another(t, address), tenant.Options{Seed: 31, Users: 6, Days: 3, PerUser: 25, Now: func() time.Time { return clock }})
+				clock := emulatortest.NewClock(time.Now().Truncate(time.Second))
+				w := newWorld(t, storetest.Another(t, address), tenant.Options{Seed: 31, Users: 6, Days: 3, PerUser: 25, Now: clock.Now})
 				w.raw(raw)
 				ctx := t.Context()
 				exec := func(query string) { w.exec(query) }
@@ -110,7 +111,7 @@ func TestEverythingAgrees(t *testing.T) {
 				}
 				w.agrees("imported")
 				f, o = w.options(true)
-				o.From, o.To = clock.AddDate(0, 0, -3), clock
+				o.From, o.To = clock.Now().AddDate(0, 0, -3), clock.Now()
 				if r, err := patiently(ctx, f, o); err != nil || !r.Complete() {
 					t.Fatalf("%+v, %v", r, err)
 				}
@@ -121,7 +122,7 @@ func TestEverythingAgrees(t *testing.T) {
 				exec("DELETE FROM event_meta_exchange")
 				exec("DELETE FROM row_counts WHERE table_name = 'audit_events'")
 				exec("INSERT INTO row_counts SELECT tenant_id, 'audit_events', day, 0, count(*) FROM audit_events GROUP BY tenant_id, day")
-				clock = clock.AddDate(0, 0, 20)
+				clock.Add(20 * 24 * time.Hour)
 				if got := w.seal(); !slices.Equal(got, []string{"settled"}) {
 					t.Errorf("%q", got)
 				}
@@ -170,14 +171,14 @@ func TestEverythingAgrees(t *testing.T) {
 
 				for more := true; more; {
 					var err error
-					if _, _, more, err = w.db.Forget(ctx, 1, "audit", clock.AddDate(0, 3, 0)); err != nil {
+					if _, _, more, err = w.db.Forget(ctx, 1, "audit", clock.Now().AddDate(0, 3, 0)); err != nil {
 						t.Fatal(err)
 					}
 				}
 				w.agrees("text given up")
 				w.seal()
 				w.agrees("text given up and sealed")
-				prune(clock.AddDate(0, 3, 0))
+				prune(clock.Now().AddDate(0, 3, 0))
 				w.agrees("everything dropped")
 				if n := len(w.rows()["audit_events"]); n != 0 {
 					t.Errorf("%d rows are left", n)
@@ -260,8 +261,8 @@ func (w *world) replaySealed() {
 // in the end, and nobody fails because of the others.
 func TestAllAtOnce(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, address string) {
-		clock := time.Now().Truncate(time.Second)
-		w := newWorld(t, address, tenant.Options{Seed: 32, Users: 6, Days: 3, PerUser: 25, Now: func() time.Time { return clock }})
+		clock := emulatortest.NewClock(time.Now().Truncate(time.Second))
+		w := newWorld(t, address, tenant.Options{Seed: 32, Users: 6, Days: 3, PerUser: 25, Now: clock.Now})
 		ctx := t.Context()
 		f, o := w.options(true)
 		decoder := f.NewDecoder
@@ -273,7 +274,7 @@ func TestAllAtOnce(t *testing.T) {
 		if err := storetest.Connect(t, w.address).QueryRow("SELECT max(day) FROM audit_events").Scan(&newest); err != nil {
 			t.Fatal(err)
 		}
-		clock = clock.AddDate(0, 0, 20)
+		clock.Add(20 * 24 * time.Hour)
 		for range 3 {
 			// As an older version would have left it.
 			w.exec("UPDATE audit_events SET client_ip = 'old' WHERE client_ip IS NOT NULL")
@@ -296,7 +297,7 @@ func TestAllAtOnce(t *testing.T) {
 				},
 				func(db *store.DB) error {
 					for range 5 {
-						days, err := db.UnsealedDays(ctx, 1, AuditTables(), store.NewestSealable(clock))
+						days, err := db.UnsealedDays(ctx, 1, AuditTables(), store.NewestSealable(clock.Now()))
 						if err != nil {
 							return err
 						}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/reeve365/reeve/internal/coverage"
 	"github.com/reeve365/reeve/internal/emulator"
+	"github.com/reeve365/reeve/internal/emulator/emulatortest"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
 	"github.com/reeve365/reeve/internal/ingest"
 	"github.com/reeve365/reeve/internal/m365"
@@ -27,7 +28,7 @@ import (
 // test moves.
 type silent struct {
 	*world
-	clock time.Time
+	clock *emulatortest.Clock
 	begin time.Time // the hour in which it begins
 	fails func(part string, start, end time.Time) error
 }
@@ -35,9 +36,9 @@ type silent struct {
 func newSilent(t *testing.T, address string) *silent {
 	t.Helper()
 	t.Parallel()
-	s := &silent{clock: time.Now().UTC().Truncate(time.Hour).Add(5 * time.Minute), fails: func(string, time.Time, time.Time) error { return nil }}
-	s.begin = s.clock.Truncate(time.Hour)
-	s.world = newWorldAlone(t, address, tenant.Options{Seed: 1, Users: 1, Days: 1, PerUser: 1, Calm: true, Now: func() time.Time { return s.clock }})
+	s := &silent{clock: emulatortest.NewClock(time.Now().UTC().Truncate(time.Hour).Add(5 * time.Minute)), fails: func(string, time.Time, time.Time) error { return nil }}
+	s.begin = s.clock.Now().Truncate(time.Hour)
+	s.world = newWorldAlone(t, address, tenant.Options{Seed: 1, Users: 1, Days: 1, PerUser: 1, Calm: true, Now: s.clock.Now})
 	if err := s.tenant.Audit.UseRecords(strings.NewReader("")); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func (s *silent) importNow() ingest.Result {
 	}
 	r, err := ingest.Run(s.t.Context(), f, o)
 	if err != nil {
-		s.t.Fatalf("%v: %v", s.clock, err)
+		s.t.Fatalf("%v: %v", s.clock.Now(), err)
 	}
 	return r
 }
@@ -106,19 +107,19 @@ func (s *silent) importNow() ingest.Result {
 // goTo lets the time pass until an hour, with an import every so often.
 func (s *silent) goTo(hour int, every time.Duration) {
 	s.t.Helper()
-	for until := s.at(hour); s.clock.Before(until); {
-		s.clock = s.clock.Add(min(every, until.Sub(s.clock)))
+	for until := s.at(hour); s.clock.Now().Before(until); {
+		s.clock.Add(min(every, until.Sub(s.clock.Now())))
 		s.importNow()
 	}
 }
 
 func (s *silent) report() coverage.Report {
 	s.t.Helper()
-	facts, err := s.db.Ledger(1, "audit").Coverage(s.t.Context(), time.Time{}, s.clock)
+	facts, err := s.db.Ledger(1, "audit").Coverage(s.t.Context(), time.Time{}, s.clock.Now())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return coverage.Assess(facts, coverage.Options{Now: s.clock})
+	return coverage.Assess(facts, coverage.Options{Now: s.clock.Now()})
 }
 
 // want compares what coverage says of the hours since the beginning: of those that are
@@ -138,7 +139,7 @@ func (s *silent) want(when string, hours map[int]string) {
 		case named && !strings.HasPrefix(got, want):
 			s.t.Errorf("%s, hour %d: %q, want %q", when, n, got, want)
 		case named:
-		case h.State == coverage.Empty || h.State == coverage.Pending && s.clock.Sub(h.End) < 7*time.Hour: // imports may be six hours apart
+		case h.State == coverage.Empty || h.State == coverage.Pending && s.clock.Now().Sub(h.End) < 7*time.Hour: // imports may be six hours apart
 			if len(h.Why) > 0 || h.Blobs > 0 {
 				s.t.Errorf("%s, %s, hour %d: %q, %d blobs; nothing has happened there", when, h.Part, n, got, h.Blobs)
 			}
@@ -231,7 +232,7 @@ func TestCoverageSaysWhatHappened(t *testing.T) {
 func (s *silent) sealed() {
 	s.t.Helper()
 	ctx, day := s.t.Context(), store.Day(s.begin)
-	s.clock = s.clock.Add(5 * 24 * time.Hour)
+	s.clock.Add(5 * 24 * time.Hour)
 	if _, err := s.db.SealDay(ctx, 1, AuditTables(), day, "known", ""); err != nil {
 		s.t.Fatal(err)
 	}
@@ -249,7 +250,7 @@ func (s *silent) sealed() {
 	if differ, err := s.db.Recount(ctx, 1, AuditTables(), 0, 99999999); err != nil || differ != nil {
 		s.t.Errorf("%+v, %v", differ, err)
 	}
-	if differ, err := s.db.Ledger(1, "audit").RecountLedger(ctx, time.Time{}, s.clock); err != nil || differ != nil {
+	if differ, err := s.db.Ledger(1, "audit").RecountLedger(ctx, time.Time{}, s.clock.Now()); err != nil || differ != nil {
 		s.t.Errorf("%+v, %v", differ, err)
 	}
 	db := storetest.Connect(s.t, s.address)
@@ -271,7 +272,7 @@ func TestCoverageOfASubscriptionThatWasStopped(t *testing.T) {
 		if err := s.tenant.Audit.StopSubscription("DLP.All"); err != nil {
 			t.Fatal(err)
 		}
-		s.clock = s.at(5)
+		s.clock.Add(s.at(5).Sub(s.clock.Now()))
 		s.goTo(10, time.Hour)
 		lost := "lost: the subscription was found stopped "
 		s.want("later", map[int]string{3: lost, 4: lost, 5: lost, 6: lost})
@@ -410,7 +411,7 @@ func TestWhatOthersWroteStays(t *testing.T) {
 			t.Errorf("%+v, %v", n, err)
 		}
 		stays("tried again")
-		s.clock = s.clock.AddDate(0, 0, 12)
+		s.clock.Add(12 * 24 * time.Hour)
 		if _, err := s.db.SealDay(t.Context(), 1, AuditTables(), day, "known", ""); err != nil {
 			t.Error(err)
 		}
