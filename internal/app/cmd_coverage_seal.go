@@ -302,11 +302,15 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 func printOpened(w io.Writer, opened []store.Opened) {
 	for i := 0; i < len(opened); {
 		first, last := opened[i], opened[i]
-		for i++; i < len(opened) && opened[i].Reason == first.Reason; i++ {
+		for i++; i < len(opened) && opened[i].Reason == first.Reason && opened[i].Day == dayAfter(last.Day); i++ {
 			last = opened[i]
 		}
 		fmt.Fprintf(w, "not sealed at present: %s (%s)\n", daysText(first.Day, last.Day), first.Reason)
 	}
+}
+
+func dayAfter(day int) int {
+	return store.Day(time.Date(day/10000, time.Month(day/100%100), day%100+1, 0, 0, 0, 0, time.UTC))
 }
 
 // daysText is a day, or one to another.
