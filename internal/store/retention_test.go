@@ -309,6 +309,54 @@ func TestDroppedDaysAreNoAlarm(t *testing.T) {
 	}
 }
 
+// TestDayThatComesWhileItsMonthGoes: a first record of a day, stored after retention has
+// looked which days there are, goes with its month and is noted.
+func TestDayThatComesWhileItsMonthGoes(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	e := newEstate(t, address)
+	e.add(20260901, 1)
+	raw := storetest.Connect(t, address)
+	importing, err := raw.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer importing.Rollback()
+	if _, err := importing.Exec(`SELECT pg_advisory_xact_lock_shared($1)`, int64(turnToDrop)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := e.db.Prune(t.Context(), 1, "audit", september)
+		done <- err
+	}()
+	for waiting := 0; waiting == 0; {
+		if err := raw.QueryRow(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, query := range []string{
+		`INSERT INTO audit_events SELECT (jsonb_populate_record(e, '{"day": 20260902, "id": "00112233-4455-6677-8899-aabbccddeeff"}')).* FROM audit_events e`,
+		`INSERT INTO row_counts SELECT tenant_id, table_name, 20260902, workload_id, records FROM row_counts WHERE table_name = 'audit_events'`,
+		`UPDATE ledger_blobs SET records = records + 1, stored = stored + 1`,
+		`UPDATE ledger_windows SET records = records + 1, stored = stored + 1 WHERE blobs > 0`,
+	} {
+		if _, err := importing.Exec(query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := importing.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	e.agrees("dropped")
+	days, err := e.db.DroppedDays(t.Context(), 1, "audit", 0, 99999999)
+	if want := []OldDay{{20260901, 1}, {20260902, 1}}; err != nil || !slices.Equal(days, want) {
+		t.Errorf("dropped %+v, want %+v (%v)", days, want, err)
+	}
+}
+
 // TestSealingWhatIsDropped: a day that is dropped, or sealed by somebody else, after it was
 // read and before its seal is written is not sealed as it was.
 func TestSealingWhatIsDropped(t *testing.T) {
