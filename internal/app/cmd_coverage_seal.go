@@ -399,9 +399,10 @@ func (s sealer) verify(ctx context.Context, from, to time.Time, head string) (st
 	return v, nil
 }
 
-// settleDropped removes findings of days that were dropped: there is nothing left to look at.
-func settleDropped(ctx context.Context, db *store.DB, tenant int) error {
-	dropped, err := db.DroppedDays(ctx, tenant, "audit", 0, 99999999)
+// settleDropped removes findings of days that were dropped and are older than a time: there
+// is nothing left to look at.
+func settleDropped(ctx context.Context, db *store.DB, tenant int, older time.Time) error {
+	dropped, err := db.DroppedDays(ctx, tenant, "audit", 0, store.Day(older.AddDate(0, 0, -1)))
 	if err != nil {
 		return err
 	}
