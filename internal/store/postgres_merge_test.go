@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reeve365/reeve/internal/store/storetest"
 )
@@ -102,6 +103,26 @@ func TestMergeMeetsAnother(t *testing.T) {
 				t.Errorf("rows (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestMergesLeaveNoSavepoint: in a long transaction they would lie one within another.
+func TestMergesLeaveNoSavepoint(t *testing.T) {
+	db := open(t, storetest.PostgreSQL(t))
+	id := HashID("a")
+	rows := [][]any{{1, 20261102, id[:], "2026-11-02 08:00:00.000", 1, int64(1), nil, int64(1), 0, 100}}
+	err := db.WriteBeside(t.Context(), func(tx *Tx) error {
+		for _, want := range []bool{true, false} {
+			if inserted, err := tx.merge(sealedFacts, rows); err != nil || inserted[0] != want {
+				t.Errorf("%v, %v", inserted, err)
+			}
+		}
+		_, err := tx.exec("RELEASE SAVEPOINT copied")
+		return err
+	})
+	var refusal *pgconn.PgError
+	if !errors.As(err, &refusal) || refusal.Code != "3B001" { // there is none
+		t.Errorf("%v", err)
 	}
 }
 
