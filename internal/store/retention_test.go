@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -378,14 +379,8 @@ func TestSealingWhatIsDropped(t *testing.T) {
 			}
 			write := func(day int, r dayRead) {
 				t.Helper()
-				if err := e.db.Write(t.Context(), func(tx *Tx) error {
-					made, err := tx.sealDay(1, day, r)
-					if len(made) > 0 {
-						t.Errorf("sealed %+v", made)
-					}
-					return err
-				}); err != nil {
-					t.Error(err)
+				if err := e.db.Write(t.Context(), func(tx *Tx) error { _, err := tx.sealDay(1, day, r); return err }); !errors.Is(err, errOvertaken) {
+					t.Errorf("it was sealed: %v", err)
 				}
 			}
 			r := read(20260901)
@@ -411,6 +406,47 @@ func TestSealingWhatIsDropped(t *testing.T) {
 			e.agrees("sealed by two, and again")
 		}
 	})
+}
+
+// TestSealingForAReasonIsDoneOrRefused: who accepts what has changed is told if it was not
+// sealed, since a replay was at it at the same moment.
+func TestSealingForAReasonIsDoneOrRefused(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	e := newEstate(t, address)
+	e.add(20261001, 1)
+	raw := storetest.Connect(t, address)
+	for reason, want := range map[string]error{"": nil, "accepted": errOvertaken} {
+		other, err := raw.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Rollback()
+		if _, err := other.Exec(`SELECT pg_advisory_xact_lock($1)`, int64(turnToWrite)); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			made, err := e.db.SealDay(t.Context(), 1, sealedTables, 20261001, "", reason)
+			if len(made) > 0 {
+				err = fmt.Errorf("sealed %+v, %v", made, err)
+			}
+			done <- err
+		}()
+		for waiting := 0; waiting == 0; {
+			if err := raw.QueryRow(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&waiting); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := other.Exec(`INSERT INTO schema_state (name, value) VALUES ($1, '7') ON CONFLICT (name) DO UPDATE SET value = schema_state.value || '7'`, changesOf(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; !errors.Is(err, want) {
+			t.Errorf("for the reason %q: %v, want %v", reason, err, want)
+		}
+	}
 }
 
 // TestDroppingKilled: wherever it is killed, everything agrees, and the next one ends it.
