@@ -302,11 +302,15 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 func printOpened(w io.Writer, opened []store.Opened) {
 	for i := 0; i < len(opened); {
 		first, last := opened[i], opened[i]
-		for i++; i < len(opened) && opened[i].Reason == first.Reason; i++ {
+		for i++; i < len(opened) && opened[i].Reason == first.Reason && opened[i].Day == dayAfter(last.Day); i++ {
 			last = opened[i]
 		}
 		fmt.Fprintf(w, "not sealed at present: %s (%s)\n", daysText(first.Day, last.Day), first.Reason)
 	}
+}
+
+func dayAfter(day int) int {
+	return store.Day(time.Date(day/10000, time.Month(day/100%100), day%100+1, 0, 0, 0, 0, time.UTC))
 }
 
 // daysText is a day, or one to another.
@@ -395,9 +399,10 @@ func (s sealer) verify(ctx context.Context, from, to time.Time, head string) (st
 	return v, nil
 }
 
-// settleDropped removes findings of days that were dropped: there is nothing left to look at.
-func settleDropped(ctx context.Context, db *store.DB, tenant int) error {
-	dropped, err := db.DroppedDays(ctx, tenant, "audit", 0, 99999999)
+// settleDropped removes findings of days that were dropped and are older than a time: there
+// is nothing left to look at.
+func settleDropped(ctx context.Context, db *store.DB, tenant int, older time.Time) error {
+	dropped, err := db.DroppedDays(ctx, tenant, "audit", 0, store.Day(older.AddDate(0, 0, -1)))
 	if err != nil {
 		return err
 	}

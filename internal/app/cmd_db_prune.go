@@ -63,7 +63,7 @@ be killed anywhere; the next one goes on.`,
 				if deleted, err = db.Prune(cmd.Context(), tenant, "audit", older); err != nil {
 					return err
 				}
-				if err := settleDropped(cmd.Context(), db, tenant); err != nil {
+				if err := settleDropped(cmd.Context(), db, tenant, older); err != nil {
 					return err
 				}
 				if !asJSON {
@@ -100,9 +100,10 @@ const retainEvery = 6 * time.Hour
 // held by somebody who reads for long, is tried again the next time.
 func (a *App) retain(ctx context.Context) error {
 	for {
-		n, err := a.DB.Prune(ctx, a.Tenant, "audit", oldest(a.now(), a.Config.Retention.AuditDays))
-		if err == nil && n > 0 {
-			err = settleDropped(ctx, a.DB, a.Tenant)
+		older := oldest(a.now(), a.Config.Retention.AuditDays)
+		n, err := a.DB.Prune(ctx, a.Tenant, "audit", older)
+		if err == nil { // whoever dropped it may have been killed before this
+			err = settleDropped(ctx, a.DB, a.Tenant, older)
 		}
 		if err != nil && ctx.Err() == nil {
 			a.log.Warn("Records that are too old could not be deleted; it is tried again.", "in", retainEvery, "error", err, "remedy", strings.TrimSpace(remedy(err)))

@@ -11,7 +11,9 @@ import (
 	"github.com/reeve365/reeve/internal/store/storetest"
 )
 
-// TestRetain: what serve runs deletes what is older than the settings say, and no more.
+// TestRetain: what serve runs deletes what is older than the settings say, and no more. What
+// was found of days that are gone it settles, though whoever dropped them was killed before
+// that.
 func TestRetain(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, address string) {
 		db, err := store.Open(t.Context(), address, store.Options{})
@@ -61,6 +63,30 @@ func TestRetain(t *testing.T) {
 		}
 		if days, err := db.CountDays(t.Context(), tenant); err != nil || len(days) != 1 || days[0].Name != "20261110" {
 			t.Errorf("%v, %v", days, err)
+		}
+
+		if _, err := raw.Exec(`INSERT INTO dropped_days (tenant_id, feed, day, records, dropped_at) VALUES ($1, 'audit', 20261110, 1, '2026-11-20 00:00:00.000')`, tenant); err != nil {
+			t.Fatal(err)
+		}
+		for _, day := range []string{"2026-09-10", "2026-10-01", "2026-11-10"} { // of the last one there is something again
+			if err := db.Find(t.Context(), tenant, store.Finding{Rule: ruleSeals, Subject: day, Message: "m", Remedy: "r"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, stop = context.WithCancel(t.Context())
+		go func() { done <- a.retain(ctx) }()
+		for deadline := time.Now().Add(time.Minute); ; {
+			left, err := db.Findings(t.Context(), tenant)
+			if err != nil || time.Now().After(deadline) {
+				t.Fatalf("found and not settled: %+v, %v", left, err)
+			}
+			if len(left) == 2 && left[0].Subject == "2026-10-01" && left[1].Subject == "2026-11-10" {
+				break
+			}
+		}
+		stop()
+		if err := <-done; err != context.Canceled {
+			t.Error(err)
 		}
 	})
 }

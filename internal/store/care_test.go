@@ -166,6 +166,21 @@ func TestCheckOfTextsThatWereGivenUp(t *testing.T) {
 	})
 }
 
+// TestChecksDoNotWaitInATransaction: none is open, which a server would end, while something
+// else is looked at for long.
+func TestChecksDoNotWaitInATransaction(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, address string) {
+		filled(t, address)
+		db := open(t, address)
+		db.read.SetMaxOpenConns(1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := db.Check(ctx, sealedTables, true); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestCheckFindsADamagedFile: a page that was overwritten is found.
 func TestCheckFindsADamagedFile(t *testing.T) {
 	address := storetest.SQLite(t)

@@ -44,27 +44,20 @@ var references = map[string]string{
 }
 
 // Check looks whether the database is whole, and whether its tables agree. With texts it
-// also reads the text of every record. It reads all there is, which takes its time, from
-// one moment, while others write. tables are those that are counted. The last entries are
-// what it has not looked at.
+// also reads the text of every record. It reads all there is, which takes its time, each
+// thing from one moment, while others write. tables are those that are counted. The last
+// entries are what it has not looked at.
 func (db *DB) Check(ctx context.Context, tables []*Table, texts bool) ([]Checked, error) {
 	all, err := db.engine.integrity(ctx, db.read)
 	if err != nil {
 		return nil, db.explain("checking", err)
 	}
-	tx, err := db.patiently(ctx)
-	if err != nil {
-		return nil, db.explain("checking", err)
-	}
-	defer tx.Rollback()
-	for _, check := range []func(context.Context, *sql.Tx) ([]Checked, error){
-		checkColumns, checkNames, checkPlaces, checkWorkloads, func(context.Context, *sql.Tx) ([]Checked, error) {
-			return db.checkCounts(ctx, tables)
-		}, func(ctx context.Context, tx *sql.Tx) ([]Checked, error) {
-			return checkTexts(ctx, tx, texts)
-		},
+	for _, check := range []func() ([]Checked, error){
+		db.whole(ctx, checkColumns), db.whole(ctx, checkNames), db.whole(ctx, checkPlaces), db.whole(ctx, checkWorkloads),
+		func() ([]Checked, error) { return db.checkCounts(ctx, tables) },
+		db.whole(ctx, func(ctx context.Context, tx *sql.Tx) ([]Checked, error) { return checkTexts(ctx, tx, texts) }),
 	} {
-		found, err := check(ctx, tx)
+		found, err := check()
 		if err != nil {
 			return all, db.explain("checking", err)
 		}
@@ -76,6 +69,19 @@ func (db *DB) Check(ctx context.Context, tables []*Table, texts bool) ([]Checked
 	}
 	return append(all, journals, Checked{What: "whether Microsoft has records that are not here", State: NotChecked,
 		Text: "the database cannot know; 'reeve import status' shows what the ledger knows"}), nil
+}
+
+// whole is a check that reads from one moment. It has a transaction of its own, since one
+// that waited for other checks would be ended by the server.
+func (db *DB) whole(ctx context.Context, check func(context.Context, *sql.Tx) ([]Checked, error)) func() ([]Checked, error) {
+	return func() ([]Checked, error) {
+		tx, err := db.patiently(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer tx.Rollback()
+		return check(ctx, tx)
+	}
 }
 
 func checkColumns(ctx context.Context, tx *sql.Tx) ([]Checked, error) {

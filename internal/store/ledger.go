@@ -127,13 +127,15 @@ func scanWindow(rows *sql.Rows, w *Window, more ...any) error {
 
 // Found records blobs that a listing of adjoining windows of one part has shown,
 // and returns how many of them are new. What a listing found is true even if it
-// breaks off.
+// breaks off. It puts the blobs into another order.
 func (l *Ledger) Found(ctx context.Context, windows []Window, blobs []Blob) (fresh int, err error) {
 	if len(blobs) == 0 {
 		return 0, nil
 	}
 	err = l.db.WriteBeside(ctx, func(tx *Tx) error {
 		fresh = 0
+		// In one order, so that no two transactions wait for each other.
+		slices.SortFunc(blobs, func(a, b Blob) int { return l.Content(a).compare(l.Content(b)) })
 		args := make([][]any, len(blobs))
 		for i, b := range blobs {
 			w := windows[windowOf(windows, b)]

@@ -446,8 +446,8 @@ func (*postgresEngine) patience(ctx context.Context, tx *sql.Tx) error {
 func (*postgresEngine) before(older time.Time) int { return Day(older)/100*100 + 1 }
 
 // turnToDrop is held by each transaction that writes facts, shared, and for itself by one
-// that drops a month: so a month that is known to be there stays until the end of the
-// transaction.
+// that drops a month or deletes of a day: so a month that is known to be there stays until
+// the end of the transaction, and nothing is added to a day while it goes.
 const turnToDrop = turnToWrite + 2
 
 // keepMonths sees to it that no month is dropped before the transaction ends, and forgets
@@ -460,7 +460,7 @@ func (e *postgresEngine) keepMonths(s *postgresSession) error {
 	if err := s.queryRow("SELECT pg_try_advisory_xact_lock_shared($1)", int64(turnToDrop)).Scan(&got); err != nil {
 		return err
 	}
-	if !got { // somebody counts a month that is to go, which may take longer than a turn
+	if !got { // somebody drops, or waits for that: for longer than a turn, where readers hold him up
 		for _, statement := range []string{"SET LOCAL lock_timeout = 0", fmt.Sprintf("SELECT pg_advisory_xact_lock_shared(%d)", int64(turnToDrop)),
 			"SET LOCAL lock_timeout = '" + strings.ReplaceAll(e.config.RuntimeParams["lock_timeout"], "'", "''") + "'"} {
 			if _, err := s.exec(statement); err != nil {

@@ -172,14 +172,14 @@ func (s *postgresSession) copyNew(e *postgresEngine, t *Table, rows [][]any, num
 	}
 	err = s.copy(fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary)", t.Name, columns), types, sorted)
 	var refusal *pgconn.PgError
-	if errors.As(err, &refusal) && refusal.Code == keyTaken {
-		_, err := s.exec("ROLLBACK TO SAVEPOINT copied")
-		return false, err
+	taken := errors.As(err, &refusal) && refusal.Code == keyTaken
+	if taken {
+		_, err = s.exec("ROLLBACK TO SAVEPOINT copied")
 	}
-	if err == nil {
+	if err == nil { // it would be there after a rollback, too, with the next ones within it
 		_, err = s.exec("RELEASE SAVEPOINT copied")
 	}
-	return err == nil, err
+	return err == nil && !taken, err
 }
 
 // keyTaken is the server's code for a key that is there already.

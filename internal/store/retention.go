@@ -69,11 +69,19 @@ func (db *DB) Prune(ctx context.Context, tenant int, feed string, older time.Tim
 			if dropped, err = db.engine.dropMonth(tx, tenant, month); err != nil || !dropped {
 				return err
 			}
+			days, err := tx.countedDays(tenant, month) // by now
+			if err != nil {
+				return err
+			}
 			for _, o := range old[:n] {
-				if err := tx.dropped(tenant, feed, o.Day, 0); err != nil {
+				days = append(days, o.Day)
+			}
+			slices.Sort(days)
+			for _, day := range slices.Compact(days) {
+				if err := tx.dropped(tenant, feed, day, 0); err != nil {
 					return err
 				}
-				if err := tx.uncounted(tenant, feed, o.Day); err != nil {
+				if err := tx.uncounted(tenant, feed, day); err != nil {
 					return err
 				}
 			}
@@ -92,6 +100,25 @@ func (db *DB) Prune(ctx context.Context, tenant int, feed string, older time.Tim
 		old = old[n:]
 	}
 	return records, db.deleteTexts(ctx, tenant, older)
+}
+
+// countedDays gives the days of a month of which rows are counted.
+func (tx *Tx) countedDays(tenant, month int) (days []int, err error) {
+	rows, err := tx.query(`SELECT DISTINCT day FROM row_counts WHERE tenant_id = $1 AND records <> 0`, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var day int
+		if err := rows.Scan(&day); err != nil {
+			return nil, err
+		}
+		if monthOf(day/100) == monthOf(month) {
+			days = append(days, day)
+		}
+	}
+	return days, rows.Err()
 }
 
 // retention is why a seal is opened when its rows are too old.

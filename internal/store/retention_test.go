@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -309,6 +310,54 @@ func TestDroppedDaysAreNoAlarm(t *testing.T) {
 	}
 }
 
+// TestDayThatComesWhileItsMonthGoes: a first record of a day, stored after retention has
+// looked which days there are, goes with its month and is noted.
+func TestDayThatComesWhileItsMonthGoes(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	e := newEstate(t, address)
+	e.add(20260901, 1)
+	raw := storetest.Connect(t, address)
+	importing, err := raw.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer importing.Rollback()
+	if _, err := importing.Exec(`SELECT pg_advisory_xact_lock_shared($1)`, int64(turnToDrop)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := e.db.Prune(t.Context(), 1, "audit", september)
+		done <- err
+	}()
+	for waiting := 0; waiting == 0; {
+		if err := raw.QueryRow(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, query := range []string{
+		`INSERT INTO audit_events SELECT (jsonb_populate_record(e, '{"day": 20260902, "id": "00112233-4455-6677-8899-aabbccddeeff"}')).* FROM audit_events e`,
+		`INSERT INTO row_counts SELECT tenant_id, table_name, 20260902, workload_id, records FROM row_counts WHERE table_name = 'audit_events'`,
+		`UPDATE ledger_blobs SET records = records + 1, stored = stored + 1`,
+		`UPDATE ledger_windows SET records = records + 1, stored = stored + 1 WHERE blobs > 0`,
+	} {
+		if _, err := importing.Exec(query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := importing.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	e.agrees("dropped")
+	days, err := e.db.DroppedDays(t.Context(), 1, "audit", 0, 99999999)
+	if want := []OldDay{{20260901, 1}, {20260902, 1}}; err != nil || !slices.Equal(days, want) {
+		t.Errorf("dropped %+v, want %+v (%v)", days, want, err)
+	}
+}
+
 // TestSealingWhatIsDropped: a day that is dropped, or sealed by somebody else, after it was
 // read and before its seal is written is not sealed as it was.
 func TestSealingWhatIsDropped(t *testing.T) {
@@ -330,14 +379,8 @@ func TestSealingWhatIsDropped(t *testing.T) {
 			}
 			write := func(day int, r dayRead) {
 				t.Helper()
-				if err := e.db.Write(t.Context(), func(tx *Tx) error {
-					made, err := tx.sealDay(1, day, r)
-					if len(made) > 0 {
-						t.Errorf("sealed %+v", made)
-					}
-					return err
-				}); err != nil {
-					t.Error(err)
+				if err := e.db.Write(t.Context(), func(tx *Tx) error { _, err := tx.sealDay(1, day, r); return err }); !errors.Is(err, errOvertaken) {
+					t.Errorf("it was sealed: %v", err)
 				}
 			}
 			r := read(20260901)
@@ -363,6 +406,47 @@ func TestSealingWhatIsDropped(t *testing.T) {
 			e.agrees("sealed by two, and again")
 		}
 	})
+}
+
+// TestSealingForAReasonIsDoneOrRefused: who accepts what has changed is told if it was not
+// sealed, since a replay was at it at the same moment.
+func TestSealingForAReasonIsDoneOrRefused(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	e := newEstate(t, address)
+	e.add(20261001, 1)
+	raw := storetest.Connect(t, address)
+	for reason, want := range map[string]error{"": nil, "accepted": errOvertaken} {
+		other, err := raw.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Rollback()
+		if _, err := other.Exec(`SELECT pg_advisory_xact_lock($1)`, int64(turnToWrite)); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			made, err := e.db.SealDay(t.Context(), 1, sealedTables, 20261001, "", reason)
+			if len(made) > 0 {
+				err = fmt.Errorf("sealed %+v, %v", made, err)
+			}
+			done <- err
+		}()
+		for waiting := 0; waiting == 0; {
+			if err := raw.QueryRow(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&waiting); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := other.Exec(`INSERT INTO schema_state (name, value) VALUES ($1, '7') ON CONFLICT (name) DO UPDATE SET value = schema_state.value || '7'`, changesOf(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; !errors.Is(err, want) {
+			t.Errorf("for the reason %q: %v, want %v", reason, err, want)
+		}
+	}
 }
 
 // TestDroppingKilled: wherever it is killed, everything agrees, and the next one ends it.

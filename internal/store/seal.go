@@ -136,7 +136,8 @@ func NewestSealable(now time.Time) int { return Day(now.Add(-lateAfter - 48*time
 // SealDay seals a day of the tables, with what is known of its coverage. What is sealed
 // already gets a new version if it was opened, or if records came late and nothing else has
 // changed; else the error matches ErrBroken, and nothing is sealed. With a reason, whatever
-// has changed is accepted for it.
+// has changed is accepted for it. If somebody changes or seals rows at the same moment,
+// nothing is sealed, which is an error with a reason; without, the next one reads it again.
 func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int, known, reason string) (made []Seal, err error) {
 	if day > NewestSealable(db.now()) {
 		return nil, fmt.Errorf("sealing %d: it is not over for long enough, so that records of it may be on their way", day)
@@ -149,8 +150,11 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 		made, err = tx.sealDay(tenant, day, r)
 		return err
 	})
-	if errors.Is(err, errOvertaken) {
+	switch {
+	case errors.Is(err, errOvertaken) && reason == "":
 		return nil, nil
+	case errors.Is(err, errOvertaken):
+		return nil, fmt.Errorf("sealing %d: %w", day, err)
 	}
 	return made, err
 }
@@ -217,10 +221,14 @@ func (db *DB) readDay(ctx context.Context, tenant int, tables []*Table, day int,
 	return r, err
 }
 
-// sealDay adds what was read to the chain, unless the day has become another since: then
-// nothing is done, and the next one reads it again.
+// sealDay adds what was read to the chain, unless rows or seals have become others since:
+// then the error is errOvertaken.
 func (tx *Tx) sealDay(tenant, day int, r dayRead) (made []Seal, err error) {
-	if now, err := tx.changes(tenant); err != nil || now != r.changes {
+	now, err := tx.changes(tenant)
+	if err == nil && now != r.changes {
+		err = errOvertaken
+	}
+	if err != nil {
 		return nil, err
 	}
 	if made, err = tx.addSeals(tenant, r.fresh); err != nil {
@@ -235,8 +243,8 @@ func (tx *Tx) sealDay(tenant, day int, r dayRead) (made []Seal, err error) {
 	return made, err
 }
 
-// errOvertaken says that another process has sealed the day meanwhile.
-var errOvertaken = errors.New("it is sealed already")
+// errOvertaken says that somebody has changed rows on purpose, or sealed the day, meanwhile.
+var errOvertaken = errors.New("rows were changed or sealed by another process at the same moment: do it again")
 
 // addSeals adds seals to the chain, in a transaction that has its turn: all, or with an
 // error none.

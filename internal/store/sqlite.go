@@ -36,7 +36,7 @@ func (e *sqliteEngine) dir() string { return filepath.Dir(e.path) }
 
 // open opens the file for one writer and several readers.
 //
-// Pages are 16 KiB, since rows of contents are tens of KiB; the cache of 16 MiB
+// Pages are 16 KiB, since rows of contents are tens of KiB; the cache of 8 MiB
 // takes twice that, since the driver rounds each page up to a power of two. The journal is
 // written ahead, so that readers never wait for the writer. It is synced at
 // checkpoints: a crash of reeve loses nothing, and a loss of power loses at

@@ -331,6 +331,53 @@ func TestBlobsAreClaimedInOneOrder(t *testing.T) {
 	}
 }
 
+// TestBlobsAreFoundInOneOrder: two workers that list the same window, since one of them
+// counted as dead, wait for each other, and never crosswise.
+func TestBlobsAreFoundInOneOrder(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	_, l, clock, _ := leased(t, address)
+	ctx := t.Context()
+	window := store.Window{Part: "p", Start: clock.Add(-time.Hour), End: *clock}
+	raw := storetest.Connect(t, address)
+	other, err := raw.BeginTx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback()
+	find := func(id string) {
+		t.Helper()
+		if _, err := other.ExecContext(ctx, `INSERT INTO ledger_blobs (tenant_id, feed, part, blob, uri, created_at, forget_at, listed_at, state, due_at, window_at)
+			VALUES (1, 'f', 'p', $1, 'u', now(), now(), now(), 'due', now(), now())`, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	find("new 1")
+	done := make(chan error, 1)
+	go func() {
+		var blobs []store.Blob
+		for _, id := range []string{"new 2", "new 1"} { // as listed: the newest first
+			blobs = append(blobs, store.Blob{Part: "p", ID: id, URI: "u", Created: *clock, Forget: clock.Add(time.Hour)})
+		}
+		fresh, err := l.Found(ctx, []store.Window{window}, blobs)
+		if err == nil && fresh != 0 {
+			err = fmt.Errorf("%d are new", fresh)
+		}
+		done <- err
+	}()
+	for waiting := 0; waiting == 0; {
+		if err := raw.QueryRowContext(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	find("new 2")
+	if err := other.Commit(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestWindowsOfTwoThatBegin: two processes that begin at the same time, each by its own clock,
 // make one row of windows.
 func TestWindowsOfTwoThatBegin(t *testing.T) {

@@ -4,7 +4,7 @@
 /*postgres: CREATE INDEX audit_events_time ON audit_events USING brin (time_stamp); */
 -- What reeve keeps in mind about the database, by name.
 CREATE TABLE schema_state (
-  name  TEXT PRIMARY KEY,            -- views: the digest of their text; drops: counts the months dropped; texts given up, texts due: that text was deleted, or is to be; rows changed: counts changes on purpose of rows that may be sealed
+  name  TEXT PRIMARY KEY,            -- views: the digest of their text; drops: counts the months dropped; texts given up, texts due: that text was deleted, or is to be; rows changed: counts changes on purpose of rows that may be sealed; rows made: a replay has made rows that were lost
   value TEXT NOT NULL
 );
 
