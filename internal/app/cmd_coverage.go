@@ -225,7 +225,7 @@ type coverageJSON struct {
 }
 
 // coverageRules are the findings that coverage tells.
-var coverageRules = map[string]bool{ruleHeadroom: true, ruleForeign: true, ruleSeals: true}
+var coverageRules = map[string]bool{ruleHeadroom: true, ruleForeign: true, ruleSeals: true, ruleChain: true}
 
 func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, kept keptJSON, findings []store.Finding) error {
 	ours := []findingReport{}
@@ -340,6 +340,7 @@ const (
 	ruleHeadroom = "headroom"
 	ruleForeign  = "foreign-rows"
 	ruleSeals    = "sealed-day-changed"
+	ruleChain    = "seals-changed"
 )
 
 // judgeHeadroom finds, or no longer finds, that the import does not keep up.

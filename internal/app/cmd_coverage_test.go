@@ -48,3 +48,64 @@ func TestVerifyTellsWhatDoesNotFit(t *testing.T) {
 		t.Errorf("%s\n%s", o.out, o.err)
 	}
 }
+
+// A broken chain of seals stops sealing and is a finding, until somebody accepts it; that
+// is told from then on.
+func TestABrokenChainIsAFinding(t *testing.T) {
+	t.Parallel()
+	e := emulate(t, tenant.Options{})
+	address := "sqlite:" + filepath.Join(t.TempDir(), "reeve.db")
+	environ := e.client(t, "REEVE_DATABASE_URL="+address)
+	reeve(t, environ, "import", "run", "--once").want(t, ok)
+	db := storetest.Connect(t, address)
+	change := func(query string) {
+		t.Helper()
+		if _, err := db.Exec(query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, day := range []string{"2026-10-01", "2026-10-02"} {
+		change(`INSERT INTO ignored_audit_events (tenant_id, day, event_id) VALUES (1, ` + strings.ReplaceAll(day, "-", "") + `, x'00112233445566778899aabbccddeeff')`)
+	}
+	reeve(t, environ, "coverage", "seal").want(t, ok)
+	o := reeve(t, environ, "coverage", "seal")
+	if o.want(t, ok); !strings.Contains(o.err, "were not read") {
+		t.Errorf("nothing to seal: %s", o.err)
+	}
+	accept := []string{"coverage", "seal", "--accept-broken-chain", "--reason", "ticket 4712"}
+	o = reeve(t, environ, accept...)
+	if o.want(t, ok); !strings.Contains(o.err, "nothing to accept") {
+		t.Errorf("%s", o.err)
+	}
+	// A day that is as it was sealed: both say so.
+	for _, yes := range [][]string{nil, {"--yes"}} {
+		o := reeve(t, environ, append([]string{"coverage", "seal", "--day", "2026-10-01", "--reason", "r"}, yes...)...)
+		if o.want(t, ok); !strings.Contains(o.err, "2026-10-01 is as it was sealed: there is nothing to seal.") {
+			t.Errorf("%q: %s", yes, o.err)
+		}
+	}
+
+	change(`DELETE FROM seals WHERE seq > 2`)
+	reeve(t, environ, "coverage", "seal").want(t, check, "the chain of seals is broken")
+	reeve(t, environ, "coverage", "seal", "--day", "2026-10-02", "--reason", "r", "--yes").want(t, check, "--accept-broken-chain")
+	for _, command := range [][]string{{"coverage"}, {"import", "status"}} {
+		if o := reeve(t, environ, command...); !strings.Contains(o.out, "the chain of seals is broken, and nothing is sealed any more: seal ") {
+			t.Errorf("%q does not tell of it:\n%s", command, o.out)
+		}
+	}
+	reeve(t, environ, "coverage", "seal", "--accept-broken-chain").want(t, usage, "--reason")
+	reeve(t, environ, accept...).want(t, usage, "give --yes")
+	reeve(t, environ, append(accept, "--yes")...).want(t, ok)
+	reeve(t, environ, "coverage", "seal").want(t, ok)
+	if o := reeve(t, environ, "coverage", "verify"); !strings.Contains(o.out, `for the reason "ticket 4712": seal `) || strings.Contains(o.out, "the chain") && strings.Contains(o.out, "wrong: seal") {
+		t.Errorf("%s\n%s", o.out, o.err)
+	}
+	if o := reeve(t, environ, "import", "status"); strings.Contains(o.out, "the chain of seals") {
+		t.Errorf("it is still a finding:\n%s", o.out)
+	}
+	change(`UPDATE seals SET hash = 'x' WHERE seq = 1`)
+	reeve(t, environ, "coverage", "verify").want(t, check)
+	if o := reeve(t, environ, "import", "status"); !strings.Contains(o.out, "the chain of seals is broken") {
+		t.Errorf("verify has not found it:\n%s", o.out)
+	}
+}
