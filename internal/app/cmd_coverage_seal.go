@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -342,6 +343,10 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 			if err != nil {
 				return err
 			}
+			head = strings.ToLower(head)
+			if cmd.Flags().Changed("head") && !wholeDigest.MatchString(head) {
+				return failWith(exitUsage, "--head %q: give the whole head as it was told, 64 digits 0 to 9 and a to f", head)
+			}
 			c, err := p.load(false)
 			if err != nil {
 				return err
@@ -386,6 +391,8 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
+
+var wholeDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // printOpened tells of days that are not sealed at present, though they were: adjoining ones
 // with one reason together.

@@ -18,6 +18,10 @@ func TestVerifyTellsWhatDoesNotFit(t *testing.T) {
 	environ := e.client(t, "REEVE_DATABASE_URL="+address)
 	reeve(t, environ, "import", "run", "--once").want(t, ok)
 	reeve(t, environ, "coverage", "verify").want(t, ok)
+	for _, head := range []string{"", "0123456789abcdef", strings.Repeat("g", 64), strings.Repeat("0", 65)} {
+		reeve(t, environ, "coverage", "verify", "--head", head).want(t, usage, "64 digits")
+	}
+	reeve(t, environ, "coverage", "verify", "--head", strings.Repeat("A", 64)).want(t, check)
 	db := storetest.Connect(t, address)
 	for _, query := range []string{
 		`UPDATE ledger_windows SET blobs_read = blobs_read + 1 WHERE start_at = (SELECT min(start_at) FROM ledger_windows WHERE blobs > 0)`,
