@@ -266,7 +266,7 @@ func (s sealer) days(ctx context.Context, days []int) (made []store.Seal, broken
 		if errors.Is(err, store.ErrBroken) {
 			s.log.Error("A sealed day was changed.", "day", dayText(n), "error", err)
 			broken = errors.Join(broken, coded{exitCheck, err})
-			if err := s.find(ctx, ruleSeals, dayText(n), err.Error(), "see what has changed with 'reeve coverage verify'; to accept it: reeve coverage seal --day "+dayText(n)+" --reason …"); err != nil {
+			if err := s.find(ctx, ruleSeals, dayText(n), err.Error(), "see what has changed with 'reeve coverage verify'. "+remedyOf(store.ChangedRows, n)); err != nil {
 				return made, broken, err
 			}
 			continue
@@ -315,7 +315,25 @@ func (s sealer) known(ctx context.Context, n int) (text string, settled bool, er
 // foreign finds what the import has not written.
 func (s sealer) foreign(ctx context.Context, d store.Difference) error {
 	return s.find(ctx, ruleForeign, dayText(d.Day), dayText(d.Day)+": "+d.Text,
-		"find out who writes into this database; reeve neither changes nor removes these rows. After that: reeve coverage verify")
+		remedyOf(d.Kind, d.Day))
+}
+
+// remedyOf says what to do about a breach of a kind, of a day.
+func remedyOf(kind store.BreachKind, day int) string {
+	accept := "to accept it: reeve coverage seal --day " + dayText(day) + " --reason …"
+	switch kind {
+	case store.BrokenChain:
+		return chainRemedy
+	case store.OtherHead:
+		return "see that it is the head of this database and this tenant; if it is, compare the seals with those of a backup of the time when it was noted"
+	case store.ChangedRows:
+		return "find out who changed it. Where the text of the records is kept, 'reeve import replay --from " + dayText(day) + "' makes the rows again as they were; " + accept
+	case store.DeletedRows:
+		return "find out who deleted them. Where the text of the records is kept, 'reeve import replay --from " + dayText(day) + "' makes the rows again; else they are in backups. If it is a sealed day, " + accept
+	case store.AddedRows:
+		return "find out who writes into this database; reeve neither changes nor removes these rows. Delete them, or, if it is a sealed day, " + accept + ". After that: reeve coverage verify"
+	}
+	return ""
 }
 
 func (s sealer) find(ctx context.Context, rule, subject, message, remedy string) error {
@@ -374,8 +392,11 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 				for _, s := range v.Accepted {
 					fmt.Fprintf(p.Out, "accepted: by seal %d, %s, for the reason %q: %s\n", s.Seq, s.At.UTC().Format("2006-01-02 15:04"), s.Reason, s.Coverage)
 				}
-				for _, b := range v.Breaches {
+				for i, b := range v.Breaches {
 					fmt.Fprintln(p.Out, "wrong: "+breachText(b))
+					if b.Remedy != "" && (i+1 == len(v.Breaches) || v.Breaches[i+1].Remedy != b.Remedy) {
+						fmt.Fprintf(p.Out, "       %s.\n", b.Remedy)
+					}
 				}
 			}
 			if len(v.Breaches) > 0 {
@@ -478,12 +499,15 @@ func (s sealer) verify(ctx context.Context, from, to time.Time, head string) (st
 		}
 	}
 	var chain []store.Breach
+	for i := range v.Breaches {
+		v.Breaches[i].Remedy = remedyOf(v.Breaches[i].Kind, v.Breaches[i].Day)
+	}
 	for _, b := range v.Breaches {
 		switch {
 		case b.Kind == store.BrokenChain:
 			chain = append(chain, b)
 		case b.Day > 0:
-			if err := s.find(ctx, ruleSeals, dayText(b.Day), breachText(b), "find out who changed it; the records are in 'reeve audit show' and in backups. To accept it: reeve coverage seal --day "+dayText(b.Day)+" --reason …"); err != nil {
+			if err := s.find(ctx, ruleSeals, dayText(b.Day), breachText(b), b.Remedy); err != nil {
 				return v, err
 			}
 		}
@@ -496,7 +520,7 @@ func (s sealer) verify(ctx context.Context, from, to time.Time, head string) (st
 		return v, err
 	}
 	for _, d := range foreign {
-		v.Breaches = append(v.Breaches, store.Breach{Day: d.Day, Text: d.Text})
+		v.Breaches = append(v.Breaches, store.Breach{Kind: d.Kind, Day: d.Day, Text: d.Text, Remedy: remedyOf(d.Kind, d.Day)})
 		if err := s.foreign(ctx, d); err != nil {
 			return v, err
 		}

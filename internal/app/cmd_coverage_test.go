@@ -48,8 +48,20 @@ func TestVerifyTellsWhatDoesNotFit(t *testing.T) {
 	if _, err := db.Exec(`UPDATE audit_events SET object_id = 'changed' WHERE day = 20261001`); err != nil {
 		t.Fatal(err)
 	}
-	if o := reeve(t, environ, "coverage", "verify"); !strings.Contains(o.out, "wrong: 2026-10-01, audit_events, seal 1: a row was changed") {
-		t.Errorf("%s\n%s", o.out, o.err)
+	o = reeve(t, environ, "coverage", "verify")
+	for _, want := range []string{"wrong: 2026-10-01, audit_events, seal 1: a row was changed", "'reeve import replay --from 2026-10-01' makes the rows again as they were", "reeve neither changes nor removes these rows"} {
+		if !strings.Contains(o.out, want) {
+			t.Errorf("%s\n%s lacks %q", o.out, o.err, want)
+		}
+	}
+	if o := reeve(t, environ, "coverage"); !strings.Contains(o.out, "reeve import replay --from 2026-10-01") {
+		t.Errorf("the finding has another remedy:\n%s", o.out)
+	}
+	if _, err := db.Exec(`DELETE FROM audit_events WHERE day = 20261001`); err != nil {
+		t.Fatal(err)
+	}
+	if o := reeve(t, environ, "coverage", "verify"); !strings.Contains(o.out, "find out who deleted them. Where the text") || strings.Contains(o.out, "makes the rows again as they were") {
+		t.Errorf("%s", o.out)
 	}
 }
 

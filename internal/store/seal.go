@@ -621,11 +621,12 @@ func appendSealed(b []byte, kind string, v any) ([]byte, error) {
 
 // A Breach is something that does not fit the seals.
 type Breach struct {
-	Kind  BreachKind `json:"kind,omitempty"`
-	Day   int        `json:"day,omitempty"`
-	Table string     `json:"table,omitempty"`
-	Seq   int64      `json:"seq,omitempty"` // of the seal
-	Text  string     `json:"text"`
+	Kind   BreachKind `json:"kind,omitempty"`
+	Day    int        `json:"day,omitempty"`
+	Table  string     `json:"table,omitempty"`
+	Seq    int64      `json:"seq,omitempty"` // of the seal
+	Text   string     `json:"text"`
+	Remedy string     `json:"remedy,omitempty"` // for whoever tells of it to fill in
 }
 
 // BreachKind is what a breach is of.
@@ -700,7 +701,7 @@ func (db *DB) VerifySeals(ctx context.Context, tenant int, tables []*Table, from
 			}
 			i := slices.IndexFunc(tables, func(t *Table) bool { return t.Name == k.table })
 			if i < 0 {
-				breach(Breach{"", k.day, k.table, s.Seq, "the seal is of a table that this reeve does not know"})
+				breach(Breach{Day: k.day, Table: k.table, Seq: s.Seq, Text: "the seal is of a table that this reeve does not know"})
 				continue
 			}
 			late, err := lateOf(ctx, tx, tenant, k.day)
@@ -716,11 +717,11 @@ func (db *DB) VerifySeals(ctx context.Context, tenant int, tables []*Table, from
 			switch {
 			case rest.hash == s.Hash && rest.n == s.Records:
 			case rest.n < s.Records:
-				breach(Breach{DeletedRows, k.day, k.table, s.Seq, fmt.Sprintf("rows were deleted: %d were sealed, and there are %d", s.Records, rest.n)})
+				breach(Breach{Kind: DeletedRows, Day: k.day, Table: k.table, Seq: s.Seq, Text: fmt.Sprintf("rows were deleted: %d were sealed, and there are %d", s.Records, rest.n)})
 			case rest.n > s.Records:
-				breach(Breach{AddedRows, k.day, k.table, s.Seq, fmt.Sprintf("rows were added, not by the import: %d were sealed, and there are %d", s.Records, rest.n)})
+				breach(Breach{Kind: AddedRows, Day: k.day, Table: k.table, Seq: s.Seq, Text: fmt.Sprintf("rows were added, not by the import: %d were sealed, and there are %d", s.Records, rest.n)})
 			default:
-				breach(Breach{ChangedRows, k.day, k.table, s.Seq, fmt.Sprintf("a row was changed, or replaced by another: there are %d, as sealed, but they are not the same", rest.n)})
+				breach(Breach{Kind: ChangedRows, Day: k.day, Table: k.table, Seq: s.Seq, Text: fmt.Sprintf("a row was changed, or replaced by another: there are %d, as sealed, but they are not the same", rest.n)})
 			}
 		}
 		v.Days = len(days)
