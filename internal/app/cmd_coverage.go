@@ -39,7 +39,7 @@ func coverageCommand(p *program) *cobra.Command {
   late      complete, and some of it came after the hour had been listed whole
   missing   not listed yet, listed and not read yet, or nobody knows
   lost      forgotten by Microsoft, or gone, before it could be read
-  not due   not over, or only just
+  not due   not over, or only just; or listed once, empty, and to be listed again
 
 The percentage is the share of the hours that are due of which nothing is wanting. With
 --fail-under the exit code is 7 if it is less, or if no hour is due.
@@ -225,7 +225,7 @@ type coverageJSON struct {
 }
 
 // coverageRules are the findings that coverage tells.
-var coverageRules = map[string]bool{ruleHeadroom: true, ruleForeign: true, ruleSeals: true}
+var coverageRules = map[string]bool{ruleHeadroom: true, ruleForeign: true, ruleSeals: true, ruleChain: true}
 
 func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, kept keptJSON, findings []store.Finding) error {
 	ours := []findingReport{}
@@ -340,6 +340,7 @@ const (
 	ruleHeadroom = "headroom"
 	ruleForeign  = "foreign-rows"
 	ruleSeals    = "sealed-day-changed"
+	ruleChain    = "seals-changed"
 )
 
 // judgeHeadroom finds, or no longer finds, that the import does not keep up.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,7 +28,7 @@ const sealEvery = 6 * time.Hour
 
 func coverageSealCommand(p *program) *cobra.Command {
 	var date, reason string
-	var yes, asJSON bool
+	var yes, chain, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "seal",
 		Short: "Seal the days that are settled; 'reeve serve' does it by itself",
@@ -39,13 +40,21 @@ version of its seal, if nothing else has changed.
 With --day and --reason a day is sealed as it stands now, whatever has changed, with your
 reason: after a repair by hand, for instance. That is shown first, and needs --yes.
 
+If seals were changed or removed, nothing is sealed any more. Restore them from a backup,
+or accept that with --accept-broken-chain and --reason: a seal of its own says so from
+then on, and "coverage verify" tells of it. What rows are sealed does not change by that.
+
 What reeve itself changes on purpose needs none of that: "import replay" opens the seals of
 the days that it changes, if their rows are those that were sealed, and has them sealed
 anew; retention opens those of the days that it drops, which stay so.`,
 		Example: `  reeve coverage seal
-  reeve coverage seal --day 2026-10-01 --reason 'repaired, ticket 4711' --yes`,
+  reeve coverage seal --day 2026-10-01 --reason 'repaired, ticket 4711' --yes
+  reeve coverage seal --accept-broken-chain --reason 'looked into, ticket 4712' --yes`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if (date == "") != (reason == "") {
+			switch {
+			case chain && (date != "" || reason == ""):
+				return failWith(exitUsage, "--accept-broken-chain: give --reason too, and no --day")
+			case !chain && (date == "") != (reason == ""):
 				return failWith(exitUsage, "--day and --reason belong together: give both, or none to seal what is settled")
 			}
 			c, err := p.load(false)
@@ -60,10 +69,16 @@ anew; retention opens those of the days that it drops, which stay so.`,
 			s := sealer{db: db, tenant: tenant, config: c, now: p.now, log: logger(p.Err, c)}
 			var made []store.Seal
 			var broken error
-			if date == "" {
-				made, broken, err = s.all(cmd.Context())
-			} else {
+			nothing := "There was nothing to seal. Rows of days that are sealed were not read: 'reeve coverage verify' does that."
+			switch {
+			case chain:
+				nothing = "The chain of seals is not broken: there is nothing to accept."
+				made, err = p.acceptChain(cmd.Context(), s, reason, yes)
+			case date != "":
+				nothing = date + " is as it was sealed: there is nothing to seal."
 				made, err = p.sealDay(cmd.Context(), s, date, reason, yes)
+			default:
+				made, broken, err = s.all(cmd.Context())
 			}
 			if err != nil {
 				return err
@@ -73,8 +88,10 @@ anew; retention opens those of the days that it drops, which stay so.`,
 					made = []store.Seal{}
 				}
 				err = printJSON(p.Out, made)
-			} else {
+			} else if len(made) > 0 {
 				p.printSeals(made)
+			} else if broken == nil {
+				fmt.Fprintln(p.Err, nothing)
 			}
 			return errors.Join(err, broken)
 		},
@@ -82,6 +99,7 @@ anew; retention opens those of the days that it drops, which stay so.`,
 	f := cmd.Flags()
 	f.StringVar(&date, "day", "", "seal this day, as it stands now")
 	f.StringVar(&reason, "reason", "", "why it is sealed anew")
+	f.BoolVar(&chain, "accept-broken-chain", false, "accept that seals were changed or removed")
 	f.BoolVar(&yes, "yes", false, "do it, rather than show what would be done")
 	f.BoolVar(&asJSON, "json", false, "print the seals that were made as JSON")
 	return cmd
@@ -96,7 +114,14 @@ func (p *program) sealDay(ctx context.Context, s sealer, date, reason string, ye
 	if n > store.NewestSealable(p.now()) {
 		return nil, failWith(exitUsage, "--day %s: it is not over for long enough, so that records of it may be on their way", date)
 	}
+	if broken, err := s.chain(ctx); broken != nil || err != nil {
+		return nil, errors.Join(err, broken)
+	}
 	if !yes {
+		plan, err := s.db.PlanSeal(ctx, s.tenant, feed.AuditTables(), n, "", reason)
+		if err != nil || len(plan) == 0 {
+			return nil, err
+		}
 		v, err := s.db.VerifySeals(ctx, s.tenant, feed.AuditTables(), n, n, "")
 		if err != nil {
 			return nil, err
@@ -114,14 +139,48 @@ func (p *program) sealDay(ctx context.Context, s sealer, date, reason string, ye
 	return s.db.SealDay(ctx, s.tenant, feed.AuditTables(), n, known, reason)
 }
 
-func (p *program) printSeals(made []store.Seal) {
-	if len(made) == 0 {
-		fmt.Fprintln(p.Err, "There was nothing to seal.")
-		return
+// acceptChain accepts what is wrong with the chain of seals, or shows it.
+func (p *program) acceptChain(ctx context.Context, s sealer, reason string, yes bool) ([]store.Seal, error) {
+	if !yes {
+		wrong, err := s.db.VerifyChain(ctx, s.tenant)
+		if err != nil || len(wrong) == 0 {
+			return nil, err
+		}
+		fmt.Fprintf(p.Err, "This would be accepted, for the reason %q:\n", reason)
+		for _, b := range wrong {
+			fmt.Fprintln(p.Err, "  "+breachText(b))
+		}
+		return nil, failWith(exitUsage, "nothing was done: give --yes to accept that")
 	}
+	made, err := s.db.AcceptChain(ctx, s.tenant, reason)
+	if err != nil {
+		return nil, err
+	}
+	return made, s.db.Settle(ctx, s.tenant, ruleChain, chainSubject)
+}
+
+// chainError says what is wrong with the chain of seals, and what to do.
+func chainError(wrong []store.Breach) error {
+	text := breachText(wrong[0])
+	if n := len(wrong) - 1; n > 0 {
+		text += fmt.Sprintf(", and %d more", n)
+	}
+	return coded{exitCheck, fmt.Errorf("nothing was sealed: %w: %s; %s", store.ErrChain, text, chainRemedy)}
+}
+
+// chainSubject is what a finding about the chain of seals is about.
+const chainSubject = "seals"
+
+const chainRemedy = "see all of it with 'reeve coverage verify', and find out who changed the seals; restore them from a backup, or accept it: reeve coverage seal --accept-broken-chain --reason …"
+
+func (p *program) printSeals(made []store.Seal) {
 	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "day\ttable\tversion\trows\treason\thash")
 	for _, s := range made {
+		if s.Accepts() {
+			fmt.Fprintf(t, "-\t(accepted)\t%d\t-\t%s\t%.16s…\n", s.Version, s.Reason, s.Hash)
+			continue
+		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%.16s…\n", dayText(s.Day), s.Table, s.Version, s.Records, s.Reason, s.Hash)
 	}
 	t.Flush()
@@ -154,13 +213,38 @@ func (s sealer) run(ctx context.Context) error {
 }
 
 // all seals every day that is settled. broken tells of those that were sealed before and
-// have changed since.
+// have changed since, or that the chain of seals is broken, so that nothing is sealed.
 func (s sealer) all(ctx context.Context) (made []store.Seal, broken, err error) {
+	if broken, err = s.chain(ctx); broken != nil || err != nil {
+		return nil, broken, err
+	}
 	days, err := s.db.UnsealedDays(ctx, s.tenant, feed.AuditTables(), store.Day(s.now().Add(-sealAfter-24*time.Hour)))
 	if err != nil {
 		return nil, nil, err
 	}
 	return s.days(ctx, days)
+}
+
+// chain checks the chain of seals, and finds that it is broken, or no longer.
+func (s sealer) chain(ctx context.Context) (broken, err error) {
+	wrong, err := s.db.VerifyChain(ctx, s.tenant)
+	if err != nil {
+		return nil, err
+	}
+	if len(wrong) == 0 {
+		return nil, s.db.Settle(ctx, s.tenant, ruleChain, chainSubject)
+	}
+	broken = chainError(wrong)
+	s.log.Error("The chain of seals is broken.", "error", broken)
+	return broken, s.findChain(ctx, wrong)
+}
+
+func (s sealer) findChain(ctx context.Context, wrong []store.Breach) error {
+	text := "the chain of seals is broken, and nothing is sealed any more: " + breachText(wrong[0])
+	if n := len(wrong) - 1; n > 0 {
+		text += fmt.Sprintf(", and %d more", n)
+	}
+	return s.find(ctx, ruleChain, chainSubject, text, chainRemedy)
 }
 
 // days is all for certain days.
@@ -182,10 +266,14 @@ func (s sealer) days(ctx context.Context, days []int) (made []store.Seal, broken
 		if errors.Is(err, store.ErrBroken) {
 			s.log.Error("A sealed day was changed.", "day", dayText(n), "error", err)
 			broken = errors.Join(broken, coded{exitCheck, err})
-			if err := s.find(ctx, ruleSeals, dayText(n), err.Error(), "see what has changed with 'reeve coverage verify'; to accept it: reeve coverage seal --day "+dayText(n)+" --reason …"); err != nil {
+			if err := s.find(ctx, ruleSeals, dayText(n), err.Error(), "see what has changed with 'reeve coverage verify'. "+remedyOf(store.ChangedRows, n)); err != nil {
 				return made, broken, err
 			}
 			continue
+		}
+		if errors.Is(err, store.ErrChain) { // only just
+			now, err := s.chain(ctx)
+			return made, errors.Join(broken, now), err
 		}
 		if err != nil {
 			return made, broken, err
@@ -227,7 +315,25 @@ func (s sealer) known(ctx context.Context, n int) (text string, settled bool, er
 // foreign finds what the import has not written.
 func (s sealer) foreign(ctx context.Context, d store.Difference) error {
 	return s.find(ctx, ruleForeign, dayText(d.Day), dayText(d.Day)+": "+d.Text,
-		"find out who writes into this database; reeve neither changes nor removes these rows. After that: reeve coverage verify")
+		remedyOf(d.Kind, d.Day))
+}
+
+// remedyOf says what to do about a breach of a kind, of a day.
+func remedyOf(kind store.BreachKind, day int) string {
+	accept := "to accept it: reeve coverage seal --day " + dayText(day) + " --reason …"
+	switch kind {
+	case store.BrokenChain:
+		return chainRemedy
+	case store.OtherHead:
+		return "see that it is the head of this database and this tenant; if it is, compare the seals with those of a backup of the time when it was noted"
+	case store.ChangedRows:
+		return "find out who changed it. Where the text of the records is kept, 'reeve import replay --from " + dayText(day) + "' makes the rows again as they were; " + accept
+	case store.DeletedRows:
+		return "find out who deleted them. Where the text of the records is kept, 'reeve import replay --from " + dayText(day) + "' makes the rows again; else they are in backups. If it is a sealed day, " + accept
+	case store.AddedRows:
+		return "find out who writes into this database; reeve neither changes nor removes these rows. Delete them, or, if it is a sealed day, " + accept + ". After that: reeve coverage verify"
+	}
+	return ""
 }
 
 func (s sealer) find(ctx context.Context, rule, subject, message, remedy string) error {
@@ -255,6 +361,10 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 			if err != nil {
 				return err
 			}
+			head = strings.ToLower(head)
+			if cmd.Flags().Changed("head") && !wholeDigest.MatchString(head) {
+				return failWith(exitUsage, "--head %q: give the whole head as it was told, 64 digits 0 to 9 and a to f", head)
+			}
 			c, err := p.load(false)
 			if err != nil {
 				return err
@@ -279,8 +389,14 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 					fmt.Fprintf(p.Out, "head of the chain: %s\n", v.Head)
 				}
 				printOpened(p.Out, v.Opened)
-				for _, b := range v.Breaches {
+				for _, s := range v.Accepted {
+					fmt.Fprintf(p.Out, "accepted: by seal %d, %s, for the reason %q: %s\n", s.Seq, s.At.UTC().Format("2006-01-02 15:04"), s.Reason, s.Coverage)
+				}
+				for i, b := range v.Breaches {
 					fmt.Fprintln(p.Out, "wrong: "+breachText(b))
+					if b.Remedy != "" && (i+1 == len(v.Breaches) || v.Breaches[i+1].Remedy != b.Remedy) {
+						fmt.Fprintf(p.Out, "       %s.\n", b.Remedy)
+					}
 				}
 			}
 			if len(v.Breaches) > 0 {
@@ -296,6 +412,8 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
+
+var wholeDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // printOpened tells of days that are not sealed at present, though they were: adjoining ones
 // with one reason together.
@@ -360,6 +478,9 @@ func (s sealer) verify(ctx context.Context, from, to time.Time, head string) (st
 	if v.Opened == nil {
 		v.Opened = []store.Opened{}
 	}
+	if v.Accepted == nil {
+		v.Accepted = []store.Seal{}
+	}
 	foreign, err := s.db.Recount(ctx, s.tenant, feed.AuditTables(), first, last)
 	if err != nil {
 		return v, err
@@ -377,15 +498,29 @@ func (s sealer) verify(ctx context.Context, from, to time.Time, head string) (st
 			return v, err
 		}
 	}
+	var chain []store.Breach
+	for i := range v.Breaches {
+		v.Breaches[i].Remedy = remedyOf(v.Breaches[i].Kind, v.Breaches[i].Day)
+	}
 	for _, b := range v.Breaches {
-		if b.Day > 0 {
-			if err := s.find(ctx, ruleSeals, dayText(b.Day), breachText(b), "find out who changed it; the records are in 'reeve audit show' and in backups. To accept it: reeve coverage seal --day "+dayText(b.Day)+" --reason …"); err != nil {
+		switch {
+		case b.Kind == store.BrokenChain:
+			chain = append(chain, b)
+		case b.Day > 0:
+			if err := s.find(ctx, ruleSeals, dayText(b.Day), breachText(b), b.Remedy); err != nil {
 				return v, err
 			}
 		}
 	}
+	if len(chain) > 0 {
+		if err := s.findChain(ctx, chain); err != nil {
+			return v, err
+		}
+	} else if err := s.db.Settle(ctx, s.tenant, ruleChain, chainSubject); err != nil {
+		return v, err
+	}
 	for _, d := range foreign {
-		v.Breaches = append(v.Breaches, store.Breach{Day: d.Day, Text: d.Text})
+		v.Breaches = append(v.Breaches, store.Breach{Kind: d.Kind, Day: d.Day, Text: d.Text, Remedy: remedyOf(d.Kind, d.Day)})
 		if err := s.foreign(ctx, d); err != nil {
 			return v, err
 		}

@@ -20,7 +20,7 @@ const (
 	Late     State = "late"     // complete, and some of it came after the hour had been listed whole
 	Missing  State = "missing"  // something of it is not in yet, or nobody knows
 	Lost     State = "lost"     // something of it will never come
-	Pending  State = "not due"  // it is not over, or only just
+	Pending  State = "not due"  // it is not over, or only just; or one listing was empty and the second is to come
 )
 
 // States are all of them, in the order in which they are shown.
@@ -426,7 +426,8 @@ func (a *assessment) hour(p Part, w Window) Hour {
 	case young:
 		worse(Pending)
 	case w.Whole && a.Now.Before(w.Due.Add(a.grace)):
-		worse(Pending) // one listing is not trusted alone; the second is to come
+		worse(Pending)
+		say("it was listed once and was empty, which is not trusted alone; it is to be listed again at %s", w.Due.UTC().Format(time.RFC3339))
 	case w.Whole:
 		worse(Missing)
 		say("it was listed once and was empty, which is not trusted; since then it was not listed again")

@@ -37,7 +37,8 @@ func TestHourSaysWhatHappened(t *testing.T) {
 	}{
 		{name: "read", window: whole(0, 2), want: Complete},
 		{name: "nothing happened", window: whole(0, 0), want: Empty},
-		{name: "nothing, listed once, the second to come", window: with(whole(0, 0), func(w *Window) { w.Listings, w.Due = 1, at(11) }), want: Pending},
+		{name: "nothing, listed once, the second to come", window: with(whole(0, 0), func(w *Window) { w.Listings, w.Due = 1, at(11) }), want: Pending,
+			why: "it was listed once and was empty, which is not trusted alone; it is to be listed again at 2026-11-02T23:00:00Z"},
 		{name: "nothing, listed once, and the second never came", window: with(whole(0, 0), func(w *Window) { w.Listings, w.Due = 1, at(2) }), want: Missing,
 			why: "it was listed once and was empty, which is not trusted; since then it was not listed again"},
 		{name: "nothing, listed once, then closed", window: with(whole(0, 0), func(w *Window) { w.Listings, w.Settled = 1, true }), want: Empty},

@@ -197,6 +197,7 @@ func (l *Ledger) Again(ctx context.Context, part string, from, to, now time.Time
 type Difference struct {
 	Day  int // 0: of all
 	Text string
+	Kind BreachKind // of Recount: rows added or deleted
 }
 
 // Recount compares, for days from one to another, what the import has counted with what
@@ -239,10 +240,14 @@ func (db *DB) Recount(ctx context.Context, tenant int, counted []*Table, from, t
 		}
 		for _, c := range counts {
 			if c.strangers > 0 {
-				all = append(all, Difference{c.day, fmt.Sprintf("%d rows of %s are not from a blob of the ledger: another program wrote them, or their text was removed; the import leaves them as they are", c.strangers, t.Name)})
+				all = append(all, Difference{Kind: AddedRows, Day: c.day, Text: fmt.Sprintf("%d rows of %s are not from a blob of the ledger: another program wrote them, or their text was removed; the import leaves them as they are", c.strangers, t.Name)})
 			}
 			if c.there != c.counted {
-				all = append(all, Difference{c.day, fmt.Sprintf("%s has %d rows, and the import has stored %d", t.Name, c.there, c.counted)})
+				kind := AddedRows
+				if c.there < c.counted {
+					kind = DeletedRows
+				}
+				all = append(all, Difference{Kind: kind, Day: c.day, Text: fmt.Sprintf("%s has %d rows, and the import has stored %d", t.Name, c.there, c.counted)})
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,8 +53,18 @@ func sealable(t *Table) string {
 	}), ",")
 }
 
+// Accepts tells that this one seals no rows: somebody has accepted, for its Reason, what was
+// wrong with the chain before it, which its Coverage tells.
+func (s Seal) Accepts() bool { return s.Table == acceptedBreak }
+
+// acceptedBreak is, in the place of a table's name, what such a seal is of.
+const acceptedBreak = "seals"
+
 // ErrBroken says that a sealed day is no longer what its seal says.
 var ErrBroken = errors.New("a sealed day was changed")
+
+// ErrChain says that seals were changed or removed.
+var ErrChain = errors.New("the chain of seals is broken")
 
 // UnsealedDays gives the days up to the given one that have no seal yet for one of the
 // tables, those whose seal was opened, and those that have records which came late. Days
@@ -136,7 +147,8 @@ func NewestSealable(now time.Time) int { return Day(now.Add(-lateAfter - 48*time
 // SealDay seals a day of the tables, with what is known of its coverage. What is sealed
 // already gets a new version if it was opened, or if records came late and nothing else has
 // changed; else the error matches ErrBroken, and nothing is sealed. With a reason, whatever
-// has changed is accepted for it. If somebody changes or seals rows at the same moment,
+// has changed is accepted for it. Nothing is added to a chain that is broken, reason or not:
+// then the error matches ErrChain. If somebody changes or seals rows at the same moment,
 // nothing is sealed, which is an error with a reason; without, the next one reads it again.
 func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int, known, reason string) (made []Seal, err error) {
 	if day > NewestSealable(db.now()) {
@@ -145,6 +157,9 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 	r, err := db.readDay(ctx, tenant, tables, day, known, reason)
 	if err != nil {
 		return nil, db.explain("sealing a day of", err)
+	}
+	if len(r.wrong) > 0 && len(r.fresh) > 0 {
+		return nil, fmt.Errorf("sealing %d: %w: %s", day, ErrChain, r.wrong[0].Text)
 	}
 	err = db.Write(ctx, func(tx *Tx) (err error) {
 		made, err = tx.sealDay(tenant, day, r)
@@ -159,8 +174,15 @@ func (db *DB) SealDay(ctx context.Context, tenant int, tables []*Table, day int,
 	return made, err
 }
 
+// PlanSeal tells what SealDay would make with a reason, and makes nothing.
+func (db *DB) PlanSeal(ctx context.Context, tenant int, tables []*Table, day int, known, reason string) ([]Seal, error) {
+	r, err := db.readDay(ctx, tenant, tables, day, known, reason)
+	return r.fresh, db.explain("reading a day of", err)
+}
+
 // A dayRead is what was read of a day to seal it.
 type dayRead struct {
+	wrong   []Breach          // of the chain
 	fresh   []Seal            // what there is to be sealed
 	late    map[[16]byte]bool // records that came late, and are in these
 	changes string            // how often rows had been changed on purpose by then
@@ -216,6 +238,13 @@ func (db *DB) readDay(ctx context.Context, tenant int, tables []*Table, day int,
 			}
 			r.fresh = append(r.fresh, s)
 		}
+		if len(r.fresh) > 0 {
+			c, err := readChain(asked(ctx, tx), tenant, "")
+			if err != nil {
+				return nil, err
+			}
+			r.wrong = c.breaches()
+		}
 		return late, nil
 	})
 	return r, err
@@ -252,10 +281,22 @@ func (tx *Tx) addSeals(tenant int, fresh []Seal) (made []Seal, err error) {
 	if len(fresh) == 0 {
 		return nil, nil
 	}
-	head, err := tx.sealHead(tenant)
+	head, noted, err := tx.sealHead(tenant)
 	if err != nil {
 		return nil, err
 	}
+	if made, err = tx.appendSeals(tenant, head, fresh); err != nil {
+		return nil, err
+	}
+	// A note that was removed stays away: that it was shows by that.
+	if noted || head.Seq == 0 {
+		err = tx.noteHead(tenant, made[len(made)-1])
+	}
+	return made, err
+}
+
+// appendSeals puts seals behind the given one.
+func (tx *Tx) appendSeals(tenant int, head Seal, fresh []Seal) (made []Seal, err error) {
 	for _, s := range fresh {
 		var version int
 		if err := tx.queryRow(`SELECT coalesce(max(version), 0) FROM seals WHERE tenant_id = $1 AND day = $2 AND table_name = $3`,
@@ -275,10 +316,55 @@ func (tx *Tx) addSeals(tenant int, fresh []Seal) (made []Seal, err error) {
 		head = s
 		made = append(made, s)
 	}
-	_, err = tx.exec(`INSERT INTO seal_heads (tenant_id, seq, digest) VALUES ($1, $2, $3)
-		ON CONFLICT (tenant_id) DO UPDATE SET seq = excluded.seq, digest = excluded.digest`, tenant, head.Seq, head.Digest)
-	return made, err
+	return made, nil
 }
+
+// noteHead notes the last seal in the second place.
+func (tx *Tx) noteHead(tenant int, head Seal) error {
+	_, err := tx.exec(`INSERT INTO seal_heads (tenant_id, seq, digest) VALUES ($1, $2, $3)
+		ON CONFLICT (tenant_id) DO UPDATE SET seq = excluded.seq, digest = excluded.digest`, tenant, head.Seq, head.Digest)
+	return err
+}
+
+// AcceptChain accepts what is wrong with the chain of seals, for a reason: with a seal that
+// says so, and by whose hash exactly that is accepted, and nothing that is done later to
+// seals before it. If nothing is wrong, nothing is made.
+func (db *DB) AcceptChain(ctx context.Context, tenant int, reason string) (made []Seal, err error) {
+	err = db.Write(ctx, func(tx *Tx) error {
+		c, err := readChain(tx.query, tenant, "")
+		if err != nil {
+			return err
+		}
+		wrong := c.breaches()
+		if len(wrong) == 0 {
+			return nil
+		}
+		var texts []string
+		for _, b := range wrong[:min(len(wrong), maxAccepted)] {
+			text := b.Text
+			if b.Seq > 0 {
+				text = fmt.Sprintf("seal %d: %s", b.Seq, text)
+			}
+			texts = append(texts, text)
+		}
+		if n := len(wrong) - len(texts); n > 0 {
+			texts = append(texts, fmt.Sprintf("and %d more", n))
+		}
+		// It comes after all that were ever there, and after the one that is the last now.
+		head := Seal{Seq: max(c.last.Seq, c.noted.Seq), Digest: c.last.Digest}
+		s := Seal{Table: acceptedBreak, Version: c.newest[dayTable{0, acceptedBreak}].Version + 1, Coverage: strings.Join(texts, "; "), Reason: reason}
+		c.follows(head.Seq + 1)
+		s.Hash = c.print()
+		if made, err = tx.appendSeals(tenant, head, []Seal{s}); err != nil {
+			return err
+		}
+		return tx.noteHead(tenant, made[0])
+	})
+	return made, db.explain("sealing", err)
+}
+
+// maxAccepted bounds what a seal tells of what it accepts.
+const maxAccepted = 20
 
 // openSeals opens the seals of a day of the tables; none means all. It is for a transaction
 // that has its turn, before or while rows of the day are changed on purpose.
@@ -368,16 +454,17 @@ func (db *DB) atOnce(ctx context.Context, f func(*sql.Tx) (map[[16]byte]bool, er
 	return f(tx)
 }
 
-// sealHead gives the number and digest of the last seal.
-func (tx *Tx) sealHead(tenant int) (head Seal, err error) {
+// sealHead gives the number and digest of the last seal, and whether that is noted.
+func (tx *Tx) sealHead(tenant int) (head Seal, noted bool, err error) {
 	err = tx.queryRow(`SELECT seq, digest FROM seal_heads WHERE tenant_id = $1`, tenant).Scan(&head.Seq, &head.Digest)
+	noted = err == nil
 	if errors.Is(err, sql.ErrNoRows) {
 		err = tx.queryRow(`SELECT seq, digest FROM seals WHERE tenant_id = $1 ORDER BY seq DESC LIMIT 1`, tenant).Scan(&head.Seq, &head.Digest)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
-	return head, err
+	return head, noted, err
 }
 
 const sealColumns = `seq, table_name, day, version, records, columns, hash, coverage, reason, sealed_at, digest`
@@ -534,11 +621,24 @@ func appendSealed(b []byte, kind string, v any) ([]byte, error) {
 
 // A Breach is something that does not fit the seals.
 type Breach struct {
-	Day   int    `json:"day,omitempty"`
-	Table string `json:"table,omitempty"`
-	Seq   int64  `json:"seq,omitempty"` // of the seal
-	Text  string `json:"text"`
+	Kind   BreachKind `json:"kind,omitempty"`
+	Day    int        `json:"day,omitempty"`
+	Table  string     `json:"table,omitempty"`
+	Seq    int64      `json:"seq,omitempty"` // of the seal
+	Text   string     `json:"text"`
+	Remedy string     `json:"remedy,omitempty"` // for whoever tells of it to fill in
 }
+
+// BreachKind is what a breach is of.
+type BreachKind string
+
+const (
+	BrokenChain BreachKind = "chain"   // a seal was changed or removed
+	OtherHead   BreachKind = "head"    // the head that was noted elsewhere is not in the chain
+	ChangedRows BreachKind = "changed" // rows of a sealed day
+	DeletedRows BreachKind = "deleted"
+	AddedRows   BreachKind = "added"
+)
 
 // Verification is what was found by verifying seals.
 type Verification struct {
@@ -546,6 +646,7 @@ type Verification struct {
 	Days     int      `json:"days"`     // whose rows were read
 	Rows     int64    `json:"rows"`     // that were read
 	Opened   []Opened `json:"opened"`   // days that are not sealed at present, though they were
+	Accepted []Seal   `json:"accepted"` // which accept what was wrong with the chain before them
 	Breaches []Breach `json:"breaches"` // at most maxBreaches
 	Head     string   `json:"head"`     // the digest of the last seal
 }
@@ -569,26 +670,18 @@ func (db *DB) VerifySeals(ctx context.Context, tenant int, tables []*Table, from
 		}
 	}
 	_, err = db.atOnce(ctx, func(tx *sql.Tx) (map[[16]byte]bool, error) {
-		newest, last, err := verifyChain(ctx, tx, tenant, noted, &v, breach)
+		c, err := readChain(asked(ctx, tx), tenant, noted)
 		if err != nil {
 			return nil, err
 		}
-		var head Seal
-		switch err := tx.QueryRowContext(ctx, `SELECT seq, digest FROM seal_heads WHERE tenant_id = $1`, tenant).Scan(&head.Seq, &head.Digest); {
-		case errors.Is(err, sql.ErrNoRows) && v.Seals > 0:
-			breach(Breach{Text: "the note of the last seal was removed, so that it cannot be seen whether the last seals were"})
-		case errors.Is(err, sql.ErrNoRows):
-		case err != nil:
-			return nil, err
-		case head.Seq > last.Seq:
-			breach(Breach{Seq: head.Seq, Text: fmt.Sprintf("seals were removed: the last one was number %d, and there are none after %d", head.Seq, last.Seq)})
-		case head.Seq != last.Seq || head.Digest != last.Digest:
-			breach(Breach{Seq: last.Seq, Text: "the last seal is not the one that was noted: it, or the note, was changed"})
+		v.Seals, v.Head, v.Accepted, v.Breaches = c.seals, c.last.Digest, c.accepted, c.breaches()
+		if !c.found {
+			breach(Breach{Kind: OtherHead, Text: "the head that was noted is not in the chain: the seals were made anew since, or removed"})
 		}
 		days := map[int]bool{}
-		keys := make([]dayTable, 0, len(newest))
-		for k := range newest {
-			if k.day >= from && k.day <= to {
+		keys := make([]dayTable, 0, len(c.newest))
+		for k, s := range c.newest {
+			if k.day >= from && k.day <= to && !s.Accepts() {
 				keys = append(keys, k)
 			}
 		}
@@ -599,7 +692,7 @@ func (db *DB) VerifySeals(ctx context.Context, tenant int, tables []*Table, from
 			return strings.Compare(a.table, b.table)
 		})
 		for _, k := range keys {
-			s := newest[k]
+			s := c.newest[k]
 			if s.Opened() {
 				if o := (Opened{s.Day, s.Reason}); !slices.Contains(v.Opened, o) {
 					v.Opened = append(v.Opened, o)
@@ -608,7 +701,7 @@ func (db *DB) VerifySeals(ctx context.Context, tenant int, tables []*Table, from
 			}
 			i := slices.IndexFunc(tables, func(t *Table) bool { return t.Name == k.table })
 			if i < 0 {
-				breach(Breach{k.day, k.table, s.Seq, "the seal is of a table that this reeve does not know"})
+				breach(Breach{Day: k.day, Table: k.table, Seq: s.Seq, Text: "the seal is of a table that this reeve does not know"})
 				continue
 			}
 			late, err := lateOf(ctx, tx, tenant, k.day)
@@ -624,11 +717,11 @@ func (db *DB) VerifySeals(ctx context.Context, tenant int, tables []*Table, from
 			switch {
 			case rest.hash == s.Hash && rest.n == s.Records:
 			case rest.n < s.Records:
-				breach(Breach{k.day, k.table, s.Seq, fmt.Sprintf("rows were deleted: %d were sealed, and there are %d", s.Records, rest.n)})
+				breach(Breach{Kind: DeletedRows, Day: k.day, Table: k.table, Seq: s.Seq, Text: fmt.Sprintf("rows were deleted: %d were sealed, and there are %d", s.Records, rest.n)})
 			case rest.n > s.Records:
-				breach(Breach{k.day, k.table, s.Seq, fmt.Sprintf("rows were added, not by the import: %d were sealed, and there are %d", s.Records, rest.n)})
+				breach(Breach{Kind: AddedRows, Day: k.day, Table: k.table, Seq: s.Seq, Text: fmt.Sprintf("rows were added, not by the import: %d were sealed, and there are %d", s.Records, rest.n)})
 			default:
-				breach(Breach{k.day, k.table, s.Seq, fmt.Sprintf("a row was changed, or replaced by another: there are %d, as sealed, but they are not the same", rest.n)})
+				breach(Breach{Kind: ChangedRows, Day: k.day, Table: k.table, Seq: s.Seq, Text: fmt.Sprintf("a row was changed, or replaced by another: there are %d, as sealed, but they are not the same", rest.n)})
 			}
 		}
 		v.Days = len(days)
@@ -642,38 +735,131 @@ type dayTable struct {
 	table string
 }
 
-// verifyChain reads all seals in their order, and gives the newest of each day and table.
-func verifyChain(ctx context.Context, tx *sql.Tx, tenant int, noted string, v *Verification, breach func(Breach)) (newest map[dayTable]Seal, last Seal, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT `+sealColumns+` FROM seals WHERE tenant_id = $1 ORDER BY seq`, tenant)
+// VerifyChain checks the chain of all seals, and reads no rows but these.
+func (db *DB) VerifyChain(ctx context.Context, tenant int) (wrong []Breach, err error) {
+	_, err = db.atOnce(ctx, func(tx *sql.Tx) (map[[16]byte]bool, error) {
+		c, err := readChain(asked(ctx, tx), tenant, "")
+		if err != nil {
+			return nil, err
+		}
+		wrong = c.breaches()
+		return nil, nil
+	})
+	return wrong, db.explain("reading the seals of", err)
+}
+
+// A chain is what was read of the seals, in their order.
+type chain struct {
+	seals       int
+	newest      map[dayTable]Seal
+	last, noted Seal // noted: by the second place; of number 0 if it is not
+	found       bool // a head that was asked for
+
+	wrong    []Breach  // and nobody has accepted it; at most maxBreaches
+	sum      hash.Hash // over all that is wrong
+	accepted []Seal
+	ending   []Breach // what is wrong with the end
+}
+
+func (c *chain) breaches() []Breach {
+	all := slices.Concat(c.wrong, c.ending)
+	return all[:min(len(all), maxBreaches)]
+}
+
+// breach notes what is wrong; print identifies it, also to a later version of reeve.
+func (c *chain) breach(b Breach, print ...any) {
+	b.Kind = BrokenChain
+	if len(c.wrong) < maxBreaches {
+		c.wrong = append(c.wrong, b)
+	}
+	text, _ := json.Marshal(print)
+	c.sum.Write(text)
+}
+
+// print is the hash of what is wrong and not accepted.
+func (c *chain) print() string { return hex.EncodeToString(c.sum.Sum(nil)) }
+
+// follows tells whether a number is the next one.
+func (c *chain) follows(seq int64) bool {
+	if seq != c.last.Seq+1 {
+		c.breach(Breach{Seq: c.last.Seq + 1, Text: fmt.Sprintf("seals were removed: after number %d comes %d", c.last.Seq, seq)}, "gap", c.last.Seq, seq)
+	}
+	return seq == c.last.Seq+1
+}
+
+func (c *chain) add(s Seal) {
+	k := dayTable{s.Day, s.Table}
+	follows := c.follows(s.Seq)
+	fits := s.digest(c.last.Digest)
+	switch {
+	case s.Accepts() && fits == s.Digest && s.Hash == c.print():
+		c.wrong = nil
+		c.sum.Reset()
+		c.accepted = append(c.accepted, s)
+	case fits != s.Digest && (follows || s.Accepts()):
+		c.breach(Breach{Day: s.Day, Table: s.Table, Seq: s.Seq, Text: "the seal was changed: its digest is not that of what it says and of the seal before it"}, "digest", s.Seq, s.Digest, fits)
+	case s.Accepts():
+		c.breach(Breach{Seq: s.Seq, Text: "seals before it were changed or removed, others than it accepts"}, "accepted", s.Seq, s.Hash)
+	case follows && s.Version != c.newest[k].Version+1:
+		c.breach(Breach{Day: s.Day, Table: s.Table, Seq: s.Seq, Text: fmt.Sprintf("it is version %d of this day, after version %d", s.Version, c.newest[k].Version)},
+			"version", s.Seq, s.Version, c.newest[k].Version)
+	}
+	c.newest[k], c.last = s, s
+	c.seals++
+}
+
+// end compares the last seal with what is noted of it.
+func (c *chain) end(noted bool) {
+	wrong := func(seq int64, format string, args ...any) {
+		c.ending = append(c.ending, Breach{Kind: BrokenChain, Seq: seq, Text: fmt.Sprintf(format, args...)})
+	}
+	switch {
+	case !noted && c.seals > 0:
+		wrong(0, "the note of the last seal was removed, so that it cannot be seen whether the last seals were")
+	case !noted:
+	case c.noted.Seq > c.last.Seq:
+		wrong(c.noted.Seq, "seals were removed: the last one was number %d, and there are none after %d", c.noted.Seq, c.last.Seq)
+	case c.noted.Seq != c.last.Seq || c.noted.Digest != c.last.Digest:
+		wrong(c.last.Seq, "the last seal is not the one that was noted: it, or the note, was changed")
+	}
+}
+
+// readChain reads all seals. A head may be asked for; empty: none is.
+func readChain(query func(string, ...any) (*sql.Rows, error), tenant int, head string) (*chain, error) {
+	c := &chain{newest: map[dayTable]Seal{}, sum: sha256.New(), found: head == ""}
+	rows, err := query(`SELECT `+sealColumns+` FROM seals WHERE tenant_id = $1 ORDER BY seq`, tenant)
 	if err != nil {
-		return nil, last, err
+		return nil, err
 	}
 	defer rows.Close()
-	newest = map[dayTable]Seal{}
-	found := noted == ""
 	for rows.Next() {
 		var s Seal
 		if err := s.scan(rows); err != nil {
-			return nil, last, err
+			return nil, err
 		}
-		k := dayTable{s.Day, s.Table}
-		switch {
-		case s.Seq != last.Seq+1:
-			breach(Breach{Seq: last.Seq + 1, Text: fmt.Sprintf("seals were removed: after number %d comes %d", last.Seq, s.Seq)})
-		case s.digest(last.Digest) != s.Digest:
-			breach(Breach{s.Day, s.Table, s.Seq, "the seal was changed: its digest is not that of what it says and of the seal before it"})
-		case s.Version != newest[k].Version+1:
-			breach(Breach{s.Day, s.Table, s.Seq, fmt.Sprintf("it is version %d of this day, after version %d", s.Version, newest[k].Version)})
+		c.add(s)
+		c.found = c.found || s.Digest == head
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	if rows, err = query(`SELECT seq, digest FROM seal_heads WHERE tenant_id = $1`, tenant); err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	noted := rows.Next()
+	if noted {
+		if err := rows.Scan(&c.noted.Seq, &c.noted.Digest); err != nil {
+			return nil, err
 		}
-		found = found || s.Digest == noted
-		newest[k], last = s, s
-		v.Seals++
 	}
-	v.Head = last.Digest
-	if !found {
-		breach(Breach{Text: "the head that was noted is not in the chain: the seals were made anew since, or removed"})
-	}
-	return newest, last, rows.Err()
+	c.end(noted)
+	return c, rows.Err()
+}
+
+// asked runs queries in a transaction that only reads.
+func asked(ctx context.Context, tx *sql.Tx) func(string, ...any) (*sql.Rows, error) {
+	return func(query string, args ...any) (*sql.Rows, error) { return tx.QueryContext(ctx, query, args...) }
 }
 
 // VerifyNames checks that names have the ids that are their hashes, so that a name that

@@ -223,6 +223,110 @@ func TestTamperingIsFound(t *testing.T) {
 	})
 }
 
+// TestABrokenChainIsNotSealedOver: nothing is added to a chain that is broken until somebody
+// accepts that, which stays in the chain, and is for that alone.
+func TestABrokenChainIsNotSealedOver(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, address string) {
+		for name, query := range map[string]string{
+			"the last ones":       `DELETE FROM seals WHERE seq > 2`,
+			"all":                 `DELETE FROM seals`,
+			"one":                 `DELETE FROM seals WHERE seq = 2`,
+			"a changed one":       `UPDATE seals SET hash = 'x' WHERE seq = 2`,
+			"the note":            `DELETE FROM seal_heads`,
+			"another note":        `UPDATE seal_heads SET digest = 'x'`,
+			"the note and a last": `DELETE FROM seals WHERE seq > 2; DELETE FROM seal_heads`,
+		} {
+			t.Run(name, func(t *testing.T) {
+				ctx := t.Context()
+				if strings.HasPrefix(address, "postgres:") {
+					address = storetest.PostgreSQL(t)
+				} else {
+					address = storetest.SQLite(t)
+				}
+				e := newEstate(t, address)
+				e.add(20261001, 1, 2, 3, -4)
+				e.add(20261002, 5, 6)
+				e.mustSeal()
+				if made, err := e.db.AcceptChain(ctx, 1, "a reason"); made != nil || err != nil {
+					t.Errorf("nothing was wrong: %+v, %v", made, err)
+				}
+				raw := storetest.Connect(t, address)
+				change := func(query string) {
+					t.Helper()
+					for q := range strings.SplitSeq(query, "; ") {
+						if _, err := raw.Exec(q); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				change(query)
+				change(`UPDATE audit_events SET record_type = 99 WHERE record_type = 2`)
+				count := func() (n int) {
+					if err := raw.QueryRow(`SELECT count(*) FROM seals`).Scan(&n); err != nil {
+						t.Fatal(err)
+					}
+					return n
+				}
+				e.add(20261003, 7)
+				before := count()
+				if made, err := e.seal(); !errors.Is(err, ErrChain) || made != nil {
+					t.Errorf("sealed %+v: %v", made, err)
+				}
+				if _, err := e.db.SealDay(ctx, 1, sealedTables, 20261003, "", "on purpose"); !errors.Is(err, ErrChain) {
+					t.Errorf("sealed with a reason: %v", err)
+				}
+				// What opens a seal does not cover it either.
+				if err := e.db.Write(ctx, func(tx *Tx) error { return tx.openSeals(1, 20261001, nil, "replay") }); err != nil {
+					t.Fatal(err)
+				}
+				wrong, err := e.db.VerifyChain(ctx, 1)
+				if err != nil || len(wrong) == 0 || wrong[0].Kind != BrokenChain {
+					t.Fatalf("%+v, %v", wrong, err)
+				}
+				opened := count() - before
+
+				made, err := e.db.AcceptChain(ctx, 1, "the disk broke")
+				if err != nil || len(made) != 1 || !made[0].Accepts() || made[0].Reason != "the disk broke" || !strings.Contains(made[0].Coverage, wrong[0].Text) {
+					t.Fatalf("%+v, %v", made, err)
+				}
+				if wrong, err := e.db.VerifyChain(ctx, 1); err != nil || wrong != nil {
+					t.Errorf("accepted: %+v, %v", wrong, err)
+				}
+				e.mustSeal()
+				for _, day := range []int{20261001, 20261002} {
+					if _, err := e.db.SealDay(ctx, 1, sealedTables, day, "", "as it stands"); err != nil {
+						t.Error(err)
+					}
+				}
+				v, err := e.db.VerifySeals(ctx, 1, sealedTables, 0, 99999999, made[0].Digest)
+				if err != nil || v.Breaches != nil || len(v.Accepted) != 1 || v.Accepted[0].Digest != made[0].Digest || count() <= before+opened {
+					t.Errorf("afterwards: %+v, %v", v, err)
+				}
+				if days, err := e.db.OpenedDays(ctx, 1); err != nil || days != nil {
+					t.Errorf("opened: %v, %v", days, err)
+				}
+				// Another break is another one, before it and after it, and so is a changed acceptance.
+				for _, query := range []string{
+					fmt.Sprintf(`UPDATE seals SET reason = 'y' WHERE seq = %d`, made[0].Seq),
+					fmt.Sprintf(`UPDATE seals SET reason = 'z' WHERE seq = %d`, made[0].Seq+1),
+					`UPDATE seals SET reason = 'z' WHERE seq = 1`,
+				} {
+					change(query)
+					if wrong, _ := e.db.VerifyChain(ctx, 1); len(wrong) == 0 && (before > 0 || !strings.HasSuffix(query, "= 1")) {
+						t.Errorf("%s: nothing is wrong", query)
+					}
+					if _, err := e.db.AcceptChain(ctx, 1, "again"); err != nil {
+						t.Fatal(err)
+					}
+					if wrong, _ := e.db.VerifyChain(ctx, 1); wrong != nil {
+						t.Errorf("accepted again: %+v", wrong)
+					}
+				}
+			})
+		}
+	})
+}
+
 // TestLateRowsMakeANewVersion: records that come late into a sealed day are told from
 // what others do to it.
 func TestLateRowsMakeANewVersion(t *testing.T) {
