@@ -214,6 +214,8 @@ type Copy struct {
 	Bytes  int64
 	Schema int64            // the version
 	Tables map[string]int64 // rows in each, as counted in the copy itself
+	// Tenants are the IDs of those whose records are in the copy.
+	Tenants []string
 }
 
 // Rows is the number of rows in all tables.

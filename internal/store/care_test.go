@@ -228,6 +228,9 @@ func TestBackupAndRestore(t *testing.T) {
 		if s, _ := db.Status(t.Context()); c.Schema != s.Schema || c.Schema == 0 || events != 3 || c.Tables["users"] != 3 {
 			t.Errorf("%+v", c)
 		}
+		if c, err := LookAtCopy(t.Context(), address, "", file); err != nil || !slices.Equal(c.Tenants, []string{"tenant_guid 1"}) {
+			t.Errorf("whose records it holds: %v, %v", c.Tenants, err)
+		}
 		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v, %v", info, err)
 		}
