@@ -59,7 +59,7 @@ type OpenTransaction struct {
 // Status reads how the database stands.
 func (db *DB) Status(ctx context.Context) (s Status, err error) {
 	const doing = "looking at the database"
-	if s.Condition, err = db.engine.look(ctx); err != nil {
+	if s.Condition, err = db.engine.look(ctx, false); err != nil {
 		return s, db.explain(doing, err)
 	}
 	if s.Pending, err = db.Pending(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -207,6 +208,31 @@ func TestCheckFindsADamagedFile(t *testing.T) {
 	defer read.Close()
 	if checks, err := e.integrity(t.Context(), read); err == nil && checks[0].State != CheckedWrong {
 		t.Errorf("%+v", checks)
+	}
+}
+
+// TestStatusWritesNothing: whoever may only read sees how the database stands, and Look says
+// that it cannot be written.
+func TestStatusWritesNothing(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	filled(t, address)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("default_transaction_read_only", "on")
+	u.RawQuery = q.Encode()
+	db, err := Open(t.Context(), u.String(), Options{MustExist: true, AsIs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if s, err := db.Status(t.Context()); err != nil || s.Schema == 0 || len(s.Pending) > 0 || s.Engine == "" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := Look(t.Context(), u.String(), ""); err == nil || !strings.Contains(err.Error(), "cannot be written") {
+		t.Errorf("looking whether it can be written: %v", err)
 	}
 }
 
