@@ -81,7 +81,7 @@ func (p *program) appConsent(ctx context.Context, o *consentFlags) error {
 	}
 	pack := handout.Pack{
 		Cloud: cloud.Name, Authority: strings.TrimSuffix(cloud.AuthorityHost, "/"), TenantID: c.TenantID, ClientID: c.ClientID, Name: o.name,
-		At: p.now(), Feeds: feeds, Optional: o.optional,
+		At: p.now(), Feeds: feeds, Optional: o.optional, Sites: c.Feeds.Audit.OrgURLs,
 	}
 	if c.ClientID != "" && !o.offline {
 		if pack.Granted, err = p.granted(ctx); ctx.Err() != nil {

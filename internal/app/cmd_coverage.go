@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -23,10 +24,25 @@ const usualCoverage = 30 * 24 * time.Hour
 // held in memory.
 const longestCoverage = 5 * 366 * 24 * time.Hour
 
+// share is the flag of a percentage.
+type share float64
+
+func (s *share) String() string { return strconv.FormatFloat(float64(*s), 'f', -1, 64) }
+func (*share) Type() string     { return "percentage" }
+
+func (s *share) Set(text string) error {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return errors.New("give a percentage, 0 to 100")
+	}
+	*s = share(n)
+	return nil
+}
+
 func coverageCommand(p *program) *cobra.Command {
 	var o struct {
 		from, to, part, by string
-		failUnder          float64
+		failUnder          share
 		asJSON             bool
 	}
 	cmd := &cobra.Command{
@@ -104,8 +120,8 @@ of them; what is asked for and was before the first import is missing.`,
 			switch total := report.Total.Percent; {
 			case total == nil:
 				return failWith(exitCheck, "nothing is due from %s to %s, so there is no coverage to speak of", day(report.From), day(report.To))
-			case *total < o.failUnder:
-				return failWith(exitCheck, "the coverage is %s, and not %s %%", percent(total), strconv.FormatFloat(o.failUnder, 'f', -1, 64))
+			case *total < float64(o.failUnder):
+				return failWith(exitCheck, "the coverage is %s, and not %s %%", percent(total), o.failUnder.String())
 			}
 			return nil
 		},
@@ -115,7 +131,7 @@ of them; what is asked for and was before the first import is missing.`,
 	f.StringVar(&o.to, "to", "", "where to end; now if it is not given")
 	f.StringVar(&o.part, "type", "", "this content type alone")
 	f.StringVar(&o.by, "by", "day", "what a line is for: day or hour")
-	f.Float64Var(&o.failUnder, "fail-under", 0, "the least percentage with which the exit code is 0")
+	f.Var(&o.failUnder, "fail-under", "the least percentage with which the exit code is 0")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON, with the reasons for each hour that is not simply complete")
 	cmd.RegisterFlagCompletionFunc("by", cobra.FixedCompletions([]string{"day", "hour"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.AddCommand(coverageSealCommand(p), coverageVerifyCommand(p))
@@ -153,6 +169,9 @@ func (p *program) span(from, to string) (start, end time.Time, err error) {
 	}
 	if whole {
 		end = end.AddDate(0, 0, 1)
+	}
+	if !start.IsZero() && !end.IsZero() && end.Before(start) {
+		return start, end, failWith(exitUsage, "--from %q, --to %q: the end is before the beginning: give the earlier time to --from, the later one to --to", from, to)
 	}
 	if last := end; !start.IsZero() && (!last.IsZero() && !start.Before(last) || !start.Before(p.now())) {
 		return start, end, failWith(exitUsage, "--from %q, --to %q: that is no time before now", from, to)

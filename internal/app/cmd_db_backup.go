@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,10 +21,23 @@ type copyReport struct {
 	Schema int64            `json:"schema"`
 	Rows   int64            `json:"rows"`
 	Tables map[string]int64 `json:"tables"`
+	// Tenants are those whose records it holds.
+	Tenants []string `json:"tenants"`
 }
 
 func reportCopy(c store.Copy) copyReport {
-	return copyReport{c.File, c.Bytes, c.Schema, c.Rows(), c.Tables}
+	return copyReport{c.File, c.Bytes, c.Schema, c.Rows(), c.Tables, append([]string{}, c.Tenants...)}
+}
+
+// tenantsText names whose records a backup holds.
+func tenantsText(c store.Copy) string {
+	switch len(c.Tenants) {
+	case 0:
+		return "no tenant"
+	case 1:
+		return "tenant " + plain(c.Tenants[0])
+	}
+	return "tenants " + plain(strings.Join(c.Tenants, ", "))
 }
 
 func dbBackupCommand(p *program) *cobra.Command {
@@ -64,7 +79,7 @@ Private keys are not in the database: copy credentials.dir and its keyset as wel
 }
 
 func dbRestoreCommand(p *program) *cobra.Command {
-	var yes, asJSON bool
+	var yes, otherTenant, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Put a backup in the place of the database, and keep what was there aside",
@@ -72,7 +87,8 @@ func dbRestoreCommand(p *program) *cobra.Command {
 knows. It says what it would do, and does it with --yes. Stop every reeve on the
 database before. What is there is kept: beside the file as FILE.before-TIME, or in a
 schema of the database of such a name; delete it when you have seen that all is well.
-It is done whole or not at all, also when it is killed.
+It is done whole or not at all, also when it is killed. A backup that does not hold the
+tenant of tenant-id, where that is set, is taken with --other-tenant only.
 
 The next import goes on from the ledger of the backup: what Microsoft still has is
 imported again.`,
@@ -92,8 +108,13 @@ imported again.`,
 				return err
 			}
 			if !asJSON {
-				fmt.Fprintf(p.Err, "%s: %s, schema version %d, %d rows in %s.\nIt takes the place of %s; what is there now is kept aside.\n",
-					args[0], bytesText(backup.Bytes), backup.Schema, backup.Rows(), counted(len(backup.Tables), "table"), c.Database.URL)
+				fmt.Fprintf(p.Err, "%s: %s, schema version %d, %d rows in %s, of %s.\nIt takes the place of %s; what is there now is kept aside.\n",
+					args[0], bytesText(backup.Bytes), backup.Schema, backup.Rows(), counted(len(backup.Tables), "table"), tenantsText(backup), c.Database.URL)
+			}
+			holds := slices.ContainsFunc(backup.Tenants, func(id string) bool { return strings.EqualFold(id, c.TenantID) })
+			if c.TenantID != "" && !holds && !otherTenant {
+				return failWith(exitUsage, "%w: %s holds %s, and not that of tenant-id, %s: give the right file or tenant-id, or --other-tenant if it is meant",
+					errNotConfirmed, args[0], tenantsText(backup), c.TenantID)
 			}
 			if !yes {
 				if asJSON {
@@ -110,7 +131,7 @@ imported again.`,
 			if asJSON {
 				return printJSON(p.Out, map[string]any{"restored": true, "backup": reportCopy(backup), "kept_aside": aside})
 			}
-			fmt.Fprintln(p.Out, "Restored.")
+			fmt.Fprintf(p.Out, "Restored: %s.\n", tenantsText(backup))
 			if aside != "" {
 				fmt.Fprintf(p.Out, "What was there is now %s.\n", aside)
 			}
@@ -118,6 +139,7 @@ imported again.`,
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
+	cmd.Flags().BoolVar(&otherTenant, "other-tenant", false, "also if the backup does not hold the tenant of tenant-id")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

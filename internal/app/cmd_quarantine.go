@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -66,6 +67,34 @@ func (p *program) openFor(cmd *cobra.Command) (*store.DB, int, feed.Scope, error
 	return db, tenant, scope, err
 }
 
+// checkReason refuses a reason that is none of reeve's, nor of what is there: what an older
+// reeve has written counts.
+func checkReason(cmd *cobra.Command, db *store.DB, tenant int, reason string) error {
+	known := slices.Concat(ingest.Reasons(), feed.AuditReasons())
+	if reason == "" || slices.Contains(known, reason) {
+		return nil
+	}
+	kinds, err := db.Kinds(cmd.Context(), tenant, store.QuarantineFilter{})
+	if err != nil {
+		return err
+	}
+	ignored, err := db.IgnoredKinds(cmd.Context(), tenant)
+	if err != nil {
+		return err
+	}
+	for _, k := range kinds {
+		known = append(known, k.Reason)
+	}
+	for _, k := range ignored {
+		known = append(known, k.Reason)
+	}
+	if slices.Contains(known, reason) {
+		return nil
+	}
+	slices.Sort(known)
+	return failWith(exitUsage, "--reason %q: there is no such reason; give one of: %s", reason, plain(strings.Join(slices.Compact(known), ", ")))
+}
+
 // heldReport is a record in quarantine.
 type heldReport struct {
 	Digest   string    `json:"digest"`
@@ -111,9 +140,22 @@ func quarantineListCommand(p *program) *cobra.Command {
 				return err
 			}
 			defer db.Close()
+			if err := checkReason(cmd, db, tenant, which.reason); err != nil {
+				return err
+			}
 			kinds, err := db.Kinds(cmd.Context(), tenant, filter)
 			if err != nil {
 				return err
+			}
+			others := int64(0)
+			if len(kinds) == 0 && !asJSON {
+				all, err := db.Kinds(cmd.Context(), tenant, store.QuarantineFilter{})
+				if err != nil {
+					return err
+				}
+				for _, k := range all {
+					others += k.Records
+				}
 			}
 			var from []byte
 			if after != "" {
@@ -132,7 +174,7 @@ func quarantineListCommand(p *program) *cobra.Command {
 			if asJSON {
 				return p.quarantineJSON(kinds, held, more)
 			}
-			p.printKinds(kinds)
+			p.printKinds(kinds, others)
 			p.printHeld(held)
 			if more {
 				fmt.Fprintf(p.Err, "There are more: --after %x\n", held[len(held)-1].Digest)
@@ -173,7 +215,12 @@ func (p *program) quarantineJSON(kinds []store.Kind, held []store.Quarantined, m
 	return printJSON(p.Out, report)
 }
 
-func (p *program) printKinds(kinds []store.Kind) {
+// printKinds prints what there is, or how many others there are.
+func (p *program) printKinds(kinds []store.Kind, others int64) {
+	if len(kinds) == 0 && others > 0 {
+		fmt.Fprintf(p.Out, "Nothing in quarantine is of that kind; %s of other kinds.\n", counted(int(others), "record"))
+		return
+	}
 	if len(kinds) == 0 {
 		fmt.Fprintln(p.Out, "Nothing is in quarantine.")
 		return
@@ -329,6 +376,9 @@ func quarantineExportCommand(p *program) *cobra.Command {
 				return err
 			}
 			defer db.Close()
+			if err := checkReason(cmd, db, tenant, which.reason); err != nil {
+				return err
+			}
 			return exportHeld(cmd, db, tenant, filter, p.Out)
 		},
 	}
@@ -377,6 +427,9 @@ import may go on beside it.`,
 				return err
 			}
 			defer db.Close()
+			if err := checkReason(cmd, db, tenant, which.reason); err != nil {
+				return err
+			}
 			n, err := ingest.Retry(cmd.Context(), feed.AuditForm(tenant, scope), ingest.RetryOptions{DB: db, Tenant: tenant, Which: filter, Dry: dry})
 			if err != nil {
 				return err
@@ -437,6 +490,9 @@ count them, and list leaves them out unless --all is given.`,
 				return err
 			}
 			defer db.Close()
+			if err := checkReason(cmd, db, tenant, reason); err != nil {
+				return err
+			}
 			switch {
 			case remove:
 				if err = db.Heed(cmd.Context(), tenant, reason, match); errors.Is(err, store.ErrNotFound) {

@@ -616,6 +616,8 @@ func (c *permissionCheck) excess(standIns map[permission.Permission][]string) []
 			e.Why = fmt.Sprintf("it stands in for %s, which would be enough", strings.Join(slices.Compact(slices.Sorted(slices.Values(needs))), " and "))
 		} else if strings.Contains(p.Name, "Write") || strings.Contains(p.Name, "FullControl") {
 			e.Why += ", and it lets the application change things"
+		} else if p == permission.Named(permission.Graph, "Application.Read.All") {
+			e.Why = "not for a feed: with it reeve finds its own application and sees what was granted to it, and 'reeve cert inventory' lists those of others; it can do without"
 		}
 		all = append(all, e)
 	}

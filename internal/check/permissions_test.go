@@ -397,6 +397,10 @@ func TestExcess(t *testing.T) {
 	if r.GrantsSeen != check.Unknown || len(r.Excess) != 1 || r.Excess[0].Permission != "graph/Reports.Read.All" || len(r.Notes) != 1 {
 		t.Errorf("grants seen: %s, %v, %v", r.GrantsSeen, r.Excess, r.Notes)
 	}
+	r = permissions(t, w.options(t, w.application(t, granted[0], named(t, permission.Graph, "Application.Read.All")), "audit"))
+	if len(r.Excess) != 1 || !strings.Contains(r.Excess[0].Why, "reeve finds its own application") || strings.Contains(r.Excess[0].Why, "none of the feeds") {
+		t.Errorf("what reeve uses beside the feeds: %v", r.Excess)
+	}
 }
 
 // A secret signs in, and what that means elsewhere is told.

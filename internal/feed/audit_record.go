@@ -68,6 +68,11 @@ const (
 	reasonNoTime    = "no time"
 )
 
+// AuditReasons lists the reasons for quarantine that the audit feed gives itself.
+func AuditReasons() []string {
+	return []string{reasonNoID, reasonNoTime, reasonNotJSON, reasonNotObject}
+}
+
 // Decode implements ingest.Decoder. Only what a record cannot be kept without
 // sends it to quarantine: its Id, by which it is told from others, and its
 // CreationTime, by which it is filed. Any other member that is not as it should

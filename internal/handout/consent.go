@@ -25,6 +25,9 @@ type Pack struct {
 	Feeds    []permission.Feed
 	Optional bool // ask for the permissions that feeds can do without as well
 
+	// Sites are the rules of feeds.audit.org-urls; empty: nothing is dropped.
+	Sites []string
+
 	// Granted is what the application has now. Source says how that is known, after
 	// "as"; empty: it is not known, and Granted does not count.
 	Granted []permission.Permission
@@ -148,6 +151,9 @@ func (p Pack) asked(u permission.Use) Asked {
 		API: u.API.Name, APIID: u.API.AppID, Name: u.Name, ID: u.ID, To: u.To, Without: u.Without, Optional: u.Optional, Feeds: u.Feeds,
 		Enough: []string{}, Opens: w.Opens, Cannot: w.Cannot, Least: w.Least, Writes: w.Writes, State: Unknown,
 	}
+	if u.Name == auditLog {
+		a.Opens += " " + p.keeps()
+	}
 	for _, e := range u.Enough {
 		a.Enough = append(a.Enough, e.Name)
 	}
@@ -163,6 +169,17 @@ func (p Pack) asked(u permission.Use) Asked {
 		a.State, a.By = Broader, by.Name
 	}
 	return a
+}
+
+// auditLog is the permission that opens the audit log.
+const auditLog = "ActivityFeed.Read"
+
+// keeps says what of the audit log stays in the database, by the setting in force.
+func (p Pack) keeps() string {
+	if len(p.Sites) == 0 {
+		return "reeve is set to keep all of it: the records of mailboxes and people, and of every site, everybody's OneDrive included. feeds.audit.org-urls would limit the sites, and is empty."
+	}
+	return "reeve reads all of it, and drops the records of sites other than those in feeds.audit.org-urls (" + list(p.Sites) + "); the records of mailboxes and people are always kept."
 }
 
 // whyExcess says why a permission is not needed.

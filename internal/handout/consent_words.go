@@ -13,7 +13,7 @@ const narrowest = "It is the narrowest that Microsoft has for this."
 // known are the words on every permission that a feed needs.
 var known = map[string]words{
 	"ActivityFeed.Read": {
-		Opens:  "The audit log of the whole tenant: who did what, when, to which thing, from which address. Microsoft has no way to give a part of it; reeve keeps what belongs to the sites in feeds.audit.org-urls, and drops the rest.",
+		Opens:  "The audit log of the whole tenant: who did what, when, to which thing, from which address. Microsoft has no way to give a part of it.",
 		Cannot: "read what is in a mail, a file or a chat, change or delete a record, or turn the log off",
 		Least:  narrowest,
 	},

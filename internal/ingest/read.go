@@ -379,6 +379,9 @@ const (
 	reasonMalformed = "malformed blob"
 )
 
+// Reasons lists the reasons for quarantine that come with any feed.
+func Reasons() []string { return []string{store.ReasonConflict, reasonMalformed, reasonTooLong} }
+
 // idIn finds the Id in the beginning of a record that is too long to be decoded.
 func idIn(text []byte) string {
 	if m := idMember.FindSubmatch(text); m != nil {

@@ -59,7 +59,7 @@ type OpenTransaction struct {
 // Status reads how the database stands.
 func (db *DB) Status(ctx context.Context) (s Status, err error) {
 	const doing = "looking at the database"
-	if s.Condition, err = db.engine.look(ctx); err != nil {
+	if s.Condition, err = db.engine.look(ctx, false); err != nil {
 		return s, db.explain(doing, err)
 	}
 	if s.Pending, err = db.Pending(ctx); err != nil {
@@ -214,6 +214,8 @@ type Copy struct {
 	Bytes  int64
 	Schema int64            // the version
 	Tables map[string]int64 // rows in each, as counted in the copy itself
+	// Tenants are the IDs of those whose records are in the copy.
+	Tenants []string
 }
 
 // Rows is the number of rows in all tables.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -210,6 +211,31 @@ func TestCheckFindsADamagedFile(t *testing.T) {
 	}
 }
 
+// TestStatusWritesNothing: whoever may only read sees how the database stands, and Look says
+// that it cannot be written.
+func TestStatusWritesNothing(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	filled(t, address)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("default_transaction_read_only", "on")
+	u.RawQuery = q.Encode()
+	db, err := Open(t.Context(), u.String(), Options{MustExist: true, AsIs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if s, err := db.Status(t.Context()); err != nil || s.Schema == 0 || len(s.Pending) > 0 || s.Engine == "" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := Look(t.Context(), u.String(), ""); err == nil || !strings.Contains(err.Error(), "cannot be written") {
+		t.Errorf("looking whether it can be written: %v", err)
+	}
+}
+
 // TestBackupAndRestore: what was there at the backup is there after it is restored, and
 // what was there before that is kept.
 func TestBackupAndRestore(t *testing.T) {
@@ -227,6 +253,9 @@ func TestBackupAndRestore(t *testing.T) {
 		events := c.Tables["audit_events"] + c.Tables["audit_events_202611"]
 		if s, _ := db.Status(t.Context()); c.Schema != s.Schema || c.Schema == 0 || events != 3 || c.Tables["users"] != 3 {
 			t.Errorf("%+v", c)
+		}
+		if c, err := LookAtCopy(t.Context(), address, "", file); err != nil || !slices.Equal(c.Tenants, []string{"tenant_guid 1"}) {
+			t.Errorf("whose records it holds: %v, %v", c.Tenants, err)
 		}
 		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v, %v", info, err)

@@ -48,8 +48,8 @@ type engine interface {
 	// passing tells of a refusal that passes by itself: the database does not answer, or
 	// not now; or the transaction met another one.
 	passing(err error) (away, met bool)
-	// look is Look without open.
-	look(ctx context.Context) (Condition, error)
+	// look is Look without open; try sees that the database can be written.
+	look(ctx context.Context, try bool) (Condition, error)
 	// dir is a folder for what is too large for memory.
 	dir() string
 	close() error

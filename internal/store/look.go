@@ -29,7 +29,7 @@ func Look(ctx context.Context, address, password string) (c Condition, err error
 		return c, err
 	}
 	defer e.close()
-	c, err = e.look(ctx)
+	c, err = e.look(ctx, true)
 	return c, explain(e, shown, looking, err)
 }
 

@@ -389,8 +389,8 @@ func (e *postgresEngine) trouble(err error) (cause, remedy string) {
 	return "", ""
 }
 
-// look sees that the database can be written, without bringing it up to date.
-func (e *postgresEngine) look(ctx context.Context) (c Condition, err error) {
+// look leaves the database as it is.
+func (e *postgresEngine) look(ctx context.Context, try bool) (c Condition, err error) {
 	on := stdlib.OpenDB(*e.config)
 	defer on.Close()
 	if err := e.judge(ctx, on); err != nil {
@@ -403,7 +403,7 @@ func (e *postgresEngine) look(ctx context.Context) (c Condition, err error) {
 	if err == nil {
 		err = c.version(ctx, on, ours, all)
 	}
-	if err != nil {
+	if err != nil || !try {
 		return c, err
 	}
 	return c, tryWriting(ctx, on)

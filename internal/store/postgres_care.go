@@ -291,7 +291,8 @@ func (e *postgresEngine) copyOf(ctx context.Context, file string) (c Copy, err e
 // count counts the rows of a dump's script: what stands between COPY and \.
 func (c *Copy) count(script io.Reader) error {
 	lines := bufio.NewReaderSize(script, 1<<20)
-	table, version, begun := "", -1, true // begun: at the beginning of a line
+	table, begun := "", true  // begun: at the beginning of a line
+	version, tenant := -1, -1 // the columns of the table that hold them
 	for {
 		line, err := lines.ReadSlice('\n')
 		if len(line) > 0 && begun {
@@ -300,18 +301,29 @@ func (c *Copy) count(script io.Reader) error {
 				name, columns, _ := strings.Cut(strings.TrimPrefix(text, "COPY "), " (")
 				table = strings.Trim(name[strings.LastIndex(name, ".")+1:], `"`)
 				c.Tables[table] += 0
-				if version = -1; table == "goose_db_version" {
-					columns, _, _ = strings.Cut(columns, ")")
+				columns, _, _ = strings.Cut(columns, ")")
+				version, tenant = -1, -1
+				switch table {
+				case "goose_db_version":
 					version = slices.Index(strings.Split(columns, ", "), "version_id")
+				case "tenants":
+					tenant = slices.Index(strings.Split(columns, ", "), "tenant_guid")
 				}
 			case table != "" && text == `\.`:
 				table = ""
 			case table != "":
 				c.Tables[table]++
-				if fields := strings.Split(text, "\t"); version >= 0 && version < len(fields) {
+				if version < 0 && tenant < 0 {
+					break
+				}
+				fields := strings.Split(text, "\t")
+				if version >= 0 && version < len(fields) {
 					if n, err := strconv.ParseInt(fields[version], 10, 64); err == nil {
 						c.Schema = max(c.Schema, n)
 					}
+				}
+				if tenant >= 0 && tenant < len(fields) {
+					c.Tenants = append(c.Tenants, fields[tenant])
 				}
 			}
 		}

@@ -281,7 +281,7 @@ func (e *sqliteEngine) mergeNames(tx *Tx, t *NameTable, names []name) (there map
 }
 
 // look sees that the file can be written, without bringing it up to date.
-func (e *sqliteEngine) look(ctx context.Context) (c Condition, err error) {
+func (e *sqliteEngine) look(ctx context.Context, try bool) (c Condition, err error) {
 	info, err := os.Stat(e.path)
 	if err != nil {
 		return c, err
@@ -306,6 +306,9 @@ func (e *sqliteEngine) look(ctx context.Context) (c Condition, err error) {
 	}
 	if err := db.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&c.Journal); err != nil {
 		return c, err
+	}
+	if !try {
+		return c, nil
 	}
 	return c, tryWriting(ctx, db)
 }

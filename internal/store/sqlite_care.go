@@ -191,7 +191,22 @@ func (e *sqliteEngine) copyOf(ctx context.Context, file string) (c Copy, err err
 		}
 		c.Tables[name] = n
 	}
-	return c, nil
+	if _, ok := c.Tables["tenants"]; !ok {
+		return c, nil
+	}
+	tenants, err := on.QueryContext(ctx, `SELECT tenant_guid FROM tenants ORDER BY id`)
+	if err != nil {
+		return c, err
+	}
+	defer tenants.Close()
+	for tenants.Next() {
+		var id string
+		if err := tenants.Scan(&id); err != nil {
+			return c, err
+		}
+		c.Tenants = append(c.Tenants, id)
+	}
+	return c, tenants.Err()
 }
 
 // restore copies the backup beside the database, and gives it the name in one step. At
