@@ -227,6 +227,14 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
+// stoppedLooking is stopped for a run that changes nothing.
+func stoppedLooking(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return failWith(exitFailure, "stopped. Nothing was changed in the tenant: --dry-run only looks")
+	}
+	return err
+}
+
 // refusal gives a refusal its exit code.
 func refusal(err error) error {
 	var r *registration.Refusal

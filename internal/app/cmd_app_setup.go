@@ -42,7 +42,8 @@ func appSetupCommand(p *program) *cobra.Command {
 		Long: `setup makes an application for reeve, its service principal, the permissions that the
 chosen feeds need with consent to them, and a first certificate, and obtains a token for
 each API with it. Somebody signs in who may do that; nothing of the sign-in is kept. The
-plan is shown first: what would be made, why, and what is there already.
+plan is shown first: what would be made, why, and what is there already. With --dry-run
+that is all, and somebody signs in for it, too: it is made from what the tenant has.
 
 It can be run again at any time, and after it was interrupted: it looks, and does what is
 missing. With other feeds it adds what those need, and takes back what it granted itself
@@ -70,7 +71,11 @@ whose other contents stay.`,
   reeve app setup --vault https://contoso.vault.azure.net --vault-certificate reeve
   reeve app setup --answers answers.yaml --yes --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return refusal(stopped(cmd.Context(), p.appSetup(cmd, &o)))
+			err := p.appSetup(cmd, &o)
+			if o.dryRun {
+				err = stoppedLooking(cmd.Context(), err)
+			}
+			return refusal(stopped(cmd.Context(), err))
 		},
 	}
 	o.policyFlags.flags(cmd)

@@ -48,12 +48,27 @@ be killed anywhere; the next one goes on.`,
 				all = append(all, day(d))
 				records += d.Records
 			}
+			waiting, err := db.WaitingDays(cmd.Context(), tenant, older)
+			if err != nil {
+				return err
+			}
+			later := int64(0)
+			for _, d := range waiting {
+				later += d.Records
+			}
 			what := "nothing is older than that"
+			if len(waiting) > 0 {
+				what = "nothing can go yet"
+			}
 			if len(all) > 0 {
 				what = fmt.Sprintf("%s, from %s to %s, with %s", counted(len(all), "day"), dayText(all[0].Day), dayText(all[len(all)-1].Day), counted(int(records), "record"))
 			}
 			if !asJSON {
 				fmt.Fprintf(p.Err, "Before %s: %s.\n", older.Format(time.DateOnly), what)
+				if len(waiting) > 0 {
+					fmt.Fprintf(p.Err, "%s with %s, from %s on: older as well, and kept until the whole month of them is too old, with which they go.\n",
+						counted(len(waiting), "day"), counted(int(later), "record"), dayText(waiting[0].Day))
+				}
 				for _, d := range all {
 					fmt.Fprintf(p.Out, "%s  %d\n", dayText(d.Day), d.Records)
 				}
@@ -71,7 +86,7 @@ be killed anywhere; the next one goes on.`,
 				}
 			}
 			if asJSON {
-				if err := printJSON(p.Out, map[string]any{"older_than": older.Format(time.DateOnly), "days": all, "records": records, "deleted": deleted}); err != nil {
+				if err := printJSON(p.Out, map[string]any{"older_than": older.Format(time.DateOnly), "days": all, "records": records, "waiting_for_month": later, "deleted": deleted}); err != nil {
 					return err
 				}
 			}

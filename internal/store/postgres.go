@@ -351,19 +351,23 @@ func (e *postgresEngine) trouble(err error) (cause, remedy string) {
 	if !errors.As(err, &refusal) {
 		if away, _ := e.passing(err); away {
 			return "the server cannot be reached",
-				"see that it runs, that database.url names its host and port, and that no firewall is between; what was to be written is done again later"
+				"see that it runs, that database.url names its host and port, and that no firewall is between; an import goes on by itself"
 		}
 		return "", ""
 	}
 	switch refusal.Code {
 	case "28P01", "28000":
+		if e.config.Password == "" {
+			return "the server refuses the user, and no password is set", "give the password: REEVE_DATABASE_PASSWORD, or database.password; and look at the user in database.url"
+		}
 		return "the server refuses the user or the password", "look at the user in database.url and at database.password; see pg_hba.conf on the server"
 	case "3D000":
-		return "there is no such database", "make it: CREATE DATABASE reeve OWNER reeve ENCODING 'UTF8' TEMPLATE template0"
+		return "there is no such database", fmt.Sprintf("look at database.url, or make it: CREATE DATABASE %s OWNER %s ENCODING 'UTF8' TEMPLATE template0",
+			pgx.Identifier{e.config.Database}.Sanitize(), pgx.Identifier{e.config.User}.Sanitize())
 	case "42501":
 		return "the user may not do this", "make the user the owner of the database or of its schema: ALTER DATABASE … OWNER TO …"
 	case "25006":
-		return "it cannot be written now: it is a standby, or set to read-only", "point database.url at the primary server, or end the read-only mode; what was to be written is done again later"
+		return "it cannot be written now: it is a standby, or set to read-only", "point database.url at the primary server, or end the read-only mode; an import goes on by itself"
 	case "53100":
 		return "there is no room left for it", "make room on the server's disk: nothing half written remains, and it goes on by itself"
 	case "53300":
@@ -374,13 +378,13 @@ func (e *postgresEngine) trouble(err error) (cause, remedy string) {
 	case "55P03":
 		return "another program has held what is to be written for too long", "look at pg_stat_activity for a transaction that does not end"
 	case "57P01", "57P02", "57P03", "57P05":
-		return "the server is stopping, starting, or has ended the connection", "wait: what was to be written is done again later"
+		return "the server is stopping, starting, or has ended the connection", "wait: an import goes on by itself; give another command again"
 	case "XX001", "XX002", "58P01":
 		return "a file of the server is damaged", "restore it from a backup; what the source still holds is imported again"
 	}
 	switch refusal.Code[:2] {
 	case "08":
-		return "the connection to the server is lost", "see that the server runs; what was to be written is done again later"
+		return "the connection to the server is lost", "see that the server runs; an import goes on by itself"
 	case "40":
 		return "it met another transaction that wrote the same", "nothing: it is done again"
 	case "58":

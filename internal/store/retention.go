@@ -18,7 +18,19 @@ type OldDay struct {
 // OldDays gives the days of a tenant that are older than a time and have rows, or are said
 // to have some, as far as they can go: on PostgreSQL whole months go, and no part of one.
 func (db *DB) OldDays(ctx context.Context, tenant int, older time.Time) ([]OldDay, error) {
-	before := db.engine.before(older)
+	return db.oldDays(ctx, tenant, 0, db.engine.before(older))
+}
+
+// WaitingDays gives those that are older as well and stay for now: they go with their month.
+func (db *DB) WaitingDays(ctx context.Context, tenant int, older time.Time) ([]OldDay, error) {
+	if db.engine.before(older) == Day(older) {
+		return nil, nil
+	}
+	return db.oldDays(ctx, tenant, db.engine.before(older), Day(older))
+}
+
+// oldDays gives the days with rows from one on, and before another.
+func (db *DB) oldDays(ctx context.Context, tenant, from, before int) ([]OldDay, error) {
 	all, err := list(ctx, db, "reading", func(rows *sql.Rows, day *int) error { return rows.Scan(day) },
 		`SELECT DISTINCT day FROM row_counts WHERE tenant_id = $1 AND day < $2 AND records <> 0`, tenant, before)
 	if err != nil {
@@ -36,6 +48,9 @@ func (db *DB) OldDays(ctx context.Context, tenant int, older time.Time) ([]OldDa
 	for _, day := range slices.Compact(all) {
 		if day >= before {
 			break
+		}
+		if day < from {
+			continue
 		}
 		o := OldDay{Day: day}
 		if err := db.read.QueryRowContext(ctx, `SELECT count(*) FROM audit_events WHERE tenant_id = $1 AND day = $2`, tenant, day).Scan(&o.Records); err != nil {

@@ -72,6 +72,13 @@ func TestPrune(t *testing.T) {
 		if old, err := db.OldDays(t.Context(), tenant, older); err != nil || !slices.Equal(old, want) {
 			t.Fatalf("%v, %v", old, err)
 		}
+		var waiting []OldDay
+		if !strings.HasPrefix(address, "sqlite:") {
+			waiting = []OldDay{{20260801, 3}}
+		}
+		if got, err := db.WaitingDays(t.Context(), tenant, older); err != nil || !slices.Equal(got, waiting) {
+			t.Errorf("what goes with its month: %v, %v", got, err)
+		}
 		for range 2 { // the second time nothing is left
 			if _, err := db.Prune(t.Context(), tenant, "audit", older); err != nil {
 				t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 )
 
 // Error is a refusal by the database, with what to do about it.
@@ -21,9 +23,25 @@ type Error struct {
 func (e *Error) Error() string {
 	s := fmt.Sprintf("%s %s: %s", e.Doing, e.URL, e.Cause)
 	if e.Err != nil {
-		s += fmt.Sprintf(" (%v)", e.Err)
+		s += " (" + oneLine(e.Err.Error()) + ")"
 	}
 	return s
+}
+
+// oneLine is a text in one line, in which nothing is said twice: a server is tried with TLS
+// and without, and refuses both in the same words.
+func oneLine(text string) string {
+	var said []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(said, line) {
+			said = append(said, line)
+		}
+	}
+	head, rest := "", said
+	if len(said) > 1 && strings.HasSuffix(said[0], ":") {
+		head, rest = said[0]+" ", said[1:]
+	}
+	return head + strings.Join(rest, "; ")
 }
 
 func (e *Error) Unwrap() error { return e.Err }
