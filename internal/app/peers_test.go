@@ -319,6 +319,10 @@ type peerBlob struct {
 	ids     []string // of those that were generated for it
 }
 
+// peersBegan is when the records of peerBlobs are generated, whatever the time of a test:
+// imports that are compared with each other need the same records.
+var peersBegan = time.Now()
+
 // peerBlobs makes n records of all workloads, 2,200 bytes each, in blobs of a size that
 // were created one after another within the last 20 hours.
 func peerBlobs(t *testing.T, n, size int, now time.Time) (blobs []peerBlob) {
@@ -326,6 +330,7 @@ func peerBlobs(t *testing.T, n, size int, now time.Time) (blobs []peerBlob) {
 	log := tenant.NewAuditLog(tenant.AuditOptions{
 		TenantID: "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", Domain: "contoso.onmicrosoft.com", SharePointHost: "contoso.sharepoint.com",
 		Seed: 1, Users: 100, Days: 2, Total: n, RecordBytes: 2200, Calm: true,
+		Now: func() time.Time { return peersBegan },
 	})
 	for _, part := range tenant.ContentTypes() {
 		at := log.Now()
