@@ -218,7 +218,7 @@ func (r *run) run(ctx context.Context) error {
 			return err
 		}
 		if !r.Once || found == 0 && pass > 1 || pass == maxPasses {
-			return r.countLeft(ctx, parts)
+			return nil
 		}
 	}
 }
@@ -243,7 +243,7 @@ func (r *run) pass(ctx context.Context, parts []string) (found int, err error) {
 	r.reopened = true
 	r.listed = time.Time{}
 	seen := map[string]bool{} // windows listed by this pass
-	for waited := time.Duration(0); ; waited += lookAgain {
+	for pause, waited := lookSoon, time.Duration(0); ; pause, waited = min(2*pause, lookAgain), waited+pause {
 		n, err := r.list(ctx, parts, seen)
 		found += n
 		if err != nil {
@@ -255,35 +255,56 @@ func (r *run) pass(ctx context.Context, parts []string) (found int, err error) {
 		if err := r.read(ctx); err != nil {
 			return found, err
 		}
-		if r.result.Theirs, err = r.theirs(ctx, parts, seen); err != nil {
+		if err := r.remaining(ctx, parts, seen); err != nil {
 			return found, err
 		}
 		if r.result.Theirs == 0 || !r.Once && waited >= longestWait {
 			return found, nil
 		}
-		if err := wait(ctx, lookAgain); err != nil {
+		if err := wait(ctx, pause); err != nil {
 			return found, err
 		}
 	}
 }
 
-// lookAgain is how often one looks whether other workers have done what they are at.
-const lookAgain = time.Second
+// One looks whether other workers have done what they are at after lookSoon, then less
+// and less often, in the end every lookAgain.
+const (
+	lookSoon  = 50 * time.Millisecond
+	lookAgain = time.Second
+)
 
-// theirs counts what other workers are at, of that which this pass is to see to.
-func (r *run) theirs(ctx context.Context, parts []string, seen map[string]bool) (int, error) {
-	n, _, err := r.ledger.Left(ctx, r.listed)
+// remaining counts what this pass has not seen to: as theirs what other workers are at, or
+// have given back since it was looked for, and as left what is still due although it was
+// tried, by this run or one before it.
+func (r *run) remaining(ctx context.Context, parts []string, seen map[string]bool) error {
+	theirs, left, err := r.ledger.Left(ctx, r.listed)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	now := r.Now()
-	windows, err := r.ledger.DueWindows(ctx, parts, r.horizon(now))
+	if !r.resting() {
+		again, err := r.failedBefore(ctx, now)
+		if err != nil {
+			return err
+		}
+		theirs += len(again)
+	}
+	windows, err := r.ledger.DueWindows(ctx, parts, now.Add(2*r.feed.Retention))
+	if err != nil {
+		return err
+	}
 	for _, w := range windows {
-		if w.Theirs && r.wants(w, now, seen) {
-			n++
+		_, soon := r.soon(w, now, seen)
+		switch {
+		case soon && (w.Theirs || !r.resting()):
+			theirs++
+		case w.Attempts > 0 && !w.Theirs:
+			left++
 		}
 	}
-	return n, err
+	r.result.Theirs, r.result.Left = theirs, left
+	return nil
 }
 
 // oldest is how far back the first run looks: not to the very edge of what the
@@ -302,24 +323,6 @@ func later(a, b time.Time) time.Time {
 // asked tells whether a run with Once is to list a window that is not due.
 func (r *run) asked(w store.Window) bool {
 	return r.From.IsZero() || w.End.After(r.From) && w.Start.Before(r.To)
-}
-
-// countLeft counts what is still due although it was tried, by this run or one
-// before it.
-func (r *run) countLeft(ctx context.Context, parts []string) error {
-	end := r.Now().Add(2 * r.feed.Retention)
-	windows, err := r.ledger.DueWindows(ctx, parts, end)
-	if err != nil {
-		return err
-	}
-	for _, w := range windows {
-		if w.Attempts > 0 && !w.Theirs {
-			r.result.Left++
-		}
-	}
-	_, rest, err := r.ledger.Left(ctx, r.listed)
-	r.result.Left += rest
-	return err
 }
 
 // enable sees to it that the source collects the feed's parts, and gives those
@@ -415,6 +418,13 @@ func (r *run) leaveAlone(d time.Duration) {
 	}
 }
 
+// resting tells whether the source asked to be left alone for longer than a run waits.
+func (r *run) resting() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.notBefore.Sub(r.Now()) > longestWait
+}
+
 // rest waits for as long as the source asked to be left alone. ok is false if
 // that is longer than a run waits: then the rest is left to the next one.
 func (r *run) rest(ctx context.Context) (ok bool, err error) {
@@ -422,7 +432,7 @@ func (r *run) rest(ctx context.Context) (ok bool, err error) {
 	until := r.notBefore
 	r.mu.Unlock()
 	d := until.Sub(r.Now())
-	if d > longestWait {
+	if r.resting() {
 		r.problem("the source asks to be left alone until %s", until.UTC().Format(time.RFC3339))
 		return false, ctx.Err()
 	}

@@ -108,12 +108,8 @@ func (r *run) dueWindows(ctx context.Context, parts []string, seen map[string]bo
 		}
 		var again []time.Time
 		for _, w := range all {
-			switch {
-			case w.Theirs:
-			case !seen[windowKey(w)] && r.wants(w, now, seen): // another worker was just choosing among these
-				again = append(again, now)
-			case w.Attempts > 0 && !w.Due.After(now.Add(longestWait)) && !r.exhausted(windowKey(w)) && !r.isRefused(w.Part):
-				again = append(again, w.Due)
+			if at, ok := r.soon(w, now, seen); ok && !w.Theirs {
+				again = append(again, at)
 			}
 		}
 		if first, err = waitForFirst(ctx, now, again); first.IsZero() || err != nil {
@@ -149,6 +145,18 @@ func (r *run) wants(w store.Window, now time.Time, seen map[string]bool) bool {
 	}
 	// What another worker has listed since this pass began need not be listed again for it.
 	return !w.Due.After(now) || r.Once && r.asked(w) && !seen[key] && !w.Listed.After(r.began)
+}
+
+// soon gives when a pass that has seen some windows is to list this one, if that is
+// something to wait for: at once, unless its listing failed.
+func (r *run) soon(w store.Window, now time.Time, seen map[string]bool) (time.Time, bool) {
+	switch {
+	case r.wants(w, now, seen):
+		return now, true
+	case w.Attempts > 0 && !w.Due.After(now.Add(longestWait)) && !r.exhausted(windowKey(w)) && !r.isRefused(w.Part):
+		return w.Due, true
+	}
+	return time.Time{}, false
 }
 
 // waitForFirst waits until the first of some times and gives it; the zero time if there

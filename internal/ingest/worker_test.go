@@ -266,3 +266,38 @@ func TestWindowsThatAreBeingChosenAmong(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWhatAnotherWorkerGivesBackIsSeenTo: another worker fails to list windows again that
+// this run has listed, while this one reads. The run does not end with that left.
+func TestWhatAnotherWorkerGivesBackIsSeenTo(t *testing.T) {
+	bubble(t, func(t *testing.T, s *source, o Options) {
+		if r, err := Run(t.Context(), s.feed(), o); err != nil || !r.Complete() {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		s.add("a", time.Now().Add(-hour))
+		time.Sleep(o.Every + time.Minute)
+		other := o.DB.Ledger(o.Tenant, "f").As("other")
+		if _, _, err := o.DB.Beat(t.Context(), o.Tenant, store.Worker{Name: "other", Started: time.Now()}, hour, "f", func(p store.Pace, _ time.Time) store.Pace { return p }); err != nil {
+			t.Fatal(err)
+		}
+		var once sync.Once
+		s.open = func(string) (string, error) {
+			once.Do(func() {
+				windows, err := other.TakeWindows(t.Context(), []string{"p"}, time.Now().Add(10*day), 3, func(store.Window) bool { return true })
+				if err != nil || len(windows) != 3 {
+					t.Errorf("%v, %v", windows, err)
+				}
+				for i := range windows {
+					windows[i].Attempts, windows[i].Due = 1, time.Now()
+				}
+				if err := other.Listed(t.Context(), windows); err != nil {
+					t.Error(err)
+				}
+			})
+			return "[]", nil
+		}
+		if r, err := Run(t.Context(), s.feed(), o); err != nil || !r.Complete() || r.Blobs != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
