@@ -51,7 +51,7 @@ func closeEngines(all []*engine) error {
 	var errs []error
 	for _, e := range all {
 		if e.server != nil {
-			errs = append(errs, e.server.Stop())
+			errs = append(errs, e.server.Close())
 		}
 	}
 	return errors.Join(errs...)

@@ -148,11 +148,14 @@ func Start(t testing.TB, settings ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.Stop()
-		os.RemoveAll(s.dir)
-	})
+	t.Cleanup(func() { s.Close() })
 	return s
+}
+
+// Close ends the server and removes all that it had. Without it the server does so itself
+// when this program ends.
+func (s *Server) Close() error {
+	return errors.Join(s.Stop(), s.admin.Close(), os.RemoveAll(s.dir))
 }
 
 func start(dir string, settings ...string) (*Server, error) {
