@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -195,11 +196,18 @@ func (r *setupRun) watch(ctx context.Context, objectID string, cancel context.Ca
 	}
 }
 
-// prove obtains tokens with the certificate until they carry what was consented to.
+// prove obtains tokens with the certificate until they carry what was consented to, and
+// tells as soon as one for each API has.
 func (r *setupRun) prove(ctx context.Context, pair pki.Pair) ([]registration.Proof, error) {
 	prover := &registration.Prover{Prover: m365.Prover{Cloud: r.app.Cloud, HTTP: r.app.http, Now: r.now}, Uses: r.setup.Wanted.Uses,
 		Request:  m365.ProofRequest{TenantID: r.tenant.TenantID, ClientID: r.setup.Record.ClientID, Pair: pair},
-		Patience: registration.UsualPatience, Sleep: sleep, Say: func(s string) { fmt.Fprintln(r.Err, plain(s)) }}
+		Patience: registration.UsualPatience, Sleep: sleep, Say: func(s string) { fmt.Fprintln(r.Err, plain(s)) },
+		Proved: func(proofs []registration.Proof) {
+			for _, x := range proofs {
+				fmt.Fprintf(r.Err, "proved: a token for %s carries %s\n", x.Resource, plain(cmp.Or(strings.Join(x.Roles, ", "), "no permission, and none is needed")))
+			}
+			fmt.Fprintln(r.Err, "asking until three in a row do, since some front ends of Entra ID may lag")
+		}}
 	proofs, err := prover.Prove(ctx)
 	if err != nil {
 		return nil, err

@@ -40,6 +40,9 @@ func (t someToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore
 // does: two rounds of asking for tokens.
 const overLag = 10 * time.Second
 
+// mostSetup is how long set-up may take to its proof.
+const mostSetup = 3 * time.Minute
+
 // TestSetupTime measures how long set-up takes in a tenant with all its oddities on, by
 // its clock: from the sign-in of a person to tokens that carry what the feeds need. The
 // share of the tenant is the lag of its slowest front end, which starts when consent is
@@ -54,26 +57,28 @@ func TestSetupTime(t *testing.T) {
 	if os.Getenv("TEST_LONG") != "" {
 		seeds = 100
 	}
-	var took, consented, certified, over, withVault []time.Duration
+	var took, steady, consented, certified, over, withVault []time.Duration
 	for seed := range seeds {
 		s := setupTime(t, seed, key)
-		t.Logf("seed %d: consent after %v, key registered after %v, all front ends know both after %v; certificate in use after %v, proved after %v (%+v), the vault after %v",
-			seed, s.consented, s.registered, s.known(), s.certified, s.proved, s.proved-s.known(), s.vault)
-		if s.proved > s.known()+overLag {
-			t.Errorf("seed %d: tokens were proved %v after all front ends knew consent and key", seed, s.proved-s.known())
+		t.Logf("seed %d: consent after %v, key registered after %v, all front ends know both after %v; certificate in use after %v, proved after %v, by three in a row after %v (%+v), the vault after %v",
+			seed, s.consented, s.registered, s.known(), s.certified, s.proved, s.steady, s.steady-s.known(), s.vault)
+		if s.steady > s.known()+overLag {
+			t.Errorf("seed %d: three tokens in a row came %v after all front ends knew consent and key", seed, s.steady-s.known())
 		}
-		certified = append(certified, s.certified)
-		took, consented, over, withVault = append(took, s.proved), append(consented, s.consented), append(over, s.proved-s.known()), append(withVault, s.vault)
+		if s.proved > mostSetup {
+			t.Errorf("seed %d: it took %v to a proved token for each API", seed, s.proved)
+		}
+		took, steady, consented, certified = append(took, s.proved), append(steady, s.steady), append(consented, s.consented), append(certified, s.certified)
+		over, withVault = append(over, s.steady-s.known()), append(withVault, s.vault)
 	}
-	for _, all := range [][]time.Duration{took, consented, certified, over, withVault} {
+	for _, all := range [][]time.Duration{took, steady, consented, certified, over, withVault} {
 		slices.Sort(all)
 	}
 	half, last := len(took)/2, len(took)-1
-	late := len(slices.DeleteFunc(slices.Clone(took), func(d time.Duration) bool { return d <= 3*time.Minute }))
-	t.Logf("of emulated time it took, median and most: consent %v, %v; certificate in use %v, %v; proved tokens %v, %v, %d of %d over 3 minutes; that is beyond the lag of the slowest front end %v, %v; with a vault %v, %v",
-		consented[half], consented[last], certified[half], certified[last], took[half], took[last], late, len(took), over[half], over[last], withVault[half], withVault[last])
-	if took[half] > 3*time.Minute || consented[half] > 15*time.Second || withVault[last] > 12*time.Minute {
-		t.Errorf("set-up took %v, consent %v, with a vault %v", took, consented, withVault)
+	t.Logf("of emulated time it took, median and most: consent %v, %v; certificate in use %v, %v; proved %v, %v; by three in a row %v, %v; that is beyond the lag of the slowest front end %v, %v; with a vault %v, %v",
+		consented[half], consented[last], certified[half], certified[last], took[half], took[last], steady[half], steady[last], over[half], over[last], withVault[half], withVault[last])
+	if consented[half] > 15*time.Second || withVault[last] > 12*time.Minute {
+		t.Errorf("consent took %v, with a vault %v", consented, withVault)
 	}
 }
 
@@ -82,7 +87,8 @@ type setupTimes struct {
 	consented  time.Duration // the last consent was given
 	registered time.Duration // the key was
 	certified  time.Duration // the certificate is in use
-	proved     time.Duration // tokens carry what the feeds need
+	proved     time.Duration // a token for each API carried what the feeds need
+	steady     time.Duration // three in a row did
 	vault      time.Duration // the vault let the application in
 }
 
@@ -203,6 +209,7 @@ func setupTime(t *testing.T, seed uint64, key crypto.Signer) (took setupTimes) {
 		t.Fatal(err)
 	}
 	prover := &registration.Prover{Prover: m365.Prover{Cloud: cloud, HTTP: w.HTTPClient(), Now: clock.Now}, Uses: s.Wanted.Uses, Sleep: sleep, Say: func(string) {},
+		Proved:   func([]registration.Proof) { took.proved = clock.Now().Sub(begin) },
 		Patience: registration.UsualPatience, Request: m365.ProofRequest{TenantID: w.Tenant.ID, ClientID: s.Record.ClientID, Pair: pair}}
 	proofs, err := prover.Prove(t.Context())
 	if err == nil {
@@ -211,7 +218,7 @@ func setupTime(t *testing.T, seed uint64, key crypto.Signer) (took setupTimes) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	took.proved = clock.Now().Sub(begin)
+	took.steady = clock.Now().Sub(begin)
 	entries, err := db.Journal(t.Context(), tenant, app.ObjectID, 0, 1000)
 	if err != nil {
 		t.Fatal(err)

@@ -29,8 +29,11 @@ type Prover struct {
 	// Patience is for how long it is waited that Entra ID knows the certificate and the
 	// consent; none when zero.
 	Patience time.Duration
-	Say      func(message string)
-	Sleep    func(context.Context, time.Duration) error
+	// Proved is told once that there was a token for each API that carries what is needed;
+	// it may be nil.
+	Proved func([]Proof)
+	Say    func(message string)
+	Sleep  func(context.Context, time.Duration) error
 }
 
 // UsualPatience is for how long consent may take to show in new tokens.
@@ -59,12 +62,30 @@ func APIs(uses []permission.Use) []permission.API {
 // have to carry what is needed: a single one may come from a front end that knew first.
 const inARow = 3
 
-// Prove obtains tokens for each API, until several in a row carry what is needed of it.
+// askAgain is how long it is waited for the next token after one that lacks something:
+// front ends differ, and another one may know.
+const askAgain = 2 * time.Second
+
+// Prove obtains tokens for each API until one carries what is needed of it, which is the
+// proof, and then until several in a row do, so that programs that sign in get such ones.
 func (p *Prover) Prove(ctx context.Context) ([]Proof, error) {
 	end := p.now().Add(p.Patience)
-	var all []Proof
+	told := false
+	all, err := p.proveAll(ctx, end, 1, &told)
+	if err != nil || Check(all) != nil {
+		return all, err
+	}
+	if p.Proved != nil {
+		p.Proved(all)
+	}
+	return p.proveAll(ctx, end, inARow, &told)
+}
+
+// proveAll obtains tokens for each API, until so many in a row carry what is needed or the
+// time is over; it tells once that it waits.
+func (p *Prover) proveAll(ctx context.Context, end time.Time, wanted int, told *bool) (all []Proof, err error) {
 	for _, api := range APIs(p.Uses) {
-		proof, err := p.proveUntil(ctx, api, end)
+		proof, err := p.proveUntil(ctx, api, end, wanted, told)
 		if err != nil {
 			return all, err
 		}
@@ -80,14 +101,12 @@ func (p *Prover) now() time.Time {
 	return p.Now()
 }
 
-// proveUntil obtains tokens for one API until they carry what is needed, or the time is
-// over.
-func (p *Prover) proveUntil(ctx context.Context, api permission.API, end time.Time) (Proof, error) {
-	for told, good := false, 0; ; {
+func (p *Prover) proveUntil(ctx context.Context, api permission.API, end time.Time, wanted int, told *bool) (Proof, error) {
+	for good := 0; ; {
 		proof, err := p.prove(ctx, api)
 		switch {
 		case err == nil && len(proof.Missing) == 0:
-			if good++; good == inARow {
+			if good++; good == wanted {
 				return proof, nil
 			}
 			continue
@@ -95,16 +114,16 @@ func (p *Prover) proveUntil(ctx context.Context, api permission.API, end time.Ti
 			return proof, err
 		}
 		good = 0
-		if !told {
-			told = true
+		if !*told {
+			*told = true
 			why := "a token does not carry " + names(proof.Missing) + " yet"
 			if err != nil {
 				why = "Entra ID does not give a token yet: " + err.Error()
 			}
 			p.Say(fmt.Sprintf("waiting, for %v at most, since consent takes its time: %s", end.Sub(p.now()).Round(time.Minute), why))
 		}
-		wait := max(pause, retryAfter(err))
-		if p.now().Add(wait).After(end.Add(pause)) { // nobody is asked sooner than they say
+		wait := max(askAgain, retryAfter(err))
+		if p.now().Add(wait).After(end.Add(askAgain)) { // nobody is asked sooner than they say
 			return proof, err
 		}
 		if err := p.Sleep(ctx, wait); err != nil {
