@@ -87,43 +87,36 @@ of them; what is asked for and was before the first import is missing.`,
 			if o.by != "day" && o.by != "hour" {
 				return failWith(exitUsage, "--by %q: give day or hour", o.by)
 			}
-			c, err := p.load(false)
-			if err != nil {
-				return err
-			}
-			db, tenant, err := p.openDatabase(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			report, err := coverageOf(cmd.Context(), db, tenant, c, from, to, p.now(), o.part)
-			if err != nil {
-				return err
-			}
-			if o.part != "" && len(report.Parts) == 0 {
-				return failWith(exitUsage, "--type %q: the ledger knows no such content type", o.part)
-			}
-			findings, err := db.Findings(cmd.Context(), tenant)
-			if err != nil {
-				return err
-			}
-			kept, err := keptOf(cmd.Context(), db, tenant, c, report)
-			if err != nil {
-				return err
-			}
-			if err := p.printCoverage(report, o.by == "hour", o.asJSON, kept, findings); err != nil {
-				return err
-			}
-			if !cmd.Flags().Changed("fail-under") {
+			return p.withTenant(cmd.Context(), func(c *config.Config, db *store.DB, tenant int) error {
+				report, err := coverageOf(cmd.Context(), db, tenant, c, from, to, p.now(), o.part)
+				if err != nil {
+					return err
+				}
+				if o.part != "" && len(report.Parts) == 0 {
+					return failWith(exitUsage, "--type %q: the ledger knows no such content type", o.part)
+				}
+				findings, err := db.Findings(cmd.Context(), tenant)
+				if err != nil {
+					return err
+				}
+				kept, err := keptOf(cmd.Context(), db, tenant, c, report)
+				if err != nil {
+					return err
+				}
+				if err := p.printCoverage(report, o.by == "hour", o.asJSON, kept, findings); err != nil {
+					return err
+				}
+				if !cmd.Flags().Changed("fail-under") {
+					return nil
+				}
+				switch total := report.Total.Percent; {
+				case total == nil:
+					return failWith(exitCheck, "nothing is due from %s to %s, so there is no coverage to speak of", day(report.From), day(report.To))
+				case *total < float64(o.failUnder):
+					return failWith(exitCheck, "the coverage is %s, and not %s %%", percent(total), o.failUnder.String())
+				}
 				return nil
-			}
-			switch total := report.Total.Percent; {
-			case total == nil:
-				return failWith(exitCheck, "nothing is due from %s to %s, so there is no coverage to speak of", day(report.From), day(report.To))
-			case *total < float64(o.failUnder):
-				return failWith(exitCheck, "the coverage is %s, and not %s %%", percent(total), o.failUnder.String())
-			}
-			return nil
+			})
 		},
 	}
 	f := cmd.Flags()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/feed"
 	"github.com/reeve365/reeve/internal/ingest"
 	"github.com/reeve365/reeve/internal/store"
@@ -37,46 +38,39 @@ A sealed day whose rows it changes gets a new version of its seal, with the reas
 			if err != nil {
 				return err
 			}
-			c, err := p.load(false)
-			if err != nil {
-				return err
-			}
-			db, tenant, err := p.openDatabase(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			pieces, bytes, err := db.KeptSize(cmd.Context(), tenant, first, last)
-			if err != nil {
-				return err
-			}
-			if !asJSON {
-				fmt.Fprintf(p.Err, "%d pieces with %s of text are kept.\n", pieces, bytesText(bytes))
-			}
-			if !dry && !yes && pieces > 0 {
-				if err := p.confirm(cmd.Context(), "The rows of their records are replaced where this reeve would make other ones (--dry-run says how many), also those that were changed by hand."); err != nil {
+			return p.withTenant(cmd.Context(), func(c *config.Config, db *store.DB, tenant int) error {
+				pieces, bytes, err := db.KeptSize(cmd.Context(), tenant, first, last)
+				if err != nil {
 					return err
 				}
-			}
-			told := p.now()
-			sum, err := ingest.Replay(cmd.Context(), feed.AuditForm(tenant, feed.Scope{}), ingest.ReplayOptions{
-				DB: db, Tenant: tenant, First: first, Last: last, Dry: dry,
-				Progress: func(r ingest.Replayed) {
-					if now := p.now(); now.Sub(told) >= 10*time.Second {
-						told = now
-						fmt.Fprintf(p.Err, "%d of %d pieces, %d records.\n", r.Pieces, pieces, r.Records)
+				if !asJSON {
+					fmt.Fprintf(p.Err, "%d pieces with %s of text are kept.\n", pieces, bytesText(bytes))
+				}
+				if !dry && !yes && pieces > 0 {
+					if err := p.confirm(cmd.Context(), "The rows of their records are replaced where this reeve would make other ones (--dry-run says how many), also those that were changed by hand."); err != nil {
+						return err
 					}
-				},
+				}
+				told := p.now()
+				sum, err := ingest.Replay(cmd.Context(), feed.AuditForm(tenant, feed.Scope{}), ingest.ReplayOptions{
+					DB: db, Tenant: tenant, First: first, Last: last, Dry: dry,
+					Progress: func(r ingest.Replayed) {
+						if now := p.now(); now.Sub(told) >= 10*time.Second {
+							told = now
+							fmt.Fprintf(p.Err, "%d of %d pieces, %d records.\n", r.Pieces, pieces, r.Records)
+						}
+					},
+				})
+				if err != nil {
+					return err
+				}
+				// A day that is not sealed here is by 'reeve serve', or 'reeve coverage seal'.
+				s := sealer{db: db, tenant: tenant, config: c, now: p.now, log: logger(p.Err, c)}
+				if _, _, err := s.days(cmd.Context(), sum.Days.Opened); err != nil {
+					return err
+				}
+				return p.printReplayed(sum, dry, asJSON)
 			})
-			if err != nil {
-				return err
-			}
-			// A day that is not sealed here is by 'reeve serve', or 'reeve coverage seal'.
-			s := sealer{db: db, tenant: tenant, config: c, now: p.now, log: logger(p.Err, c)}
-			if _, _, err := s.days(cmd.Context(), sum.Days.Opened); err != nil {
-				return err
-			}
-			return p.printReplayed(sum, dry, asJSON)
 		},
 	}
 	f := cmd.Flags()

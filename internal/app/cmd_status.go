@@ -22,25 +22,18 @@ func importStatusCommand(p *program) *cobra.Command {
 		Example: `  reeve import status
   reeve import status --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := p.load(false)
-			if err != nil {
-				return err
-			}
-			db, tenant, err := p.openDatabase(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			s, err := status(cmd.Context(), db, tenant)
-			if err != nil {
-				return err
-			}
-			s.Refused = refusedBy(cmd.Context(), c)
-			if asJSON {
-				return printJSON(p.Out, s)
-			}
-			p.printStatus(s)
-			return nil
+			return p.withTenant(cmd.Context(), func(c *config.Config, db *store.DB, tenant int) error {
+				s, err := status(cmd.Context(), db, tenant)
+				if err != nil {
+					return err
+				}
+				s.Refused = refusedBy(cmd.Context(), c)
+				if asJSON {
+					return printJSON(p.Out, s)
+				}
+				p.printStatus(s)
+				return nil
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
