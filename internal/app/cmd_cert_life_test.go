@@ -539,7 +539,11 @@ func TestKeysetThatDoesNotCome(t *testing.T) {
 	first, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- a.openStores(first) }()
-	<-asked
+	select {
+	case <-asked:
+	case <-time.After(time.Minute):
+		t.Fatal("waiting for the vault to be asked: not within a minute")
+	}
 	second, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begun := time.Now()
