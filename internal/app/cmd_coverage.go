@@ -211,6 +211,7 @@ type keptJSON struct {
 	Dropped []droppedDay `json:"dropped_by_retention"`
 }
 
+// droppedDay is a day that retention has dropped, or is to drop.
 type droppedDay struct {
 	Day     string `json:"day"`
 	Records int64  `json:"records"`
