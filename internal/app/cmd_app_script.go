@@ -6,6 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -153,7 +156,7 @@ func (p *program) appScript(ctx context.Context, o *scriptFlags) error {
 			r.Grants = append(r.Grants, u.String())
 		}
 		if o.out != "" {
-			if err := writeHandout(o.out, text, o.force); err != nil {
+			if err := p.writeHandout(o.out, text, o.force); err != nil {
 				return err
 			}
 		}
@@ -304,17 +307,23 @@ func (p *program) handOut(file string, text []byte, replace bool) error {
 		_, err := p.Out.Write(text)
 		return err
 	}
-	if err := writeHandout(file, text, replace); err != nil {
+	if err := p.writeHandout(file, text, replace); err != nil {
 		return err
 	}
 	fmt.Fprintln(p.Err, "Written: "+shownName(file)+". Nothing in it is secret.")
 	return nil
 }
 
-func writeHandout(file string, text []byte, replace bool) error {
+// writeHandout writes it, and says if it made a folder for it.
+func (p *program) writeHandout(file string, text []byte, replace bool) error {
+	folder := filepath.Dir(file)
+	_, missing := os.Stat(folder)
 	err := certstore.WriteFiles([]certstore.NewFile{{Path: file, Data: text}}, replace)
+	if err == nil && errors.Is(missing, fs.ErrNotExist) {
+		fmt.Fprintln(p.Err, "Folder made: "+folder+". Only this user can open it.")
+	}
 	if err != nil && !replace {
-		return fmt.Errorf("%w (--force replaces a file that is there)", err)
+		return fileThere(err, fmt.Errorf("%w (--force replaces a file that is there)", err))
 	}
 	return err
 }

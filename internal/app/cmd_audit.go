@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
+	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/store"
 )
 
@@ -32,23 +33,16 @@ quarantine, or left out by the scope. It prints the record as it came.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := p.load(false)
-			if err != nil {
-				return err
-			}
-			db, tenant, err := p.openDatabase(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			found, err := db.Record(cmd.Context(), tenant, args[0])
-			if errors.Is(err, store.ErrNotFound) {
-				return fmt.Errorf("there is no record with the Id %s in %s", args[0], c.Database.URL)
-			}
-			if err != nil {
-				return err
-			}
-			return p.printRecords(found, asJSON, raw)
+			return p.withTenant(cmd.Context(), func(c *config.Config, db *store.DB, tenant int) error {
+				found, err := db.Record(cmd.Context(), tenant, args[0])
+				if errors.Is(err, store.ErrNotFound) {
+					return fmt.Errorf("there is no record with the Id %s in %s", args[0], c.Database.URL)
+				}
+				if err != nil {
+					return err
+				}
+				return p.printRecords(found, asJSON, raw)
+			})
 		},
 	}
 	show.Flags().BoolVar(&asJSON, "json", false, "print JSON that also tells state, content type and blob")

@@ -182,7 +182,7 @@ func TestRescueOffline(t *testing.T) {
 		t.Fatal(err)
 	}
 	had := len(l.app().Credentials)
-	l.want(exitFailure, "cert rescue --offline "+filepath.Join(l.dir, "taken"), `exists: name another folder, .*nothing was written`)
+	l.want(exitUsage, "cert rescue --offline "+filepath.Join(l.dir, "taken"), `exists: name another folder, .*nothing was written`)
 	if n := len(l.app().Credentials); n != had {
 		t.Errorf("for a kit that was refused there are %d credentials, and there were %d", n, had)
 	}
@@ -194,7 +194,7 @@ func TestRescueOffline(t *testing.T) {
 	if err != nil || strings.Contains(string(readme), "never been able") || !strings.Contains(string(readme), "as it was read at 20") {
 		t.Errorf("adopting has read the application, and the kit says otherwise (%v):\n%s", err, readme)
 	}
-	l.want(exitFailure, "cert rescue --offline "+kit, `exists`)
+	l.want(exitUsage, "cert rescue --offline "+kit, `exists`)
 	l.want(exitSignIn, "cert rescue --resume", `is not registered yet`)
 
 	// The administrator has a token, and what the folder holds.
@@ -539,7 +539,11 @@ func TestKeysetThatDoesNotCome(t *testing.T) {
 	first, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- a.openStores(first) }()
-	<-asked
+	select {
+	case <-asked:
+	case <-time.After(time.Minute):
+		t.Fatal("waiting for the vault to be asked: not within a minute")
+	}
 	second, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begun := time.Now()

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -106,12 +107,12 @@ func TestFilesThatAreThere(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.want(exitFailure, "cert export --out "+relative+" --password-out "+filepath.Join(l.dir, "password"), `--force`)
+	l.want(exitUsage, "cert export --out "+relative+" --password-out "+filepath.Join(l.dir, "password"), `--force`)
 	l.want(exitOK, "cert history", `export +failed .*the private key is written to `+regexp.QuoteMeta(file)+`; it was not, since .*exist`)
 
 	kit := filepath.Join(l.dir, "kit")
 	l.want(exitOK, "cert rescue --offline "+kit)
-	l.want(exitFailure, "cert rescue --offline "+kit, `replaced by --force; nothing was written`)
+	l.want(exitUsage, "cert rescue --offline "+kit, `replaced by --force; nothing was written`)
 	l.want(exitOK, "cert rescue --force --offline "+kit)
 	for _, line := range strings.Split(l.want(exitOK, "cert history", `rescue, asked for by`), "\n") {
 		if strings.HasSuffix(line, ":") {
@@ -124,6 +125,48 @@ func TestFilesThatAreThere(t *testing.T) {
 	l.want(exitOK, "cert list --all --within 5000d", `^ENDS.* THUMBPRINT `, active+` +`, `Of \d+ applications?, `)
 	if text := l.want(exitOK, "cert list --all --within 5000d --json"); !strings.Contains(text, `"sha1": "`+active+`"`) {
 		t.Errorf("the thumbprint is not in JSON:\n%s", text)
+	}
+}
+
+// TestNoCommandReplacesAFileUnasked: each command that writes files says of one that is
+// there already that it was used wrongly, and leaves the file alone.
+func TestNoCommandReplacesAFileUnasked(t *testing.T) {
+	t.Parallel()
+	l := newLife(t)
+	l.want(exitOK, "cert adopt")
+	in := func(name string) string { return filepath.Join(l.dir, name) }
+	for _, c := range []struct{ command, file string }{ // in this order: some take what others have written
+		{"pki new --format pem --name one --out " + in("pki"), "pki/one.pem"},
+		{"pki new --authority --subject CA --key p-256 --format pem --out " + in("pki"), "pki/CA.pem"},
+		{"pki csr --name two --subject CN=two --out " + in("pki"), "pki/two.csr"},
+		{"pki issue --ca " + in("pki/CA.pem") + " --csr " + in("pki/two.csr") + " --out " + in("issued"), "issued/two.cer"},
+		{"pki convert " + in("pki/one.pem") + " --to cer --out " + in("pki/other.cer"), "pki/other.cer"},
+		{"cert export --format pem --out " + in("export"), "export/reeve.pem"},
+		{"cert export --public --out " + in("public"), "public/reeve.cer"},
+		{"cert rescue --offline " + in("kit"), "kit/README.txt"},
+		{"app sample --language go --out " + in("sample"), "sample/main.go"},
+		{"app script --format http --out " + in("script/reeve.http"), "script/reeve.http"},
+		{"app script --format http --json --out " + in("json/reeve.http"), "json/reeve.http"},
+		{"app consent --offline --out " + in("consent/consent.html"), "consent/consent.html"},
+		{"doctor --offline --only clock --bundle " + in("support.zip"), "support.zip"},
+		{"db backup " + in("copy.db"), "copy.db"},
+	} {
+		text := l.want(exitOK, c.command)
+		if folder := filepath.Dir(in(c.file)); strings.HasPrefix(c.command, "app script ") || strings.HasPrefix(c.command, "app consent ") {
+			if !strings.Contains(text, "Folder made: "+folder+". Only this user can open it.\n") {
+				t.Errorf("%s does not say that it made a folder:\n%s", c.command, text)
+			}
+		}
+		before, err := os.ReadFile(in(c.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := l.want(exitUsage, c.command, `exists|is there already`); strings.Contains(text, "Folder made") {
+			t.Errorf("%s:\n%s", c.command, text)
+		}
+		if after, err := os.ReadFile(in(c.file)); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("%s: the file is another one (%v)", c.command, err)
+		}
 	}
 }
 

@@ -118,7 +118,7 @@ func (p *program) rescueOffline(ctx context.Context, a *App, app credential.Appl
 	for _, name := range rotate.KitNames() { // before a key is made for it
 		path := filepath.Join(o.offline, name)
 		if _, err := os.Lstat(path); err == nil && !o.force {
-			return fmt.Errorf("writing %s: %w: %s", path, fs.ErrExist, other)
+			return failWith(exitUsage, "writing %s: %w: %s", path, fs.ErrExist, other)
 		}
 	}
 	var names []string
@@ -130,7 +130,7 @@ func (p *program) rescueOffline(ctx context.Context, a *App, app credential.Appl
 		}
 		err := certstore.WriteFiles(files, o.force)
 		if errors.Is(err, fs.ErrExist) {
-			err = fmt.Errorf("%w: %s", err, other)
+			err = fileThere(err, fmt.Errorf("%w: %s", err, other))
 		}
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -56,13 +57,15 @@ func coverageCommand(p *program) *cobra.Command {
   missing   not listed yet, listed and not read yet, or nobody knows
   lost      forgotten by Microsoft, or gone, before it could be read
   not due   not over, or only just; or listed once, empty, and to be listed again
+  not covered  from before reeve began with the content type
 
-The percentage is the share of the hours that are due of which nothing is wanting. With
---fail-under the exit code is 7 if it is less, or if no hour is due.
+The percentage is the share of the hours that are due of which nothing is wanting; what
+is not covered is neither due nor missing. With --fail-under the exit code is 7 if it is
+less, or if no hour is due.
 
 Times are UTC: a day (2026-11-02), a time (2026-11-02T08:00), or how long ago (36h, 7d).
 A day given to --to is included. Without --from it is the last 30 days, or what there is
-of them; what is asked for and was before the first import is missing.`,
+of them; what is asked for and was before reeve began is not covered.`,
 		Example: `  reeve coverage
   reeve coverage --from 7d --by hour --type Audit.Exchange
   reeve coverage --from 2026-11-01 --to 2026-11-14 --fail-under 99.9 --json`,
@@ -87,43 +90,38 @@ of them; what is asked for and was before the first import is missing.`,
 			if o.by != "day" && o.by != "hour" {
 				return failWith(exitUsage, "--by %q: give day or hour", o.by)
 			}
-			c, err := p.load(false)
-			if err != nil {
-				return err
-			}
-			db, tenant, err := p.openDatabase(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			report, err := coverageOf(cmd.Context(), db, tenant, c, from, to, p.now(), o.part)
-			if err != nil {
-				return err
-			}
-			if o.part != "" && len(report.Parts) == 0 {
-				return failWith(exitUsage, "--type %q: the ledger knows no such content type", o.part)
-			}
-			findings, err := db.Findings(cmd.Context(), tenant)
-			if err != nil {
-				return err
-			}
-			kept, err := keptOf(cmd.Context(), db, tenant, c, report)
-			if err != nil {
-				return err
-			}
-			if err := p.printCoverage(report, o.by == "hour", o.asJSON, kept, findings); err != nil {
-				return err
-			}
-			if !cmd.Flags().Changed("fail-under") {
+			return p.withTenant(cmd.Context(), func(c *config.Config, db *store.DB, tenant int) error {
+				report, err := coverageOf(cmd.Context(), db, tenant, c, from, to, p.now(), o.part)
+				if err != nil {
+					return err
+				}
+				if o.part != "" && len(report.Parts) == 0 {
+					return failWith(exitUsage, "--type %q: the ledger knows no such content type", o.part)
+				}
+				findings, err := db.Findings(cmd.Context(), tenant)
+				if err != nil {
+					return err
+				}
+				kept, err := keptOf(cmd.Context(), db, tenant, c, report)
+				if err != nil {
+					return err
+				}
+				if err := p.printCoverage(report, o.by == "hour", o.asJSON, kept, findings); err != nil {
+					return err
+				}
+				if !cmd.Flags().Changed("fail-under") {
+					return nil
+				}
+				switch total := report.Total.Percent; {
+				case total == nil && unknown(report) != "":
+					return failWith(exitCheck, "nothing from %s to %s is covered: %s", minute(report.From), minute(report.To), unknown(report))
+				case total == nil:
+					return failWith(exitCheck, "nothing is due from %s to %s, so there is no coverage to speak of", day(report.From), day(report.To))
+				case *total < float64(o.failUnder):
+					return failWith(exitCheck, "the coverage is %s, and not %s %%", percent(total), o.failUnder.String())
+				}
 				return nil
-			}
-			switch total := report.Total.Percent; {
-			case total == nil:
-				return failWith(exitCheck, "nothing is due from %s to %s, so there is no coverage to speak of", day(report.From), day(report.To))
-			case *total < float64(o.failUnder):
-				return failWith(exitCheck, "the coverage is %s, and not %s %%", percent(total), o.failUnder.String())
-			}
-			return nil
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -218,6 +216,7 @@ type keptJSON struct {
 	Dropped []droppedDay `json:"dropped_by_retention"`
 }
 
+// droppedDay is a day that retention has dropped, or is to drop.
 type droppedDay struct {
 	Day     string `json:"day"`
 	Records int64  `json:"records"`
@@ -269,15 +268,23 @@ func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, kept kep
 	if byHour {
 		fmt.Fprintln(t, "hour\tcontent type\tstate\tblobs\tdue\tlost\trecords\twhy")
 		for _, h := range r.Hours {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", h.Start.UTC().Format("2006-01-02 15:04"), h.Part, h.State, h.Blobs, h.BlobsDue, h.BlobsLost, h.Records, strings.Join(h.Why, "; "))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", minute(h.Start), h.Part, h.State, h.Blobs, h.BlobsDue, h.BlobsLost, h.Records, strings.Join(h.Why, "; "))
 		}
 	} else {
-		fmt.Fprintln(t, "day\tcontent type\tcomplete\tempty\tlate\tmissing\tlost\tnot due\tcovered")
+		states := slices.Clone(coverage.States)
+		if r.Total.Hours[coverage.Before] == 0 {
+			states = slices.DeleteFunc(states, func(s coverage.State) bool { return s == coverage.Before })
+		}
+		fmt.Fprint(t, "day\tcontent type")
+		for _, s := range states {
+			fmt.Fprintf(t, "\t%s", s)
+		}
+		fmt.Fprintln(t, "\tcovered")
 		for _, d := range r.Days {
-			printTotal(t, d.Day, d)
+			printTotal(t, d.Day, d, states)
 		}
 		for _, d := range r.Parts {
-			printTotal(t, "all", d)
+			printTotal(t, "all", d, states)
 		}
 	}
 	t.Flush()
@@ -285,9 +292,17 @@ func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, kept kep
 		fmt.Fprintln(p.Out, "Nothing has been imported yet: run 'reeve import run --once'.")
 		return nil
 	}
-	fmt.Fprintf(p.Out, "\ncovered: %s of the hours that are due, from %s to %s\n", percent(r.Total.Percent), r.From.UTC().Format("2006-01-02 15:04"), r.To.UTC().Format("2006-01-02 15:04"))
+	span := fmt.Sprintf("from %s to %s", minute(r.From), minute(r.To))
+	switch n := r.Total.Hours[coverage.Before]; {
+	case unknown(r) != "":
+		fmt.Fprintf(p.Out, "\ncovered: nothing %s: %s\n", span, unknown(r))
+	case n > 0:
+		fmt.Fprintf(p.Out, "\ncovered: %s of the hours that are due, %s; %s from before reeve began, not among them\n", percent(r.Total.Percent), span, counted(n, "hour"))
+	default:
+		fmt.Fprintf(p.Out, "\ncovered: %s of the hours that are due, %s\n", percent(r.Total.Percent), span)
+	}
 	if !byHour {
-		printWhy(p.Out, r.Hours)
+		printReasons(p.Out, r.Reasons)
 	}
 	if kept.Days > 0 {
 		fmt.Fprintf(p.Out, "kept: records of the last %s\n", counted(kept.Days, "day"))
@@ -305,7 +320,7 @@ func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, kept kep
 		if d.At.Before(p.now()) {
 			in = "which is over"
 		}
-		fmt.Fprintf(p.Out, "forgotten first: %s, %s (%s)\n", d.Part, d.At.UTC().Format("2006-01-02 15:04"), in)
+		fmt.Fprintf(p.Out, "forgotten first: %s, %s (%s)\n", d.Part, minute(d.At), in)
 	}
 	if h := r.Headroom; h != nil {
 		ratio := fmt.Sprintf("%.1f", h.Ratio)
@@ -320,37 +335,39 @@ func (p *program) printCoverage(r coverage.Report, byHour, asJSON bool, kept kep
 	return nil
 }
 
-func printTotal(w io.Writer, when string, t coverage.Total) {
+// unknown tells why nothing of a report's time is covered; empty if something is, or that is
+// not why.
+func unknown(r coverage.Report) string {
+	switch began := r.Total.Began; {
+	case r.Total.Percent != nil || len(r.Parts) == 0:
+		return ""
+	case began == nil:
+		return "the import has not begun"
+	case !r.To.After(*began):
+		return "it is from before reeve began, " + minute(*began) + ", and what happened then is not known"
+	}
+	return ""
+}
+
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
+
+func printTotal(w io.Writer, when string, t coverage.Total, states []coverage.State) {
 	fmt.Fprintf(w, "%s\t%s", when, t.Part)
-	for _, s := range coverage.States {
+	for _, s := range states {
 		fmt.Fprintf(w, "\t%d", t.Hours[s])
 	}
 	fmt.Fprintf(w, "\t%s\n", percent(t.Percent))
 }
 
-// printWhy tells of the hours that are missing or lost, adjoining ones with one reason
-// together.
-func printWhy(w io.Writer, hours []coverage.Hour) {
+// printReasons tells why hours are missing, lost or not covered: once for each reason of a
+// content type.
+func printReasons(w io.Writer, reasons []coverage.Reason) {
 	const most = 20
-	told := 0
-	for i := 0; i < len(hours); {
-		h := hours[i]
-		why := strings.Join(h.Why, "; ")
-		n := 1
-		for i+n < len(hours) && hours[i+n].Part == h.Part && hours[i+n].State == h.State && strings.Join(hours[i+n].Why, "; ") == why {
-			n++
-		}
-		last := hours[i+n-1]
-		i += n
-		if h.State != coverage.Missing && h.State != coverage.Lost {
-			continue
-		}
-		if told++; told <= most {
-			fmt.Fprintf(w, "%s: %s, %s to %s: %s\n", h.State, h.Part, h.Start.UTC().Format("2006-01-02 15:04"), last.End.UTC().Format("2006-01-02 15:04"), why)
-		}
+	for _, r := range reasons[:min(len(reasons), most)] {
+		fmt.Fprintf(w, "%s: %s, %s from %s to %s: %s\n", r.State, r.Part, counted(r.Hours, "hour"), minute(r.From), minute(r.To), r.Why)
 	}
-	if told > most {
-		fmt.Fprintf(w, "… and %d more; see --by hour or --json\n", told-most)
+	if n := len(reasons) - most; n > 0 {
+		fmt.Fprintf(w, "… and %d more; see --by hour or --json\n", n)
 	}
 }
 

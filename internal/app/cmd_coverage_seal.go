@@ -57,43 +57,36 @@ anew; retention opens those of the days that it drops, which stay so.`,
 			case !chain && (date == "") != (reason == ""):
 				return failWith(exitUsage, "--day and --reason belong together: give both, or none to seal what is settled")
 			}
-			c, err := p.load(false)
-			if err != nil {
-				return err
-			}
-			db, tenant, err := p.openDatabase(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			s := sealer{db: db, tenant: tenant, config: c, now: p.now, log: logger(p.Err, c)}
-			var made []store.Seal
-			var broken error
-			nothing := "There was nothing to seal. Rows of days that are sealed were not read: 'reeve coverage verify' does that."
-			switch {
-			case chain:
-				nothing = "The chain of seals is not broken: there is nothing to accept."
-				made, err = p.acceptChain(cmd.Context(), s, reason, yes)
-			case date != "":
-				nothing = date + " is as it was sealed: there is nothing to seal."
-				made, err = p.sealDay(cmd.Context(), s, date, reason, yes)
-			default:
-				made, broken, err = s.all(cmd.Context())
-			}
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				if made == nil {
-					made = []store.Seal{}
+			return p.withTenant(cmd.Context(), func(c *config.Config, db *store.DB, tenant int) error {
+				s := sealer{db: db, tenant: tenant, config: c, now: p.now, log: logger(p.Err, c)}
+				var made []store.Seal
+				var err, broken error
+				nothing := "There was nothing to seal. Rows of days that are sealed were not read: 'reeve coverage verify' does that."
+				switch {
+				case chain:
+					nothing = "The chain of seals is not broken: there is nothing to accept."
+					made, err = p.acceptChain(cmd.Context(), s, reason, yes)
+				case date != "":
+					nothing = date + " is as it was sealed: there is nothing to seal."
+					made, err = p.sealDay(cmd.Context(), s, date, reason, yes)
+				default:
+					made, broken, err = s.all(cmd.Context())
 				}
-				err = printJSON(p.Out, made)
-			} else if len(made) > 0 {
-				p.printSeals(made)
-			} else if broken == nil {
-				fmt.Fprintln(p.Err, nothing)
-			}
-			return errors.Join(err, broken)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					if made == nil {
+						made = []store.Seal{}
+					}
+					err = printJSON(p.Out, made)
+				} else if len(made) > 0 {
+					p.printSeals(made)
+				} else if broken == nil {
+					fmt.Fprintln(p.Err, nothing)
+				}
+				return errors.Join(err, broken)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -365,44 +358,37 @@ chain anew: note its head somewhere else now and then, and give it with --head.`
 			if cmd.Flags().Changed("head") && !wholeDigest.MatchString(head) {
 				return failWith(exitUsage, "--head %q: give the whole head as it was told, 64 digits 0 to 9 and a to f", head)
 			}
-			c, err := p.load(false)
-			if err != nil {
-				return err
-			}
-			db, tenant, err := p.openDatabase(ctx, c)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			s := sealer{db: db, tenant: tenant, config: c, now: p.now, log: logger(p.Err, c)}
-			v, err := s.verify(ctx, first, last, head)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				if err := printJSON(p.Out, v); err != nil {
+			return p.withTenant(ctx, func(c *config.Config, db *store.DB, tenant int) error {
+				s := sealer{db: db, tenant: tenant, config: c, now: p.now, log: logger(p.Err, c)}
+				v, err := s.verify(ctx, first, last, head)
+				if err != nil {
 					return err
 				}
-			} else {
-				fmt.Fprintf(p.Out, "%d seals, %d sealed days with %d rows read\n", v.Seals, v.Days, v.Rows)
-				if v.Head != "" {
-					fmt.Fprintf(p.Out, "head of the chain: %s\n", v.Head)
-				}
-				printOpened(p.Out, v.Opened)
-				for _, s := range v.Accepted {
-					fmt.Fprintf(p.Out, "accepted: by seal %d, %s, for the reason %q: %s\n", s.Seq, s.At.UTC().Format("2006-01-02 15:04"), s.Reason, s.Coverage)
-				}
-				for i, b := range v.Breaches {
-					fmt.Fprintln(p.Out, "wrong: "+breachText(b))
-					if b.Remedy != "" && (i+1 == len(v.Breaches) || v.Breaches[i+1].Remedy != b.Remedy) {
-						fmt.Fprintf(p.Out, "       %s.\n", b.Remedy)
+				if asJSON {
+					if err := printJSON(p.Out, v); err != nil {
+						return err
+					}
+				} else {
+					fmt.Fprintf(p.Out, "%d seals, %d sealed days with %d rows read\n", v.Seals, v.Days, v.Rows)
+					if v.Head != "" {
+						fmt.Fprintf(p.Out, "head of the chain: %s\n", v.Head)
+					}
+					printOpened(p.Out, v.Opened)
+					for _, s := range v.Accepted {
+						fmt.Fprintf(p.Out, "accepted: by seal %d, %s, for the reason %q: %s\n", s.Seq, s.At.UTC().Format("2006-01-02 15:04"), s.Reason, s.Coverage)
+					}
+					for i, b := range v.Breaches {
+						fmt.Fprintln(p.Out, "wrong: "+breachText(b))
+						if b.Remedy != "" && (i+1 == len(v.Breaches) || v.Breaches[i+1].Remedy != b.Remedy) {
+							fmt.Fprintf(p.Out, "       %s.\n", b.Remedy)
+						}
 					}
 				}
-			}
-			if len(v.Breaches) > 0 {
-				return failWith(exitCheck, "%s found to be wrong", counted(len(v.Breaches), "thing"))
-			}
-			return nil
+				if len(v.Breaches) > 0 {
+					return failWith(exitCheck, "%s found to be wrong", counted(len(v.Breaches), "thing"))
+				}
+				return nil
+			})
 		},
 	}
 	f := cmd.Flags()

@@ -301,7 +301,8 @@ func dbSizesCommand(p *program) *cobra.Command {
 		Use:   "sizes",
 		Short: "What each table takes, how fast it grows, and when the disk is full",
 		Long: `sizes lists tables, and on PostgreSQL their months, the largest first. Rows are
-estimates on PostgreSQL. The growth is that of the last seven days that are over for
+estimates on PostgreSQL, and not known ("-", in JSON left out) of a table that the
+server has not looked through yet. The growth is that of the last seven days that are over for
 two days or more; at that rate the disk is full when it says. The disk of a server is
 not known here. On SQLite it reads the whole file.`,
 		Example: `  reeve db sizes
@@ -348,15 +349,21 @@ not known here. On SQLite it reads the whole file.`,
 func (p *program) printSizes(r sizesReport) error {
 	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "rows\tbytes\tindexes\t\ttable")
+	unknown := false
 	for _, s := range r.Tables {
 		rows := "-"
 		if s.Rows != nil {
 			rows = fmt.Sprint(*s.Rows)
+		} else {
+			unknown = true
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t\t%s\n", rows, bytesText(s.Bytes), bytesText(s.Indexes), s.Table)
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if unknown {
+		fmt.Fprintln(p.Out, "\n-: how many rows there are is not known: the server has not looked through the table yet, which it does by itself (autovacuum), or by ANALYZE")
 	}
 	fmt.Fprintf(p.Out, "\nall in all %s\n", bytesText(r.Bytes))
 	if r.PerDay == nil {

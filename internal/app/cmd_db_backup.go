@@ -78,6 +78,14 @@ Private keys are not in the database: copy credentials.dir and its keyset as wel
 	return cmd
 }
 
+// restoreReport is what became of a backup that was to be restored.
+type restoreReport struct {
+	Restored bool        `json:"restored"`
+	Why      string      `json:"why,omitempty"`        // if it was not
+	Backup   *copyReport `json:"backup,omitempty"`     // if it could be read
+	Aside    *string     `json:"kept_aside,omitempty"` // empty: nothing was there
+}
+
 func dbRestoreCommand(p *program) *cobra.Command {
 	var yes, otherTenant, asJSON bool
 	cmd := &cobra.Command{
@@ -100,36 +108,42 @@ imported again.`,
 			if err != nil {
 				return err
 			}
+			var r restoreReport
+			refuse := func(err error) error {
+				if !asJSON {
+					return err
+				}
+				r.Why = err.Error()
+				return errors.Join(printJSON(p.Out, r), err)
+			}
 			if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) {
-				return failWith(exitUsage, "there is no file %s", args[0])
+				return refuse(failWith(exitUsage, "there is no file %s", args[0]))
 			}
 			backup, err := store.LookAtCopy(cmd.Context(), c.Database.URL, c.Database.Password.Reveal(), args[0])
 			if err != nil {
-				return err
+				return refuse(err)
 			}
+			told := reportCopy(backup)
+			r.Backup = &told
 			if !asJSON {
 				fmt.Fprintf(p.Err, "%s: %s, schema version %d, %d rows in %s, of %s.\nIt takes the place of %s; what is there now is kept aside.\n",
 					args[0], bytesText(backup.Bytes), backup.Schema, backup.Rows(), counted(len(backup.Tables), "table"), tenantsText(backup), c.Database.URL)
 			}
 			holds := slices.ContainsFunc(backup.Tenants, func(id string) bool { return strings.EqualFold(id, c.TenantID) })
 			if c.TenantID != "" && !holds && !otherTenant {
-				return failWith(exitUsage, "%w: %s holds %s, and not that of tenant-id, %s: give the right file or tenant-id, or --other-tenant if it is meant",
-					errNotConfirmed, args[0], tenantsText(backup), c.TenantID)
+				return refuse(failWith(exitUsage, "%w: %s holds %s, and not that of tenant-id, %s: give the right file or tenant-id, or --other-tenant if it is meant",
+					errNotConfirmed, args[0], tenantsText(backup), c.TenantID))
 			}
 			if !yes {
-				if asJSON {
-					if err := printJSON(p.Out, map[string]any{"restored": false, "backup": reportCopy(backup)}); err != nil {
-						return err
-					}
-				}
-				return failWith(exitUsage, "%w: give --yes to do it", errNotConfirmed)
+				return refuse(failWith(exitUsage, "%w: give --yes to do it", errNotConfirmed))
 			}
 			aside, err := store.Restore(cmd.Context(), c.Database.URL, c.Database.Password.Reveal(), args[0], p.now())
 			if err != nil {
-				return err
+				return refuse(err)
 			}
 			if asJSON {
-				return printJSON(p.Out, map[string]any{"restored": true, "backup": reportCopy(backup), "kept_aside": aside})
+				r.Restored, r.Aside = true, &aside
+				return printJSON(p.Out, r)
 			}
 			fmt.Fprintf(p.Out, "Restored: %s.\n", tenantsText(backup))
 			if aside != "" {

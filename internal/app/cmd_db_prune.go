@@ -39,13 +39,9 @@ be killed anywhere; the next one goes on.`,
 			if err != nil {
 				return err
 			}
-			type day struct {
-				Day     int   `json:"day"`
-				Records int64 `json:"records"`
-			}
-			all, records := []day{}, int64(0)
+			all, records := []droppedDay{}, int64(0)
 			for _, d := range days {
-				all = append(all, day(d))
+				all = append(all, droppedDay{dayText(d.Day), d.Records})
 				records += d.Records
 			}
 			waiting, err := db.WaitingDays(cmd.Context(), tenant, older)
@@ -61,7 +57,7 @@ be killed anywhere; the next one goes on.`,
 				what = "nothing can go yet"
 			}
 			if len(all) > 0 {
-				what = fmt.Sprintf("%s, from %s to %s, with %s", counted(len(all), "day"), dayText(all[0].Day), dayText(all[len(all)-1].Day), counted(int(records), "record"))
+				what = fmt.Sprintf("%s, from %s to %s, with %s", counted(len(all), "day"), all[0].Day, all[len(all)-1].Day, counted(int(records), "record"))
 			}
 			if !asJSON {
 				fmt.Fprintf(p.Err, "Before %s: %s.\n", older.Format(time.DateOnly), what)
@@ -70,7 +66,7 @@ be killed anywhere; the next one goes on.`,
 						counted(len(waiting), "day"), counted(int(later), "record"), dayText(waiting[0].Day))
 				}
 				for _, d := range all {
-					fmt.Fprintf(p.Out, "%s  %d\n", dayText(d.Day), d.Records)
+					fmt.Fprintf(p.Out, "%s  %d\n", d.Day, d.Records)
 				}
 			}
 			deleted := int64(0)

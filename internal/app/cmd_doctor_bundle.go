@@ -59,7 +59,7 @@ func (p *program) bundle(ctx context.Context, c *config.Config, path string, res
 		fmt.Fprintf(p.Err, "  %-14s %s\n", files[i], abouts[i])
 	}
 	if err := doctor.WriteBundle(path, p.now(), scrub, parts); err != nil {
-		return err
+		return fileThere(err, err)
 	}
 	fmt.Fprintf(p.Err, "%s is written. Look at it before you pass it on.\n", path)
 	return nil

@@ -258,7 +258,22 @@ func incomplete(results []feedResult) error {
 	return errors.Join(errs...)
 }
 
-// openDatabase opens the configured database without signing in anywhere.
+// withTenant opens the configured database, brought up to date, for a command about what it
+// holds of the tenant, without signing in anywhere.
+func (p *program) withTenant(ctx context.Context, f func(c *config.Config, db *store.DB, tenant int) error) error {
+	c, err := p.load(false)
+	if err != nil {
+		return err
+	}
+	db, tenant, err := p.openDatabase(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return f(c, db, tenant)
+}
+
+// openDatabase is withTenant for who has read the configuration, and closes the database.
 func (p *program) openDatabase(ctx context.Context, c *config.Config) (*store.DB, int, error) {
 	if c.TenantID == "" {
 		return nil, 0, failWith(exitConfig, "tenant-id is not set: give --tenant-id, REEVE_TENANT_ID or the key in the file, to say whose records are meant")

@@ -352,13 +352,22 @@ func (o *output) add(path string, f form, pair pki.Pair, by protection) error {
 	return nil
 }
 
+// fileThere gives what a command says of an error: with the exit code of wrong use if that is
+// that a file is there already, whichever command it is.
+func fileThere(err, says error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return coded{exitUsage, says}
+	}
+	return says
+}
+
 func (o *output) write(force bool) error {
 	err := certstore.WriteFiles(o.files, force)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrExist):
-		return in("", &pki.Problem{Cause: err.Error(), Remedy: "choose another name, or have it replaced by --force; nothing was written"})
+		return fileThere(err, in("", &pki.Problem{Cause: err.Error(), Remedy: "choose another name, or have it replaced by --force; nothing was written"}))
 	}
 	return in("", &pki.Problem{Cause: err.Error(), Remedy: "choose another place, or see that this one may be written to; nothing was written"})
 }

@@ -167,7 +167,7 @@ func TestPKIKeepsSecrets(t *testing.T) {
 		{"PEM to DER", "", ok, "convert good.pem --to der --out -", ""},
 		{"key and certificate put together", "", ok, "convert good.key.pem good.cer --password-env KEY --to pfx --out new.pfx --out-password-env PFX --json", ""},
 		{"of strangers", "", failure, "convert good.key.pem stranger.cer --password-env KEY --to pem --out new.pem", ""},
-		{"to a place that is taken", "", failure, "convert good.pfx --password-env PFX --to pem --out good.cer", ""},
+		{"to a place that is taken", "", usage, "convert good.pfx --password-env PFX --to pem --out good.cer", ""},
 		{"to no place", "", failure, "convert good.pfx --password-env PFX --to pem --out good.cer/new.pem", ""},
 		{"to PFX by a wrong password", "", failure, "convert good.pfx --password-env WRONG --to pem --out new.pem", ""},
 		{"a password too many", "", usage, "convert good.pfx --password-env PFX --password-file wrong --to pem --out new.pem", ""},

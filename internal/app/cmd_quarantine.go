@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/reeve365/reeve/internal/config"
 	"github.com/reeve365/reeve/internal/feed"
 	"github.com/reeve365/reeve/internal/ingest"
 	"github.com/reeve365/reeve/internal/store"
@@ -53,18 +54,20 @@ func (w *whichFlags) filter(p *program) (store.QuarantineFilter, error) {
 	return store.QuarantineFilter{Reason: w.reason, Has: w.match, Since: since}, err
 }
 
-// openFor opens the database for a command about quarantine.
-func (p *program) openFor(cmd *cobra.Command) (*store.DB, int, feed.Scope, error) {
-	c, err := p.load(false)
+// with opens the database for a command about the records that the flags say; all: also
+// those that are ignored.
+func (w *whichFlags) with(p *program, cmd *cobra.Command, all bool, f func(c *config.Config, db *store.DB, tenant int, filter store.QuarantineFilter) error) error {
+	filter, err := w.filter(p)
 	if err != nil {
-		return nil, 0, feed.Scope{}, err
+		return err
 	}
-	scope, err := feed.NewScope(c.Feeds.Audit.OrgURLs)
-	if err != nil {
-		return nil, 0, scope, coded{exitConfig, err}
-	}
-	db, tenant, err := p.openDatabase(cmd.Context(), c)
-	return db, tenant, scope, err
+	filter.Alarms = !all
+	return p.withTenant(cmd.Context(), func(c *config.Config, db *store.DB, tenant int) error {
+		if err := checkReason(cmd, db, tenant, w.reason); err != nil {
+			return err
+		}
+		return f(c, db, tenant, filter)
+	})
 }
 
 // checkReason refuses a reason that is none of reeve's, nor of what is there: what an older
@@ -130,56 +133,45 @@ func quarantineListCommand(p *program) *cobra.Command {
 			if limit < 1 || limit > 10_000 {
 				return failWith(exitUsage, "--limit %d: give 1 to 10000", limit)
 			}
-			filter, err := which.filter(p)
-			if err != nil {
-				return err
-			}
-			filter.Alarms = !all
-			db, tenant, _, err := p.openFor(cmd)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			if err := checkReason(cmd, db, tenant, which.reason); err != nil {
-				return err
-			}
-			kinds, err := db.Kinds(cmd.Context(), tenant, filter)
-			if err != nil {
-				return err
-			}
-			others := int64(0)
-			if len(kinds) == 0 && !asJSON {
-				all, err := db.Kinds(cmd.Context(), tenant, store.QuarantineFilter{})
+			return which.with(p, cmd, all, func(_ *config.Config, db *store.DB, tenant int, filter store.QuarantineFilter) error {
+				kinds, err := db.Kinds(cmd.Context(), tenant, filter)
 				if err != nil {
 					return err
 				}
-				for _, k := range all {
-					others += k.Records
+				others := int64(0)
+				if len(kinds) == 0 && !asJSON {
+					all, err := db.Kinds(cmd.Context(), tenant, store.QuarantineFilter{})
+					if err != nil {
+						return err
+					}
+					for _, k := range all {
+						others += k.Records
+					}
 				}
-			}
-			var from []byte
-			if after != "" {
-				q, err := heldBy(cmd, db, tenant, after)
+				var from []byte
+				if after != "" {
+					q, err := heldBy(cmd, db, tenant, after)
+					if err != nil {
+						return err
+					}
+					from = q.Digest
+				}
+				held, err := db.Quarantine(cmd.Context(), tenant, filter, from, limit+1)
 				if err != nil {
 					return err
 				}
-				from = q.Digest
-			}
-			held, err := db.Quarantine(cmd.Context(), tenant, filter, from, limit+1)
-			if err != nil {
-				return err
-			}
-			more := len(held) > limit
-			held = held[:min(len(held), limit)]
-			if asJSON {
-				return p.quarantineJSON(kinds, held, more)
-			}
-			p.printKinds(kinds, others)
-			p.printHeld(held)
-			if more {
-				fmt.Fprintf(p.Err, "There are more: --after %x\n", held[len(held)-1].Digest)
-			}
-			return nil
+				more := len(held) > limit
+				held = held[:min(len(held), limit)]
+				if asJSON {
+					return p.quarantineJSON(kinds, held, more)
+				}
+				p.printKinds(kinds, others)
+				p.printHeld(held)
+				if more {
+					fmt.Fprintf(p.Err, "There are more: --after %x\n", held[len(held)-1].Digest)
+				}
+				return nil
+			})
 		},
 	}
 	which.add(cmd)
@@ -282,32 +274,29 @@ as \x1b and the like; to a file or program the text goes byte for byte.`,
   reeve quarantine show 1f7705f4 > record.json`,
 		Args: oneArg("the digest of a record"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			db, tenant, _, err := p.openFor(cmd)
-			if err != nil {
+			return p.withTenant(cmd.Context(), func(_ *config.Config, db *store.DB, tenant int) error {
+				q, err := heldBy(cmd, db, tenant, args[0])
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(p.Out, textOf(q))
+				}
+				fmt.Fprintf(p.Err, "%s, from %s, blob %s, %s: %s\n", plain(q.Reason), plain(q.Part), plain(q.Blob), utc(q.SeenAt), plain(q.Detail))
+				switch {
+				case !q.Kept:
+					fmt.Fprintf(p.Err, "None of its %d bytes are kept (feeds.audit.raw, feeds.audit.raw-days).\n", q.Bytes)
+					return nil
+				case !q.Whole():
+					fmt.Fprintf(p.Err, "These are the first %d of its %d bytes.\n", len(q.Raw), q.Bytes)
+				}
+				if !raw && p.showsOut() {
+					_, err = fmt.Fprintln(p.Out, visible(q.Raw))
+				} else {
+					_, err = p.Out.Write(q.Raw)
+				}
 				return err
-			}
-			defer db.Close()
-			q, err := heldBy(cmd, db, tenant, args[0])
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(p.Out, textOf(q))
-			}
-			fmt.Fprintf(p.Err, "%s, from %s, blob %s, %s: %s\n", plain(q.Reason), plain(q.Part), plain(q.Blob), utc(q.SeenAt), plain(q.Detail))
-			switch {
-			case !q.Kept:
-				fmt.Fprintf(p.Err, "None of its %d bytes are kept (feeds.audit.raw, feeds.audit.raw-days).\n", q.Bytes)
-				return nil
-			case !q.Whole():
-				fmt.Fprintf(p.Err, "These are the first %d of its %d bytes.\n", len(q.Raw), q.Bytes)
-			}
-			if !raw && p.showsOut() {
-				_, err = fmt.Fprintln(p.Out, visible(q.Raw))
-			} else {
-				_, err = p.Out.Write(q.Raw)
-			}
-			return err
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON that also tells reason, content type and blob")
@@ -366,20 +355,9 @@ func quarantineExportCommand(p *program) *cobra.Command {
 		Example: `  reeve quarantine export > quarantine.jsonl
   reeve quarantine export --reason conflict --since 7d | jq -r .text`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := which.filter(p)
-			if err != nil {
-				return err
-			}
-			filter.Alarms = !all
-			db, tenant, _, err := p.openFor(cmd)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			if err := checkReason(cmd, db, tenant, which.reason); err != nil {
-				return err
-			}
-			return exportHeld(cmd, db, tenant, filter, p.Out)
+			return which.with(p, cmd, all, func(_ *config.Config, db *store.DB, tenant int, filter store.QuarantineFilter) error {
+				return exportHeld(cmd, db, tenant, filter, p.Out)
+			})
 		},
 	}
 	which.add(cmd)
@@ -418,41 +396,35 @@ import may go on beside it.`,
 		Example: `  reeve quarantine retry --dry-run
   reeve quarantine retry --reason 'no time'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := which.filter(p)
-			if err != nil {
-				return err
-			}
-			db, tenant, scope, err := p.openFor(cmd)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			if err := checkReason(cmd, db, tenant, which.reason); err != nil {
-				return err
-			}
-			n, err := ingest.Retry(cmd.Context(), feed.AuditForm(tenant, scope), ingest.RetryOptions{DB: db, Tenant: tenant, Which: filter, Dry: dry})
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(p.Out, struct {
-					DryRun     bool  `json:"dry_run,omitempty"`
-					Records    int64 `json:"records"`
-					Stored     int64 `json:"stored"`
-					Duplicate  int64 `json:"duplicate"`
-					OutOfScope int64 `json:"out_of_scope"`
-					Held       int64 `json:"still_in_quarantine"`
-					NotWhole   int64 `json:"not_whole"`
-				}{dry, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Held, n.NotWhole})
-			}
-			fmt.Fprintf(p.Out, `%9d records tried again
+			return which.with(p, cmd, true, func(c *config.Config, db *store.DB, tenant int, filter store.QuarantineFilter) error {
+				scope, err := feed.NewScope(c.Feeds.Audit.OrgURLs)
+				if err != nil {
+					return coded{exitConfig, err}
+				}
+				n, err := ingest.Retry(cmd.Context(), feed.AuditForm(tenant, scope), ingest.RetryOptions{DB: db, Tenant: tenant, Which: filter, Dry: dry})
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(p.Out, struct {
+						DryRun     bool  `json:"dry_run,omitempty"`
+						Records    int64 `json:"records"`
+						Stored     int64 `json:"stored"`
+						Duplicate  int64 `json:"duplicate"`
+						OutOfScope int64 `json:"out_of_scope"`
+						Held       int64 `json:"still_in_quarantine"`
+						NotWhole   int64 `json:"not_whole"`
+					}{dry, n.Records, n.Stored, n.Duplicate, n.OutOfScope, n.Held, n.NotWhole})
+				}
+				fmt.Fprintf(p.Out, `%9d records tried again
 %9d %s
 %9d are stored already, and say the same
 %9d are out of scope
 %9d stay in quarantine
 %9d likewise, since not all of their text is kept
 `, n.Records, n.Stored, become(dry, "stored"), n.Duplicate, n.OutOfScope, n.Held, n.NotWhole)
-			return nil
+				return nil
+			})
 		},
 	}
 	which.add(cmd)
@@ -485,26 +457,24 @@ count them, and list leaves them out unless --all is given.`,
 			case !list && !remove && strings.TrimSpace(why) == "":
 				return failWith(exitUsage, "say why it is no alarm: --why")
 			}
-			db, tenant, _, err := p.openFor(cmd)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			if err := checkReason(cmd, db, tenant, reason); err != nil {
-				return err
-			}
-			switch {
-			case remove:
-				if err = db.Heed(cmd.Context(), tenant, reason, match); errors.Is(err, store.ErrNotFound) {
-					err = fmt.Errorf("that kind is not ignored; 'reeve quarantine ignore --list' lists those that are")
+			return p.withTenant(cmd.Context(), func(_ *config.Config, db *store.DB, tenant int) error {
+				if err := checkReason(cmd, db, tenant, reason); err != nil {
+					return err
 				}
-			case !list:
-				err = db.Ignore(cmd.Context(), tenant, store.Ignored{Reason: reason, Has: match, Why: why})
-			}
-			if err != nil {
-				return err
-			}
-			return p.printIgnored(cmd, db, tenant, asJSON)
+				var err error
+				switch {
+				case remove:
+					if err = db.Heed(cmd.Context(), tenant, reason, match); errors.Is(err, store.ErrNotFound) {
+						err = fmt.Errorf("that kind is not ignored; 'reeve quarantine ignore --list' lists those that are")
+					}
+				case !list:
+					err = db.Ignore(cmd.Context(), tenant, store.Ignored{Reason: reason, Has: match, Why: why})
+				}
+				if err != nil {
+					return err
+				}
+				return p.printIgnored(cmd, db, tenant, asJSON)
+			})
 		},
 	}
 	f := cmd.Flags()

@@ -22,25 +22,18 @@ func importStatusCommand(p *program) *cobra.Command {
 		Example: `  reeve import status
   reeve import status --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := p.load(false)
-			if err != nil {
-				return err
-			}
-			db, tenant, err := p.openDatabase(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			s, err := status(cmd.Context(), db, tenant)
-			if err != nil {
-				return err
-			}
-			s.Refused = refusedBy(cmd.Context(), c)
-			if asJSON {
-				return printJSON(p.Out, s)
-			}
-			p.printStatus(s)
-			return nil
+			return p.withTenant(cmd.Context(), func(c *config.Config, db *store.DB, tenant int) error {
+				s, err := status(cmd.Context(), db, tenant)
+				if err != nil {
+					return err
+				}
+				s.Refused = refusedBy(cmd.Context(), c)
+				if asJSON {
+					return printJSON(p.Out, s)
+				}
+				p.printStatus(s)
+				return nil
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -108,8 +101,8 @@ type partReport struct {
 type runReport struct {
 	Started time.Time  `json:"started"`
 	Ended   *time.Time `json:"ended,omitempty"`
-	Outcome string     `json:"outcome"`
-	Stored  int64      `json:"stored"`
+	Outcome string     `json:"outcome"`          // "running", or "ended without a word" if it was killed; empty if nobody knows
+	Stored  *int64     `json:"stored,omitempty"` // when it has ended
 	Detail  string     `json:"detail,omitempty"`
 }
 
@@ -137,7 +130,10 @@ func status(ctx context.Context, db *store.DB, tenant int) (*statusReport, error
 	}
 	if len(runs) > 0 {
 		r := runs[0]
-		s.LastRun = &runReport{Started: r.Started, Ended: instant(r.Ended), Outcome: r.Outcome, Stored: r.Stored, Detail: r.Detail}
+		s.LastRun = &runReport{Started: r.Started, Ended: instant(r.Ended), Outcome: r.Outcome, Detail: r.Detail}
+		if !r.Ended.IsZero() {
+			s.LastRun.Stored = &r.Stored
+		}
 	}
 	if s.Ignored, err = db.CountIgnored(ctx, tenant); err != nil {
 		return nil, err
@@ -214,10 +210,15 @@ func (p *program) printStatus(s *statusReport) {
 	t.Flush()
 	if r := s.LastRun; r != nil {
 		outcome := r.Outcome
-		if outcome == "" {
+		switch {
+		case r.Stored != nil:
+			outcome += fmt.Sprintf(", %d stored %s", *r.Stored, r.Detail)
+		case outcome == store.Silent:
+			outcome += " (killed?); the next one goes on from there"
+		case outcome == "":
 			outcome = "still running, or killed"
 		}
-		fmt.Fprintf(p.Out, "\nlast run: %s, %s, %d stored %s\n", r.Started.Format(time.RFC3339), outcome, r.Stored, r.Detail)
+		fmt.Fprintf(p.Out, "\nlast run: %s, %s\n", r.Started.Format(time.RFC3339), outcome)
 	} else {
 		fmt.Fprintln(p.Out, "\nNothing has been imported yet: run 'reeve import run --once'.")
 	}

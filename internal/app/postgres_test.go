@@ -43,6 +43,22 @@ func TestOnPostgreSQL(t *testing.T) {
 		}
 	}
 
+	// Of a table that the server has not looked through nobody knows the rows, and it is said.
+	raw := storetest.Connect(t, address)
+	if _, err := raw.Exec(`CREATE TABLE notes (text TEXT)`); err != nil {
+		t.Fatal(err)
+	}
+	const unknown = "-: how many rows there are is not known: the server has not looked"
+	if o := reeve(t, environ, "db", "sizes"); !strings.Contains(o.out, unknown) {
+		t.Errorf("%s", o.out)
+	}
+	if _, err := raw.Exec(`ANALYZE`); err != nil {
+		t.Fatal(err)
+	}
+	if o := reeve(t, environ, "db", "sizes"); strings.Contains(o.out, unknown) {
+		t.Errorf("%s", o.out)
+	}
+
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)

@@ -4,9 +4,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/reeve365/reeve/internal/emulator"
 	"github.com/reeve365/reeve/internal/emulator/tenant"
+	"github.com/reeve365/reeve/internal/store"
+	"github.com/reeve365/reeve/internal/store/storetest"
 )
 
 // Without --once an import goes on, cycle after cycle, until it is interrupted,
@@ -62,4 +65,65 @@ func TestIncompleteImport(t *testing.T) {
 	if reeve(t, environ, "import", "status", "--json").decode(t, &s); s.LastRun.Outcome != "partial" {
 		t.Errorf("the last run was %q", s.LastRun.Outcome)
 	}
+}
+
+// TestStatusTellsARunFromAKilledOne: a run goes on while its worker says that it is alive.
+// What an older reeve has begun nobody knows.
+func TestStatusTellsARunFromAKilledOne(t *testing.T) {
+	t.Parallel()
+	storetest.Engines(t, func(t *testing.T, address string) {
+		t.Parallel()
+		e := emulate(t, tenant.Options{})
+		environ := e.client(t, "REEVE_DATABASE_URL="+address)
+		reeve(t, environ, "import", "run", "--once").want(t, ok)
+		db, err := store.Open(t.Context(), address, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		beat := func(lease time.Duration) {
+			t.Helper()
+			if _, _, err := db.Beat(t.Context(), 1, store.Worker{Name: "host/1/x", Role: "run", Started: time.Now()}, lease, "audit", func(p store.Pace, _ time.Time) store.Pace { return p }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begun := time.Now()
+		for _, test := range []struct {
+			what, worker  string
+			lease         time.Duration
+			text, outcome string
+		}{
+			{"its worker is alive", "host/1/x", time.Hour, ", running\n", "running"},
+			{"its worker is silent", "host/1/x", -time.Second, ", ended without a word (killed?); the next one goes on from there\n", "ended without a word"},
+			{"its worker is gone", "host/2/y", time.Hour, ", ended without a word (killed?); the next one goes on from there\n", "ended without a word"},
+			{"nobody knows its worker", "", time.Hour, ", still running, or killed\n", ""},
+		} {
+			begun = begun.Add(time.Second)
+			beat(test.lease)
+			if err := db.Ledger(1, "audit").As(test.worker).Begin(t.Context(), begun); err != nil {
+				t.Fatal(err)
+			}
+			o := reeve(t, environ, "import", "status")
+			o.want(t, ok)
+			if !strings.Contains(o.out, "last run: ") || !strings.Contains(o.out, test.text) {
+				t.Errorf("%s: it lacks %q:\n%s", test.what, test.text, o.out)
+			}
+			o = reeve(t, environ, "import", "status", "--json")
+			if got, err := member(o.out, "last_run.outcome"); err != nil || got != test.outcome {
+				t.Errorf("%s: the outcome is %q, want %q (%v)", test.what, got, test.outcome, err)
+			}
+			for _, name := range []string{"stored", "detail", "ended"} {
+				if got, err := member(o.out, "last_run."+name); err == nil {
+					t.Errorf("%s: it has %s %q, of which nobody knows", test.what, name, got)
+				}
+			}
+		}
+		// Its end is as it says, whatever stood there before.
+		if err := db.Ledger(1, "audit").End(t.Context(), begun, begun, "partial", 7, "3 left"); err != nil {
+			t.Fatal(err)
+		}
+		if o := reeve(t, environ, "import", "status"); !strings.Contains(o.out, ", partial, 7 stored 3 left\n") {
+			t.Errorf("%s", o.out)
+		}
+	})
 }

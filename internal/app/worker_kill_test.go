@@ -5,7 +5,6 @@ package app
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -676,7 +675,7 @@ func (w *worked) compare(address string, before time.Time) (same int) {
 	records := map[string]bool{}
 	for r := range w.tenant.Audit.Records() {
 		if r.Created.Before(before) {
-			records[plainID(r.ID)] = true
+			records[idText(r.ID)] = true
 		}
 	}
 	conflicts := map[string]bool{}
@@ -690,13 +689,13 @@ func (w *worked) compare(address string, before time.Time) (same int) {
 			if err := rows.Scan(&id); err != nil {
 				w.t.Fatal(err)
 			}
-			conflicts[plainID(id)] = true
+			conflicts[idText(id)] = true
 		}
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	for _, table := range []string{"audit_events", "event_meta_sharepoint", "event_meta_exchange", "event_meta_azure_ad", "event_meta_teams", "event_copilot_chats", "event_copilot_resources"} {
+	for table := range factTables {
 		got, want := w.rowsOf(table), other.rowsOf(table)
 		for id := range records {
 			switch {
@@ -736,10 +735,7 @@ func (w *worked) rowsOf(table string) map[string]string {
 		for i, name := range columns {
 			switch {
 			case name == "event_id", name == "id" && table == "audit_events":
-				if b, ok := values[i].([]byte); ok && len(b) == 16 {
-					values[i] = hex.EncodeToString(b)
-				}
-				id = plainID(fmt.Sprint(values[i]))
+				id = idText(values[i])
 			case !strings.HasPrefix(name, "content_"):
 				line += fmt.Sprintf("%s=%v ", name, values[i])
 			}
@@ -756,6 +752,3 @@ func (w *worked) rowsOf(table string) map[string]string {
 	}
 	return by
 }
-
-// plainID is an id in the one form that both engines' rows can be brought into.
-func plainID(id string) string { return strings.ToLower(strings.ReplaceAll(id, "-", "")) }

@@ -15,19 +15,26 @@ import (
 type State string
 
 const (
-	Complete State = "complete" // listed whole, and everything listed is in
-	Empty    State = "empty"    // listed whole, twice at least, and there was nothing
-	Late     State = "late"     // complete, and some of it came after the hour had been listed whole
-	Missing  State = "missing"  // something of it is not in yet, or nobody knows
-	Lost     State = "lost"     // something of it will never come
-	Pending  State = "not due"  // it is not over, or only just; or one listing was empty and the second is to come
+	Complete State = "complete"    // listed whole, and everything listed is in
+	Empty    State = "empty"       // listed whole, twice at least, and there was nothing
+	Late     State = "late"        // complete, and some of it came after the hour had been listed whole
+	Missing  State = "missing"     // something of it is not in yet, or nobody knows
+	Lost     State = "lost"        // something of it will never come
+	Pending  State = "not due"     // it is not over, or only just; or one listing was empty and the second is to come
+	Before   State = "not covered" // it was before reeve began with the part: nothing is known of it, and nothing is wanting
 )
 
 // States are all of them, in the order in which they are shown.
-var States = []State{Complete, Empty, Late, Missing, Lost, Pending}
+var States = []State{Complete, Empty, Late, Missing, Lost, Pending, Before}
 
 // covered tells whether nothing of the hour is wanting.
 func (s State) covered() bool { return s == Complete || s == Empty || s == Late }
+
+// counts tells whether the hour is one of which there is a percentage.
+func (s State) counts() bool { return s != Pending && s != Before }
+
+// told tells whether reasons for the state are told of all hours together.
+func (s State) told() bool { return s == Missing || s == Lost || s == Before }
 
 // Facts are what the ledger of a feed says.
 type Facts struct {
@@ -44,6 +51,7 @@ type Part struct {
 	Checked  time.Time // when its collection was last looked at
 	Refused  string    // why the source does not give it; empty if it does
 	FirstDue time.Time // when the source forgets the first blob not read; zero for none
+	Began    time.Time // the ledger's first window of it, also where Windows has it not; zero: there is none, or nobody looked
 }
 
 // A Window is an interval that was listed, or is to be, an hour at most.
@@ -94,7 +102,7 @@ type Rate struct {
 // Options say what is asked.
 type Options struct {
 	// From is where to begin; zero: where each part's ledger begins. What lies before
-	// that is missing only if it was asked for.
+	// that is told of only if it was asked for, and then is not covered.
 	From, To time.Time
 	Now      time.Time
 	// Every is how often the import runs. An hour is due when that has been twice since its
@@ -113,6 +121,44 @@ type Hour struct {
 	Settled bool      `json:"settled"` // nothing more is expected
 	Why     []string  `json:"why,omitempty"`
 	Sums
+
+	reasons []reason
+}
+
+// A reason is one of the reasons for an hour's state.
+type reason struct {
+	state State // that it alone would be a reason for
+	blobs int   // with which it begins; 0: not with blobs
+	text  string
+}
+
+func (h *Hour) say(state State, text string) {
+	h.reasons = append(h.reasons, reason{state, 0, text})
+	h.Why = append(h.Why, text)
+}
+
+// failed adds that something has failed so many times, the last time with an error.
+func (h *Hour) failed(state State, what string, n int, err string) {
+	h.reasons = append(h.reasons, reason{state, 0, what + ": " + err})
+	h.Why = append(h.Why, what+" "+times(n)+": "+err)
+}
+
+// of adds a reason that so many blobs are.
+func (h *Hour) of(state State, n int, text string) {
+	h.reasons = append(h.reasons, reason{state, n, text})
+	h.Why = append(h.Why, blobs(n)+" "+text)
+}
+
+// A Reason is why hours of a part are missing, lost or not covered, told once for all of
+// them. An hour with several reasons is in each.
+type Reason struct {
+	State State     `json:"state"`
+	Part  string    `json:"content_type"`
+	Why   string    `json:"why"`
+	Hours int       `json:"hours"`
+	Blobs int       `json:"blobs,omitempty"`
+	From  time.Time `json:"from"` // the beginning of the oldest of these hours
+	To    time.Time `json:"to"`   // the end of the newest
 }
 
 // Sums are what is counted of hours.
@@ -151,7 +197,10 @@ type Total struct {
 	Hours map[State]int `json:"hours"`
 	// Percent is the share of hours of which nothing is wanting among those that are due,
 	// cut off after the third place so that it is 100 only if that is so; nil if none is due.
+	// What is not covered is none of them.
 	Percent *float64 `json:"percent"`
+	// Began is when reeve began with the part, or with the first of all.
+	Began *time.Time `json:"covered_from,omitempty"`
 	Sums
 }
 
@@ -169,7 +218,7 @@ func (t *Total) conclude() {
 		if state.covered() {
 			covered += n
 		}
-		if state != Pending {
+		if state.counts() {
 			due += n
 		}
 	}
@@ -193,6 +242,7 @@ type Report struct {
 	Parts    []Total   `json:"content_types"`
 	Days     []Total   `json:"days"`            // by day, then by part
 	Hours    []Hour    `json:"hours,omitempty"` // by part, then by time
+	Reasons  []Reason  `json:"reasons"`         // by part, then by time
 	First    *Deadline `json:"forgotten_first"` // nil: there is nothing to forget
 	Headroom *Headroom `json:"headroom"`        // nil: not known
 }
@@ -207,14 +257,22 @@ func Assess(f Facts, o Options) Report {
 		k := hourKey{t.Part, t.Window.Unix()}
 		a.troubles[k] = append(a.troubles[k], t)
 	}
-	r := Report{From: o.From, To: o.To, Headroom: headroom(f, o.Now)}
+	r := Report{From: o.From, To: o.To, Reasons: []Reason{}, Headroom: headroom(f, o.Now)}
 	days := map[[2]string]*Total{}
 	for _, p := range a.parts() {
 		if o.Part != "" && p.Name != o.Part {
 			continue
 		}
 		part := Total{Part: p.Name, Hours: map[State]int{}}
-		for _, h := range a.hours(p) {
+		hours, began := a.hours(p)
+		if !began.IsZero() {
+			part.Began = &began
+			if r.Total.Began == nil || began.Before(*r.Total.Began) {
+				r.Total.Began = &began
+			}
+		}
+		r.Reasons = append(r.Reasons, reasonsOf(hours)...)
+		for _, h := range hours {
 			r.Hours = append(r.Hours, h)
 			r.Total.add(h)
 			part.add(h)
@@ -283,27 +341,81 @@ func (a *assessment) parts() []Part {
 	return all
 }
 
-// begin is where the hours of a part begin.
-func (a *assessment) begin(p Part, windows []Window) time.Time {
-	if !a.From.IsZero() {
-		return a.From.UTC().Truncate(time.Hour)
-	}
-	var from time.Time
-	switch {
-	case len(windows) > 0:
-		from = windows[0].Start
-	case len(a.Windows) > 0:
-		// It was refused from the beginning: that is not nothing.
-		from = slices.MinFunc(a.Windows, func(x, y Window) int { return x.Start.Compare(y.Start) }).Start
-	default:
-		return a.To
-	}
-	for _, g := range a.Gaps {
-		if g.Part == p.Name && g.First && g.To.After(from) {
-			from = g.To.Truncate(time.Hour)
+// reasonsOf tells the reasons of a part's hours, those with one reason together.
+func reasonsOf(hours []Hour) (all []Reason) {
+	at := map[reason]int{}
+	for _, h := range hours {
+		for _, why := range h.reasons {
+			if !why.state.told() {
+				continue
+			}
+			n := why.blobs
+			why.blobs = 0
+			i, ok := at[why]
+			if !ok {
+				i = len(all)
+				at[why] = i
+				all = append(all, Reason{State: why.state, Part: h.Part, Why: why.text, From: h.Start})
+			}
+			all[i].Hours++
+			all[i].Blobs += n
+			all[i].To = h.End
 		}
 	}
-	return from
+	for i, r := range all {
+		if r.Blobs > 0 {
+			all[i].Why = blobs(r.Blobs) + " " + r.Why
+		}
+	}
+	return all
+}
+
+// begin is where the hours of a part begin that are told of; first where the ledger does,
+// and covered where what happened is said to be covered: both zero if it has nothing at all.
+func (a *assessment) begin(p Part, windows []Window) (at, first, covered time.Time) {
+	switch {
+	case !p.Began.IsZero():
+		first = p.Began
+	case len(windows) > 0:
+		first = windows[0].Start
+	default:
+		// It was refused from the beginning: that is not nothing.
+		for _, other := range a.Parts {
+			first = earlier(first, other.Began)
+		}
+		for _, w := range a.Windows {
+			first = earlier(first, w.Start)
+		}
+	}
+	after := func(from time.Time) time.Time {
+		for _, g := range a.Gaps {
+			if g.Part == p.Name && g.First && g.To.After(from) {
+				from = g.To.Truncate(time.Hour)
+			}
+		}
+		return from
+	}
+	if !first.IsZero() {
+		covered = after(first)
+	}
+	switch {
+	case !a.From.IsZero():
+		at = a.From.UTC().Truncate(time.Hour)
+	case len(windows) > 0:
+		at = after(windows[0].Start)
+	case len(a.Windows) > 0:
+		at = after(slices.MinFunc(a.Windows, func(x, y Window) int { return x.Start.Compare(y.Start) }).Start)
+	default:
+		at = a.To
+	}
+	return at, first, covered
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // retired tells whether a part is no longer looked at, while others are.
@@ -316,52 +428,64 @@ func (a *assessment) retired(p Part) bool {
 	return false
 }
 
-// hours goes through the time of a part, and leaves nothing out.
-func (a *assessment) hours(p Part) []Hour {
-	first, _ := slices.BinarySearchFunc(a.Windows, p.Name, func(w Window, name string) int { return cmp.Compare(w.Part, name) })
-	windows := a.Windows[first:]
+// hours goes through the time of a part, and leaves nothing out. It tells since when the
+// part is covered; zero if the ledger has nothing.
+func (a *assessment) hours(p Part) (all []Hour, covered time.Time) {
+	i, _ := slices.BinarySearchFunc(a.Windows, p.Name, func(w Window, name string) int { return cmp.Compare(w.Part, name) })
+	windows := a.Windows[i:]
 	if n := slices.IndexFunc(windows, func(w Window) bool { return w.Part != p.Name }); n >= 0 {
 		windows = windows[:n]
 	}
-	at := a.begin(p, windows)
+	at, first, covered := a.begin(p, windows)
 	end := a.To
 	if len(windows) > 0 && a.retired(p) && windows[len(windows)-1].End.Before(end) {
 		end = windows[len(windows)-1].End
 	}
-	all := make([]Hour, 0, max(0, int(end.Sub(at).Hours())+1))
-	hole := func(to time.Time, why string) {
+	all = make([]Hour, 0, max(0, int(end.Sub(at).Hours())+1))
+	hole := func(to time.Time, state State, why string) {
 		for at.Before(to) && at.Before(end) {
-			h := Hour{Part: p.Name, Start: at, End: at.Truncate(time.Hour).Add(time.Hour)}
+			h := Hour{Part: p.Name, Start: at, End: at.Truncate(time.Hour).Add(time.Hour), State: state}
 			if h.End.After(to) && to.After(at) {
 				h.End = to
 			}
-			h.State, h.Why = Missing, []string{why}
 			switch {
+			case state == Before:
+				h.say(state, why)
 			case a.Now.Before(h.End.Add(a.grace)):
-				h.State, h.Why = Pending, nil
+				h.State = Pending
 			case p.Refused != "":
-				h.Why = []string{"the source refuses it: " + p.Refused}
+				h.say(state, "the source refuses it: "+p.Refused)
+			default:
+				h.say(state, why)
 			}
-			a.gaps(&h)
+			if state != Before {
+				a.gaps(&h)
+			}
 			all = append(all, h)
 			at = h.End
 		}
 	}
-	before := "the ledger begins after it: nothing is known of it"
+	switch {
+	case a.From.IsZero():
+	case first.IsZero():
+		hole(end, Before, "the ledger has nothing yet: the import has not begun")
+	default:
+		hole(first, Before, "the ledger begins later, "+first.UTC().Format(time.RFC3339))
+	}
 	for _, w := range windows {
 		if !w.End.After(at) || !w.Start.Before(end) {
 			continue
 		}
-		hole(w.Start, before)
-		before = "the ledger has no window for it: it was deleted, or never made"
+		hole(w.Start, Missing, "the ledger has no window for it: it was deleted, or never made")
 		all = append(all, a.hour(p, w))
 		at = w.End
 	}
-	if len(windows) > 0 {
-		before = "it was never listed: the import has not run since"
+	rest := "it was never listed: the import has not run since"
+	if len(windows) == 0 && p.Began.IsZero() {
+		rest = "the ledger has no window for it: it was deleted, or never made"
 	}
-	hole(end, before)
-	return all
+	hole(end, Missing, rest)
+	return all, covered
 }
 
 // hour judges a window.
@@ -369,7 +493,6 @@ func (a *assessment) hour(p Part, w Window) Hour {
 	h := Hour{Part: w.Part, Start: w.Start, End: w.End, Settled: w.Settled && w.Whole && w.Read == w.Blobs, Sums: Sums{
 		Blobs: w.Blobs, BlobsLate: w.Late, BlobsEmpty: w.Empty, BlobsPartial: w.Partial,
 		Records: w.Records, Stored: w.Stored, Duplicate: w.Duplicate, OutOfScope: w.OutOfScope, Quarantined: w.Quarantined}}
-	say := func(format string, args ...any) { h.Why = append(h.Why, fmt.Sprintf(format, args...)) }
 	young := a.Now.Before(w.End.Add(a.grace))
 	h.State = Complete
 	if w.Blobs == 0 {
@@ -382,7 +505,7 @@ func (a *assessment) hour(p Part, w Window) Hour {
 	}
 	if w.Late > 0 {
 		worse(Late)
-		say("%s came after the hour had been listed whole", blobs(w.Late))
+		h.of(Late, w.Late, "came after the hour had been listed whole")
 	}
 	var failing int
 	for _, t := range a.troubles[hourKey{w.Part, w.Start.Unix()}] {
@@ -390,12 +513,12 @@ func (a *assessment) hour(p Part, w Window) Hour {
 		case t.Lost:
 			h.BlobsLost += t.Blobs
 			worse(Lost)
-			say("%s lost: %s", blobs(t.Blobs), t.Why)
+			h.of(Lost, t.Blobs, "lost: "+t.Why)
 		case t.Partial:
-			say("%s could be read in part only: %s", blobs(t.Blobs), t.Why)
+			h.of(Lost, t.Blobs, "could be read in part only: "+t.Why)
 		default:
 			failing += t.Blobs
-			say("%s could not be read yet: %s", blobs(t.Blobs), t.Why)
+			h.of(Missing, t.Blobs, "could not be read yet: "+t.Why)
 		}
 	}
 	if w.Partial > 0 {
@@ -406,7 +529,7 @@ func (a *assessment) hour(p Part, w Window) Hour {
 	case failing > 0 || h.BlobsDue > 0 && !young:
 		worse(Missing)
 		if n := h.BlobsDue - failing; n > 0 {
-			say("%s listed and not yet read", blobs(n))
+			h.of(Missing, n, "listed and not yet read")
 		}
 	case h.BlobsDue > 0:
 		worse(Pending)
@@ -414,35 +537,35 @@ func (a *assessment) hour(p Part, w Window) Hour {
 	switch {
 	case w.Forgotten:
 		worse(Lost)
-		say("%s", w.Error)
+		h.say(Lost, w.Error)
 	case w.Whole && (w.Blobs > 0 || w.Listings > 1 || w.Settled):
 		// Listed, and what was listed is told above.
 	case w.Attempts > 0:
 		worse(Missing)
-		say("listing it has failed %s: %s", times(w.Attempts), w.Error)
+		h.failed(Missing, "listing it has failed", w.Attempts, w.Error)
 	case p.Refused != "" && !young:
 		worse(Missing)
-		say("the source refuses it: %s", p.Refused)
+		h.say(Missing, "the source refuses it: "+p.Refused)
 	case young:
 		worse(Pending)
 	case w.Whole && a.Now.Before(w.Due.Add(a.grace)):
 		worse(Pending)
-		say("it was listed once and was empty, which is not trusted alone; it is to be listed again at %s", w.Due.UTC().Format(time.RFC3339))
+		h.say(Pending, "it was listed once and was empty, which is not trusted alone; it is to be listed again at "+w.Due.UTC().Format(time.RFC3339))
 	case w.Whole:
 		worse(Missing)
-		say("it was listed once and was empty, which is not trusted; since then it was not listed again")
+		h.say(Missing, "it was listed once and was empty, which is not trusted; since then it was not listed again")
 	case w.Listings > 0:
 		worse(Missing)
-		say("it was listed in part, and since then not again")
+		h.say(Missing, "it was listed in part, and since then not again")
 	default:
 		worse(Missing)
-		say("it was not listed yet")
+		h.say(Missing, "it was not listed yet")
 	}
 	if w.Whole && w.Attempts > 0 {
-		say("listing it again has failed %s: %s", times(w.Attempts), w.Error)
+		h.failed(Complete, "listing it again has failed", w.Attempts, w.Error)
 	}
 	if w.Empty > 0 {
-		say("%s had no record", blobs(w.Empty))
+		h.of(Complete, w.Empty, "had no record")
 	}
 	a.gaps(&h)
 	return h
@@ -451,22 +574,27 @@ func (a *assessment) hour(p Part, w Window) Hour {
 // severity orders states: an hour has the worst of what is true of it.
 var severity = []State{Empty, Complete, Late, Pending, Missing, Lost}
 
-// gaps tells of an hour in which the source may not have collected anything.
+// gaps tells of an hour in which the source may not have collected anything. Before the
+// subscription's very first start nothing is covered; but what was listed even so is due.
 func (a *assessment) gaps(h *Hour) {
 	for _, g := range a.Gaps {
 		if g.Part != h.Part || !g.From.Before(h.End) || !g.To.After(h.Start) {
 			continue
 		}
-		if g.First {
-			if h.Start.Truncate(time.Hour).Equal(g.To.Truncate(time.Hour)) {
-				continue // the hour of the start: from then on
-			}
-			h.Why = append(h.Why, "the subscription began later, "+g.To.Format(time.RFC3339))
-		} else {
-			h.Why = append(h.Why, fmt.Sprintf("the subscription was found stopped %s, and last seen running %s: what happened in between may not have been kept",
+		if !g.First {
+			h.say(Lost, fmt.Sprintf("the subscription was found stopped %s, and last seen running %s: what happened in between may not have been kept",
 				g.To.Format(time.RFC3339), g.From.Format(time.RFC3339)))
+			h.State = Lost
+			continue
 		}
-		h.State = Lost
+		if h.Start.Truncate(time.Hour).Equal(g.To.Truncate(time.Hour)) {
+			continue // the hour of the start: from then on
+		}
+		state := h.State
+		if h.BlobsDue+h.BlobsLost+h.BlobsPartial == 0 {
+			state, h.State, h.Why, h.reasons = Before, Before, nil, nil
+		}
+		h.say(state, "the subscription began later, "+g.To.UTC().Format(time.RFC3339))
 	}
 }
 

@@ -87,7 +87,7 @@ func TestHourSaysWhatHappened(t *testing.T) {
 }
 
 // TestNothingIsLeftOut: whatever the ledger has, every hour that is asked for is told of
-// once, and what it does not know is missing.
+// once, and what it does not know is missing, or was before it began.
 func TestNothingIsLeftOut(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -111,6 +111,12 @@ func TestNothingIsLeftOut(t *testing.T) {
 				t.Fatalf("seed %d: after %v comes %v to %v", seed, next, h.Start, h.End)
 			}
 			next = h.End
+			if h.Start.Before(f.Windows[0].Start) {
+				if h.State != Before || len(h.Why) != 1 {
+					t.Fatalf("seed %d: %+v, before the ledger", seed, h)
+				}
+				continue
+			}
 			if known := have[int(h.Start.Sub(noon).Hours())]; known != h.State.covered() || known == (h.State == Missing) || h.State == Missing && len(h.Why) != 1 {
 				t.Fatalf("seed %d: %+v, known: %v", seed, h, known)
 			}
@@ -134,10 +140,73 @@ func TestWithoutFromTheLedgersBeginCounts(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q\nwant %q", got, want)
 	}
-	// Asked for, it is told as what it is.
+	// Asked for, it is told as what it is, and is neither due nor covered.
 	r = Assess(f, Options{From: at(0), To: at(2), Now: at(5), Part: "p"})
-	if len(r.Hours) != 2 || r.Hours[0].State != Lost || r.Hours[1].State != Lost || !strings.Contains(strings.Join(r.Hours[1].Why, ""), "began later") {
+	if len(r.Hours) != 2 || r.Hours[0].State != Before || r.Hours[1].State != Before || r.Total.Percent != nil || !strings.Contains(strings.Join(r.Hours[1].Why, ""), "began later") {
 		t.Errorf("%+v", r.Hours)
+	}
+	r = Assess(f, Options{From: at(0), To: at(5), Now: at(6).Add(30 * time.Minute), Part: "p"})
+	if r.Total.Hours[Before] != 2 || r.Total.Hours[Complete] != 2 || r.Total.Hours[Missing] != 1 || r.Total.Percent == nil || *r.Total.Percent != 66.666 || r.Total.Began == nil || !r.Total.Began.Equal(at(2)) {
+		t.Errorf("%+v", r.Total)
+	}
+	// What was listed of the time before, and is not in, is wanting even so.
+	f.Windows[0].Read = 0
+	if r = Assess(f, Options{From: at(0), To: at(2), Now: at(5), Part: "p"}); r.Hours[1].State != Missing || *r.Total.Percent != 0 {
+		t.Errorf("%+v", r.Hours)
+	}
+	// Of a part that was refused from the beginning, it is the others' beginning.
+	if r = Assess(f, Options{From: at(0), To: at(2), Now: at(5), Part: "q"}); r.Hours[0].State != Before || r.Hours[1].State != Missing {
+		t.Errorf("%+v", r.Hours)
+	}
+}
+
+// TestAHoleIsNotBeforeTheBeginning: the windows that were read begin with those asked for;
+// the ledger may have begun long before.
+func TestAHoleIsNotBeforeTheBeginning(t *testing.T) {
+	for _, windows := range [][]Window{{whole(2, 1)}, nil} {
+		f := Facts{Parts: []Part{{Name: "p", Checked: at(5), Began: at(-50)}}, Windows: windows}
+		r := Assess(f, Options{From: at(0), To: at(3), Now: at(9)})
+		if r.Total.Hours[Missing] != 3-len(windows) || r.Total.Hours[Before] > 0 {
+			t.Errorf("%+v", r.Hours)
+		}
+	}
+	// A ledger without any window covers nothing.
+	r := Assess(Facts{Parts: []Part{{Name: "p", Refused: "no"}}}, Options{From: at(0), To: at(3), Now: at(9)})
+	if r.Total.Hours[Before] != 3 || r.Total.Percent != nil || r.Total.Began != nil {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestReasonsAreToldOnce: however many hours there are, a reason is told once for each part,
+// with how many blobs it is about, and when.
+func TestReasonsAreToldOnce(t *testing.T) {
+	var f Facts
+	for h := range 40 {
+		f.Windows = append(f.Windows, with(whole(h, 3), func(w *Window) {
+			switch {
+			case h%2 == 0:
+				w.Read = h % 3
+			case h == 5 || h == 7:
+				w.Whole, w.Blobs, w.Read, w.Listings, w.Attempts, w.Error = false, 0, 0, 0, h, "AF50000"
+			case h == 9:
+				w.Late = 1
+			}
+		}))
+	}
+	f.Troubles = []Trouble{{Part: "p", Window: at(4), Blobs: 1, Why: "cut off"}, {Part: "p", Window: at(6), Blobs: 2, Why: "cut off"}}
+	unread := 0
+	for _, w := range f.Windows {
+		unread += w.Blobs - w.Read
+	}
+	got := Assess(f, Options{From: at(-3), To: at(40), Now: at(60)}).Reasons
+	want := []Reason{
+		{Before, "p", "the ledger begins later, 2026-11-02T12:00:00Z", 3, 0, at(-3), at(0)},
+		{Missing, "p", fmt.Sprintf("%d blobs listed and not yet read", unread-3), 20, unread - 3, at(0), at(39)},
+		{Missing, "p", "3 blobs could not be read yet: cut off", 2, 3, at(4), at(7)},
+		{Missing, "p", "listing it has failed: AF50000", 2, 0, at(5), at(8)},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v\nwant %+v", got, want)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,11 +23,18 @@ type Part struct {
 // readMe is the first file of each bundle.
 const readMe = "README.txt"
 
+// there is the error of a file that is there already.
+type there string
+
+func (path there) Error() string        { return string(path) + " is there already" }
+func (path there) Is(target error) bool { return target == fs.ErrExist }
+
 // WriteBundle writes the parts, scrubbed, to a new file that only its owner can read. It
-// is there whole or not at all; one that is there already is left alone.
+// is there whole or not at all; one that is there already is left alone, and the error is
+// [fs.ErrExist].
 func WriteBundle(path string, now time.Time, s *Scrubber, parts []Part) (err error) {
 	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("writing the bundle: %s is there already; choose another name, or remove it", path)
+		return fmt.Errorf("writing the bundle: %w; choose another name, or remove it", there(path))
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".reeve-bundle-*") // with mode 0600
 	if err != nil {
@@ -39,8 +47,8 @@ func WriteBundle(path string, now time.Time, s *Scrubber, parts []Part) (err err
 	}
 	// A link, unlike a rename, replaces nothing.
 	if err := os.Link(f.Name(), path); err != nil {
-		if _, there := os.Lstat(path); there == nil {
-			return fmt.Errorf("writing the bundle: %s is there already; choose another name, or remove it", path)
+		if _, missing := os.Lstat(path); missing == nil {
+			return fmt.Errorf("writing the bundle: %w; choose another name, or remove it", there(path))
 		}
 		if err := os.Rename(f.Name(), path); err != nil { // a file system without links
 			return fmt.Errorf("writing the bundle: %w", err)

@@ -290,11 +290,12 @@ func null(s string) any {
 	return s
 }
 
-// Begin records the beginning of a run of the feed, and End its end.
+// Begin records the beginning of a run of the feed, and End its end. In between the run's
+// detail is the name of its worker, by which Runs tells whether it goes on.
 func (l *Ledger) Begin(ctx context.Context, started time.Time) error {
 	return l.db.WriteBeside(ctx, func(tx *Tx) error {
-		_, err := tx.exec(`INSERT INTO import_runs (tenant_id, feed, started_at) VALUES ($1, $2, $3)
-			ON CONFLICT (tenant_id, feed, started_at) DO NOTHING`, l.tenant, l.feed, stamp(started))
+		_, err := tx.exec(`INSERT INTO import_runs (tenant_id, feed, started_at, detail) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (tenant_id, feed, started_at) DO NOTHING`, l.tenant, l.feed, stamp(started), null(l.holder))
 		return err
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"modernc.org/sqlite"
 
@@ -211,7 +212,7 @@ func killed(t *testing.T, address string, version int64, after int) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	for {
+	for end := time.Now().Add(time.Minute); ; {
 		var halted int
 		if err := raw.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`).Scan(&halted); err != nil {
 			t.Fatal(err)
@@ -220,6 +221,10 @@ func killed(t *testing.T, address string, version int64, after int) {
 			cmd.Process.Kill()
 			<-ended
 			break
+		}
+		if time.Now().After(end) {
+			cmd.Process.Kill()
+			t.Fatalf("waiting for the migration to halt: not within a minute: %v %s", <-ended, &said)
 		}
 		select {
 		case err := <-ended:

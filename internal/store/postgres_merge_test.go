@@ -60,11 +60,9 @@ func TestMergeMeetsAnother(t *testing.T) {
 			}
 			go func() {
 				// It ends once the second one waits for it.
-				for waiting := 0; waiting == 0; {
-					if err := watch.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
-						end <- err
-						return
-					}
+				if err := storetest.Blocked(watch); err != nil {
+					end <- err
+					return
 				}
 				end <- c.end
 			}()

@@ -425,10 +425,8 @@ func TestReplayAndDroppingDoNotMeetCrosswise(t *testing.T) {
 		}
 		done <- err
 	}()
-	for waiting := 0; waiting == 0; {
-		if err := raw.QueryRow(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
+	if err := storetest.Blocked(raw); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := dropping.Exec(`LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE`); err != nil {
 		t.Error(err)
@@ -481,10 +479,8 @@ func TestWhatIsHeldGoesInInOneOrder(t *testing.T) {
 			return err
 		})
 	}()
-	for waiting := 0; waiting == 0; {
-		if err := raw.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
+	if err := storetest.Blocked(raw); err != nil {
+		t.Fatal(err)
 	}
 	hold(1)
 	if err := other.Commit(); err != nil {

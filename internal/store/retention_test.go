@@ -337,10 +337,8 @@ func TestDayThatComesWhileItsMonthGoes(t *testing.T) {
 		_, err := e.db.Prune(t.Context(), 1, "audit", september)
 		done <- err
 	}()
-	for waiting := 0; waiting == 0; {
-		if err := raw.QueryRow(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
+	if err := storetest.Blocked(raw); err != nil {
+		t.Fatal(err)
 	}
 	for _, query := range []string{
 		`INSERT INTO audit_events SELECT (jsonb_populate_record(e, '{"day": 20260902, "id": "00112233-4455-6677-8899-aabbccddeeff"}')).* FROM audit_events e`,
@@ -439,10 +437,8 @@ func TestSealingForAReasonIsDoneOrRefused(t *testing.T) {
 			}
 			done <- err
 		}()
-		for waiting := 0; waiting == 0; {
-			if err := raw.QueryRow(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&waiting); err != nil {
-				t.Fatal(err)
-			}
+		if err := storetest.Blocked(raw); err != nil {
+			t.Fatal(err)
 		}
 		if _, err := other.Exec(`INSERT INTO schema_state (name, value) VALUES ($1, '7') ON CONFLICT (name) DO UPDATE SET value = schema_state.value || '7'`, changesOf(1)); err != nil {
 			t.Fatal(err)

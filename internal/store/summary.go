@@ -135,17 +135,34 @@ func (db *DB) SetScope(ctx context.Context, tenant int, rules []ScopeRule) error
 // A Run is one run of a feed.
 type Run struct {
 	Started, Ended time.Time // Ended is zero while it goes on, or if it was killed
-	Outcome        string
+	Outcome        string    // as End has it; else Running or Silent, or empty if nobody knows
 	Stored         int64
 	Detail         string
 }
 
+// Outcomes of runs that have not said how they ended.
+const (
+	Running = "running"              // its worker is alive
+	Silent  = "ended without a word" // its worker is not: it was killed, or its machine failed
+)
+
 // Runs gives the newest runs of the feed, newest first.
 func (l *Ledger) Runs(ctx context.Context, limit int) ([]Run, error) {
 	return list(ctx, l.db, "reading the runs of", func(rows *sql.Rows, r *Run) error {
-		return rows.Scan(stamped{&r.Started}, stamped{&r.Ended}, &r.Outcome, &r.Stored, &r.Detail)
-	}, `SELECT started_at, ended_at, coalesce(outcome, ''), stored, coalesce(detail, '') FROM import_runs
-		WHERE tenant_id = $1 AND feed = $2 ORDER BY started_at DESC LIMIT $3`, l.tenant, l.feed, limit)
+		var alive int
+		if err := rows.Scan(stamped{&r.Started}, stamped{&r.Ended}, &r.Outcome, &r.Stored, &r.Detail, &alive); err != nil {
+			return err
+		}
+		if r.Ended.IsZero() && r.Detail != "" {
+			r.Outcome, r.Detail = Silent, ""
+			if alive > 0 {
+				r.Outcome = Running
+			}
+		}
+		return nil
+	}, `SELECT started_at, ended_at, coalesce(outcome, ''), stored, coalesce(detail, ''),
+			(SELECT count(*) FROM workers w WHERE w.tenant_id = r.tenant_id AND w.name = r.detail AND w.until_at > $4)
+		FROM import_runs r WHERE tenant_id = $1 AND feed = $2 ORDER BY started_at DESC LIMIT $3`, l.tenant, l.feed, limit, stamp(l.db.now()))
 }
 
 // States counts the ledger's rows by state.

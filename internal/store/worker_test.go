@@ -272,10 +272,8 @@ func TestWindowsAreWrittenInOneOrder(t *testing.T) {
 			inTx(func(tx *sql.Tx) {
 				count(tx, held[0])
 				go func() { done <- write() }()
-				for waiting := 0; waiting == 0; {
-					if err := raw.QueryRowContext(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
-						t.Fatal(err)
-					}
+				if err := storetest.Blocked(raw); err != nil {
+					t.Fatal(err)
 				}
 				count(tx, held[1])
 				count(tx, held[2])
@@ -317,10 +315,8 @@ func TestBlobsAreClaimedInOneOrder(t *testing.T) {
 		go func() {
 			done <- db.WriteBeside(context.WithoutCancel(t.Context()), func(tx *store.Tx) error { return claim(tx, []bool{true, false, false}, 2, 1, 0) })
 		}()
-		for waiting := 0; waiting == 0; {
-			if err := raw.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
-				return err
-			}
+		if err := storetest.Blocked(raw); err != nil {
+			return err
 		}
 		return claim(tx, []bool{true}, 1)
 	}); err != nil {
@@ -364,10 +360,8 @@ func TestBlobsAreFoundInOneOrder(t *testing.T) {
 		}
 		done <- err
 	}()
-	for waiting := 0; waiting == 0; {
-		if err := raw.QueryRowContext(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
+	if err := storetest.Blocked(raw); err != nil {
+		t.Fatal(err)
 	}
 	find("new 2")
 	if err := other.Commit(); err != nil {

@@ -85,6 +85,8 @@ func TestStatusSaysWhatIsSo(t *testing.T) {
 	}
 	must(l.Part(ctx, "Audit.General", "enabled", time.Time{}, ""))
 	must(l.Part(ctx, "DLP.All", "refused", time.Time{}, "no licence <script>"))
+	must(l.As("gone").Begin(ctx, now.Add(-time.Second)))
+	see("ended without a word: it was killed, or its machine failed. The next one goes on from there. 0 blobs or windows are due.")
 	must(l.Begin(ctx, now))
 	see("is under way")
 

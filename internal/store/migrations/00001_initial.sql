@@ -105,10 +105,10 @@ CREATE TABLE import_runs (
   tenant_id  INTEGER NOT NULL,
   feed       TEXT NOT NULL,
   started_at TIMESTAMP NOT NULL,
-  ended_at   TIMESTAMP,              -- NULL: still running, or killed
+  ended_at   TIMESTAMP,              -- NULL: still running, or killed; its worker is alive, or not
   outcome    TEXT,                   -- complete, partial, stopped, failed
   stored     BIGINT NOT NULL DEFAULT 0,
-  detail     TEXT,
+  detail     TEXT,                   -- until it has ended, the name of its worker
   PRIMARY KEY (tenant_id, feed, started_at)
 );
 

@@ -83,6 +83,19 @@ func Connect(t testing.TB, address string) *sql.DB {
 	return db
 }
 
+// Blocked waits until somebody waits for a lock in the PostgreSQL database that raw is
+// connected to, for a minute at most.
+func Blocked(raw *sql.DB) error {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		var waiting int
+		err := raw.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
+		if err != nil || waiting > 0 {
+			return err
+		}
+	}
+	return errors.New("waiting for another transaction to wait for a lock: none does within a minute")
+}
+
 // Text is all that a database on a server holds, as text.
 func Text(t testing.TB, address string) string {
 	t.Helper()
