@@ -100,7 +100,7 @@ func (p person) signInError(ctx context.Context, o policy.TokenRequestOptions, e
 	case !errors.As(err, &failed):
 	case failed.RawResponse != nil:
 		failed.RawResponse.Body = io.NopCloser(bytes.NewReader(seen.refusal))
-	case ctx.Err() == nil && seen.err == nil && strings.Contains(err.Error(), context.DeadlineExceeded.Error()):
+	case ctx.Err() == nil && (seen.err == nil || seen.givenUp) && strings.Contains(err.Error(), context.DeadlineExceeded.Error()):
 		return &SignInError{SignIn: p.signIn.String(), Resource: strings.Join(o.Scopes, " "), Codes: []int{codeExpired}, Message: "the code has expired: nobody entered it in time"}
 	}
 	return (&Credential{signIn: p.signIn}).signInError(ctx, o, err, seen.err)

@@ -16,9 +16,16 @@ import (
 )
 
 // brief makes device codes expire within a second, for who asked for them.
-type brief struct{ inner http.RoundTripper }
+type brief struct {
+	inner http.RoundTripper
+	slow  bool // an answer to whether the code was entered takes longer than that
+}
 
 func (b brief) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.slow && strings.HasSuffix(r.URL.Path, "/token") {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
 	resp, err := b.inner.RoundTrip(r)
 	if err != nil || !strings.HasSuffix(r.URL.Path, "/devicecode") {
 		return resp, err
@@ -40,8 +47,9 @@ func TestPersonRefused(t *testing.T) {
 		decision string
 		client   *http.Client
 	}{
-		"declined": {70017, "decline", w.HTTPClient()},
-		"expired":  {70019, "", &http.Client{Transport: brief{w.HTTPClient().Transport}}},
+		"declined":                   {70017, "decline", w.HTTPClient()},
+		"expired":                    {70019, "", &http.Client{Transport: brief{w.HTTPClient().Transport, false}}},
+		"expired while it was asked": {70019, "", &http.Client{Transport: brief{w.HTTPClient().Transport, true}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

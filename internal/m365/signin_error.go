@@ -183,6 +183,7 @@ func (c *Credential) scrub(s string) string {
 // of which it keeps no more than the text, and what the last refusal said.
 type attempt struct {
 	err     error
+	givenUp bool // err is that whoever asked did not wait any longer
 	refusal []byte
 }
 
@@ -197,7 +198,7 @@ func (t signInTransport) Do(req *http.Request) (*http.Response, error) {
 	resp, err := t.client.Do(req)
 	seen, ok := req.Context().Value(attemptKey{}).(*attempt)
 	if ok {
-		seen.err = err
+		seen.err, seen.givenUp = err, err != nil && req.Context().Err() != nil
 	}
 	if err != nil {
 		return nil, err
