@@ -153,7 +153,7 @@ func coverageOf(ctx context.Context, db *store.DB, tenant int, c *config.Config,
 	if err != nil {
 		return coverage.Report{}, err
 	}
-	return coverage.Assess(facts, coverage.Options{From: from, To: to, Now: now, Part: part, Every: c.Feeds.Audit.Interval}), nil
+	return coverage.Assess(facts, coverage.Options{From: from, To: to, Read: read, Now: now, Part: part, Every: c.Feeds.Audit.Interval}), nil
 }
 
 // span reads --from and --to.
@@ -382,11 +382,12 @@ const (
 // judgeHeadroom finds, or no longer finds, that the import does not keep up.
 func (a *App) judgeHeadroom(ctx context.Context) error {
 	now := a.now()
-	facts, err := a.DB.Ledger(a.Tenant, "audit").Coverage(ctx, now.Add(-24*time.Hour), now)
+	from := now.Add(-24 * time.Hour)
+	facts, err := a.DB.Ledger(a.Tenant, "audit").Coverage(ctx, from, now)
 	if err != nil {
 		return err
 	}
-	h := coverage.Assess(facts, coverage.Options{Now: now}).Headroom
+	h := coverage.Assess(facts, coverage.Options{Read: from, Now: now}).Headroom
 	if !h.Tight() {
 		return a.DB.Settle(ctx, a.Tenant, ruleHeadroom, "audit")
 	}

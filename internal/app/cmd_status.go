@@ -212,7 +212,10 @@ func (p *program) printStatus(s *statusReport) {
 		outcome := r.Outcome
 		switch {
 		case r.Stored != nil:
-			outcome += fmt.Sprintf(", %d stored %s", *r.Stored, r.Detail)
+			outcome += fmt.Sprintf(", %d stored", *r.Stored)
+			if r.Detail != "" {
+				outcome += ", " + r.Detail
+			}
 		case outcome == store.Silent:
 			outcome += " (killed?); the next one goes on from there"
 		case outcome == "":

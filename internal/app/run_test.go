@@ -122,7 +122,7 @@ func TestStatusTellsARunFromAKilledOne(t *testing.T) {
 		if err := db.Ledger(1, "audit").End(t.Context(), begun, begun, "partial", 7, "3 left"); err != nil {
 			t.Fatal(err)
 		}
-		if o := reeve(t, environ, "import", "status"); !strings.Contains(o.out, ", partial, 7 stored 3 left\n") {
+		if o := reeve(t, environ, "import", "status"); !strings.Contains(o.out, ", partial, 7 stored, 3 left\n") {
 			t.Errorf("%s", o.out)
 		}
 	})

@@ -52,6 +52,7 @@ type Part struct {
 	Refused  string    // why the source does not give it; empty if it does
 	FirstDue time.Time // when the source forgets the first blob not read; zero for none
 	Began    time.Time // the ledger's first window of it, also where Windows has it not; zero: there is none, or nobody looked
+	Ended    time.Time // the end of its last one, likewise
 }
 
 // A Window is an interval that was listed, or is to be, an hour at most.
@@ -104,7 +105,10 @@ type Options struct {
 	// From is where to begin; zero: where each part's ledger begins. What lies before
 	// that is told of only if it was asked for, and then is not covered.
 	From, To time.Time
-	Now      time.Time
+	// Read is from when on the windows were read; zero: all were. Without From nothing
+	// before it is told of.
+	Read time.Time
+	Now  time.Time
 	// Every is how often the import runs. An hour is due when that has been twice since its
 	// end, and an hour after it at the soonest.
 	Every time.Duration
@@ -387,28 +391,32 @@ func (a *assessment) begin(p Part, windows []Window) (at, first, covered time.Ti
 			first = earlier(first, w.Start)
 		}
 	}
-	after := func(from time.Time) time.Time {
-		for _, g := range a.Gaps {
-			if g.Part == p.Name && g.First && g.To.After(from) {
-				from = g.To.Truncate(time.Hour)
-			}
+	for _, g := range a.Gaps {
+		if g.Part != p.Name || !g.First {
+			continue
 		}
-		return from
+		first = earlier(first, g.To) // from then on the source has collected, listed or not
+		covered = later(covered, g.To.Truncate(time.Hour))
 	}
 	if !first.IsZero() {
-		covered = after(first)
+		covered = later(covered, first)
 	}
 	switch {
 	case !a.From.IsZero():
 		at = a.From.UTC().Truncate(time.Hour)
-	case len(windows) > 0:
-		at = after(windows[0].Start)
-	case len(a.Windows) > 0:
-		at = after(slices.MinFunc(a.Windows, func(x, y Window) int { return x.Start.Compare(y.Start) }).Start)
-	default:
+	case first.IsZero():
 		at = a.To
+	default:
+		at = later(covered, a.Read.UTC().Truncate(time.Hour))
 	}
 	return at, first, covered
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -438,8 +446,14 @@ func (a *assessment) hours(p Part) (all []Hour, covered time.Time) {
 	}
 	at, first, covered := a.begin(p, windows)
 	end := a.To
-	if len(windows) > 0 && a.retired(p) && windows[len(windows)-1].End.Before(end) {
-		end = windows[len(windows)-1].End
+	if a.retired(p) {
+		last := p.Ended
+		if len(windows) > 0 {
+			last = windows[len(windows)-1].End
+		}
+		if !last.IsZero() && last.Before(end) {
+			end = last
+		}
 	}
 	all = make([]Hour, 0, max(0, int(end.Sub(at).Hours())+1))
 	hole := func(to time.Time, state State, why string) {

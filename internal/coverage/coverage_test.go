@@ -177,6 +177,24 @@ func TestAHoleIsNotBeforeTheBeginning(t *testing.T) {
 	}
 }
 
+// TestWithoutFromAHoleAtTheBeginningIsMissing: what was read of the ledger begins with a hole.
+func TestWithoutFromAHoleAtTheBeginningIsMissing(t *testing.T) {
+	f := Facts{Parts: []Part{{Name: "p", Checked: at(5), Began: at(-50), Ended: at(5)}}, Windows: []Window{whole(3, 1), whole(4, 1)}}
+	r := Assess(f, Options{Read: at(0), Now: at(5).Add(time.Minute)})
+	if r.Total.Hours[Missing] != 3 || r.Total.Hours[Complete] != 2 || !r.From.Equal(at(0)) || *r.Total.Percent == 100 {
+		t.Errorf("%+v", r.Total)
+	}
+	// The subscription was started, and what it collected from then on was not listed.
+	f = Facts{Parts: []Part{{Name: "p", Checked: at(5), Began: at(3), Ended: at(5)}}, Windows: f.Windows,
+		Gaps: []Gap{{Part: "p", To: at(1).Add(10 * time.Minute), First: true}}}
+	for _, o := range []Options{{Read: at(-9)}, {From: at(-9)}} {
+		o.Now = at(5).Add(time.Minute)
+		if r := Assess(f, o); r.Total.Hours[Missing] != 2 || r.Total.Hours[Complete] != 2 || *r.Total.Percent == 100 {
+			t.Errorf("%+v: %+v", o, r.Hours)
+		}
+	}
+}
+
 // TestReasonsAreToldOnce: however many hours there are, a reason is told once for each part,
 // with how many blobs it is about, and when.
 func TestReasonsAreToldOnce(t *testing.T) {
@@ -225,6 +243,20 @@ func TestPartThatIsNoLongerWanted(t *testing.T) {
 	f := Facts{Parts: []Part{{Name: "p", Checked: at(1)}, {Name: "q", Checked: at(20)}}, Windows: []Window{whole(0, 1)}}
 	if r := Assess(f, Options{Now: at(20), Part: "p"}); len(r.Hours) != 1 || r.Total.Percent == nil || *r.Total.Percent != 100 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestPartThatIsLongNoLongerWanted: the time read has none of its windows, and it owes none.
+func TestPartThatIsLongNoLongerWanted(t *testing.T) {
+	f := Facts{Parts: []Part{{Name: "p", Checked: at(19), Began: at(0), Ended: at(20)}, {Name: "q", Checked: at(2), Began: at(0), Ended: at(3)}}}
+	for h := range 10 {
+		f.Windows = append(f.Windows, whole(10+h, 1))
+	}
+	for _, o := range []Options{{Read: at(10)}, {From: at(10)}} {
+		o.Now = at(20).Add(time.Minute)
+		if r := Assess(f, o); r.Total.Hours[Missing] > 0 || r.Total.Hours[Complete] != 10 || *r.Total.Percent != 100 {
+			t.Errorf("%+v: %+v", o, r.Total)
+		}
 	}
 }
 

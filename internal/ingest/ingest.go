@@ -147,7 +147,7 @@ type run struct {
 	busySince time.Time       // since when the time of reading is not noted; of the goroutine that stores
 	began     time.Time       // when the pass under way began
 	reopened  bool            // what is to be listed again was marked
-	listed    time.Time       // when the listing ended: what was in the ledger by then is this run's to see to
+	listed    time.Time       // when the listing had ended, that by other workers too: what was in the ledger by then is this run's to see to
 	refused   map[string]bool // parts that the source does not give
 	notBefore time.Time       // the source asked to be left alone until then
 }
@@ -241,7 +241,7 @@ func (r *run) pass(ctx context.Context, parts []string) (found int, err error) {
 		}
 	}
 	r.reopened = true
-	r.listed = time.Time{}
+	listing := true           // windows that this pass is to see to were not all listed when it last looked
 	seen := map[string]bool{} // windows listed by this pass
 	for pause, waited := lookSoon, time.Duration(0); ; pause, waited = min(2*pause, lookAgain), waited+pause {
 		n, err := r.list(ctx, parts, seen)
@@ -249,13 +249,10 @@ func (r *run) pass(ctx context.Context, parts []string) (found int, err error) {
 		if err != nil {
 			return found, err
 		}
-		if r.listed.IsZero() {
-			r.listed = r.Now()
-		}
 		if err := r.read(ctx); err != nil {
 			return found, err
 		}
-		if err := r.remaining(ctx, parts, seen); err != nil {
+		if listing, err = r.remaining(ctx, parts, seen, listing); err != nil {
 			return found, err
 		}
 		if r.result.Theirs == 0 || !r.Once && waited >= longestWait {
@@ -276,35 +273,42 @@ const (
 
 // remaining counts what this pass has not seen to: as theirs what other workers are at, or
 // have given back since it was looked for, and as left what is still due although it was
-// tried, by this run or one before it.
-func (r *run) remaining(ctx context.Context, parts []string, seen map[string]bool) error {
-	theirs, left, err := r.ledger.Left(ctx, r.listed)
-	if err != nil {
-		return err
-	}
+// tried, by this run or one before it. It tells whether windows are among theirs; as long
+// as some were when it last looked, what is in the ledger now is this run's to see to: it
+// does not list what others have listed.
+func (r *run) remaining(ctx context.Context, parts []string, seen map[string]bool, listing bool) (bool, error) {
 	now := r.Now()
-	if !r.resting() {
-		again, err := r.failedBefore(ctx, now)
-		if err != nil {
-			return err
-		}
-		theirs += len(again)
-	}
 	windows, err := r.ledger.DueWindows(ctx, parts, now.Add(2*r.feed.Retention))
 	if err != nil {
-		return err
+		return false, err
 	}
+	if listing {
+		r.listed = r.Now() // after that look: who had listed a window by then had noted its blobs
+	}
+	theirs, left, err := r.ledger.Left(ctx, r.listed)
+	if err != nil {
+		return false, err
+	}
+	listing = false
 	for _, w := range windows {
 		_, soon := r.soon(w, now, seen)
 		switch {
 		case soon && (w.Theirs || !r.resting()):
 			theirs++
+			listing = true
 		case w.Attempts > 0 && !w.Theirs:
 			left++
 		}
 	}
+	if !r.resting() {
+		again, err := r.failedBefore(ctx, now)
+		if err != nil {
+			return false, err
+		}
+		theirs += len(again)
+	}
 	r.result.Theirs, r.result.Left = theirs, left
-	return nil
+	return listing, nil
 }
 
 // oldest is how far back the first run looks: not to the very edge of what the

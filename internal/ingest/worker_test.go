@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -298,6 +299,54 @@ func TestWhatAnotherWorkerGivesBackIsSeenTo(t *testing.T) {
 		}
 		if r, err := Run(t.Context(), s.feed(), o); err != nil || !r.Complete() || r.Blobs != 1 {
 			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+// TestWhatAnotherWorkerListsForThisRunIsSeenTo: in its last pass a run with Once leaves a
+// window to another worker, which finds a blob there, takes it, and dies.
+func TestWhatAnotherWorkerListsForThisRunIsSeenTo(t *testing.T) {
+	bubble(t, func(t *testing.T, s *source, o Options) {
+		o.Once = true
+		for range 2 { // the second time each of the two passes asks equally often
+			s.listings.Store(0)
+			if r, err := Run(t.Context(), s.feed(), o); err != nil || !r.Complete() {
+				t.Fatalf("%+v, %v", r, err)
+			}
+		}
+		lastPass := s.listings.Swap(0)/2 + 1
+		other := o.DB.Ledger(o.Tenant, "f").As("other")
+		finish := make(chan []store.Window, 1)
+		s.fail = func(op string) error {
+			if op != "list" || s.listings.Load() != lastPass {
+				return nil
+			}
+			if _, _, err := o.DB.Beat(t.Context(), o.Tenant, store.Worker{Name: "other", Started: time.Now()}, leaseTime, "f", func(p store.Pace, _ time.Time) store.Pace { return p }); err != nil {
+				t.Error(err)
+			}
+			windows, err := other.TakeWindows(t.Context(), []string{"p"}, time.Now().Add(10*day), 1, func(store.Window) bool { return true })
+			if err != nil || len(windows) != 1 {
+				t.Errorf("%v, %v", windows, err)
+			}
+			finish <- windows
+			return nil
+		}
+		done := make(chan error, 1)
+		go func() {
+			windows := <-finish
+			time.Sleep(5 * time.Second) // the run has listed the rest
+			_, err := other.Found(t.Context(), windows, []store.Blob{{Part: "p", ID: "late", URI: "late", Created: windows[0].Start, Forget: windows[0].Forget}})
+			for i := range windows {
+				windows[i].Listed, windows[i].Due = time.Now(), time.Now().Add(hour)
+			}
+			_, err2 := other.TakeBlobs(t.Context(), time.Now(), 1, func(store.Blob) bool { return false })
+			done <- errors.Join(err, err2, other.Listed(t.Context(), windows))
+		}()
+		if r, err := Run(t.Context(), s.feed(), o); err != nil || !r.Complete() || r.Blobs != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

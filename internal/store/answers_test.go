@@ -150,7 +150,7 @@ func (d large) questions() []question {
 			if err != nil {
 				return err
 			}
-			r := coverage.Assess(facts, coverage.Options{Now: d.now})
+			r := coverage.Assess(facts, coverage.Options{Read: d.now.AddDate(0, 0, -days), Now: d.now})
 			if want := days * 24 * 5; len(r.Hours) < want || len(r.Hours) > want+10 || r.Total.Hours[coverage.Missing] == 0 || r.First == nil {
 				return fmt.Errorf("%d hours, want %d: %+v", len(r.Hours), want, r.Total)
 			}

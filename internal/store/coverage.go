@@ -41,11 +41,12 @@ func (l *Ledger) Coverage(ctx context.Context, from, to time.Time) (f coverage.F
 	}
 	each(`SELECT part, state, checked_at, coalesce(error, ''),
 			(SELECT min(forget_at) FROM ledger_blobs b WHERE b.tenant_id = p.tenant_id AND b.feed = p.feed AND b.part = p.part AND b.state = 'due' AND b.state <> 'done'),
-			(SELECT min(start_at) FROM ledger_windows w WHERE w.tenant_id = p.tenant_id AND w.feed = p.feed AND w.part = p.part)
+			(SELECT min(start_at) FROM ledger_windows w WHERE w.tenant_id = p.tenant_id AND w.feed = p.feed AND w.part = p.part),
+			(SELECT end_at FROM ledger_windows w WHERE w.tenant_id = p.tenant_id AND w.feed = p.feed AND w.part = p.part ORDER BY start_at DESC LIMIT 1)
 		FROM feed_parts p WHERE tenant_id = $1 AND feed = $2 ORDER BY part`, func(rows *sql.Rows) error {
 		var p coverage.Part
 		var state string
-		if err := rows.Scan(&p.Name, &state, stamped{&p.Checked}, &p.Refused, stamped{&p.FirstDue}, stamped{&p.Began}); err != nil {
+		if err := rows.Scan(&p.Name, &state, stamped{&p.Checked}, &p.Refused, stamped{&p.FirstDue}, stamped{&p.Began}, stamped{&p.Ended}); err != nil {
 			return err
 		}
 		f.Parts = append(f.Parts, p)

@@ -198,11 +198,12 @@ func (s *Site) status(r *http.Request) (view, error) {
 		id, _, _ := strings.Cut(f.Subject, "/")
 		return ids[id]
 	})
-	facts, err := ledger.Coverage(ctx, p.At.AddDate(0, 0, -coverageDays).Truncate(time.Hour), p.At)
+	from := p.At.AddDate(0, 0, -coverageDays).Truncate(time.Hour)
+	facts, err := ledger.Coverage(ctx, from, p.At)
 	if err != nil {
 		return view{}, err
 	}
-	p.Coverage = coverage.Assess(facts, coverage.Options{Now: p.At, Every: s.Every})
+	p.Coverage = coverage.Assess(facts, coverage.Options{Read: from, Now: p.At, Every: s.Every})
 	p.Tight = p.Coverage.Headroom.Tight()
 	p.Applications, p.Rows = len(rows), rows[:min(len(rows), mostOnStatus)]
 	return view{"status.html", p}, nil
