@@ -30,16 +30,20 @@ const (
 // insert puts the rows that the records give into plain tables of the same
 // columns, types and keys as reeve's: without the records' text, without a
 // ledger, without a look at what is there already. Decoding does not count.
-func insert(ctx context.Context, j job) (outcome, error) { return insertAll(ctx, j, false) }
+func insert(ctx context.Context, j job) (outcome, error) { return insertAll(ctx, j, false, false) }
 
 // insertTexts is insert with the records' text as well, compressed in pieces as
 // long as reeve's. Compressing counts.
-func insertTexts(ctx context.Context, j job) (outcome, error) { return insertAll(ctx, j, true) }
+func insertTexts(ctx context.Context, j job) (outcome, error) { return insertAll(ctx, j, true, false) }
+
+// mergeTexts is insertTexts into PostgreSQL so that no row would be there twice if it were
+// done again: by way of temporary tables, from which rows that are new are taken.
+func mergeTexts(ctx context.Context, j job) (outcome, error) { return insertAll(ctx, j, true, true) }
 
 // contents are the columns for texts, as in the table of that name.
 var contents = &store.Table{Name: "contents", Columns: []string{"tenant_id", "day", "id", "feed", "part", "blob", "bytes", "data"}}
 
-func insertAll(ctx context.Context, j job, texts bool) (outcome, error) {
+func insertAll(ctx context.Context, j job, texts, merge bool) (outcome, error) {
 	m, err := newRowMaker(ctx, j.Dir)
 	if err != nil {
 		return outcome{}, err
@@ -49,7 +53,7 @@ func insertAll(ctx context.Context, j job, texts bool) (outcome, error) {
 	if strings.HasPrefix(j.Database, "sqlite:") {
 		in, err = newSQLite(ctx, filepath.Join(j.Dir, "plain.db"), filepath.Join(j.Dir, "rows.db"))
 	} else {
-		in, err = newPostgres(ctx, j.Database)
+		in, err = newPostgres(ctx, j.Database, merge)
 	}
 	if err != nil {
 		return outcome{}, err
@@ -237,11 +241,15 @@ func (in *sqliteInserter) statement(ctx context.Context, t *store.Table, n int) 
 	return s, err
 }
 
-// postgresInserter copies rows straight into the tables, by COPY and nothing else.
-type postgresInserter struct{ conn *pgx.Conn }
+// postgresInserter copies rows straight into the tables, by COPY and nothing else; or into
+// temporary ones, to merge them from there.
+type postgresInserter struct {
+	conn  *pgx.Conn
+	merge bool
+}
 
 // newPostgres makes reeve's tables in an empty database, with one partition for all days.
-func newPostgres(ctx context.Context, address string) (inserter, error) {
+func newPostgres(ctx context.Context, address string, merge bool) (inserter, error) {
 	db, err := store.Open(ctx, address, store.Options{})
 	if err != nil {
 		return nil, err
@@ -249,13 +257,14 @@ func newPostgres(ctx context.Context, address string) (inserter, error) {
 	if err := db.Close(); err != nil {
 		return nil, err
 	}
-	in := &postgresInserter{}
+	in := &postgresInserter{merge: merge}
 	if in.conn, err = pgx.Connect(ctx, address); err != nil {
 		return nil, err
 	}
 	_, err = in.conn.Exec(ctx, `DO $$ DECLARE t text; BEGIN
 		FOR t IN SELECT partrelid::regclass::text FROM pg_partitioned_table LOOP
 			EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (MINVALUE) TO (MAXVALUE)', t || '_all', t);
+			EXECUTE format('CREATE TEMPORARY TABLE %I (LIKE %I) ON COMMIT DELETE ROWS', 'new_' || t, t);
 		END LOOP; END $$`)
 	if err != nil {
 		return nil, errors.Join(err, in.Close())
@@ -290,9 +299,20 @@ func (in *postgresInserter) transaction(ctx context.Context, tables []*store.Row
 	}
 	defer tx.Rollback(ctx)
 	for _, rows := range tables {
-		if _, err := tx.CopyFrom(ctx, pgx.Identifier{rows.Table.Name}, rows.Table.Columns,
+		name := rows.Table.Name
+		if in.merge {
+			name = "new_" + name
+		}
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{name}, rows.Table.Columns,
 			pgx.CopyFromSlice(rows.Len(), func(i int) ([]any, error) { return rows.Row(i), nil })); err != nil {
-			return fmt.Errorf("copying into %s: %w", rows.Table.Name, err)
+			return fmt.Errorf("copying into %s: %w", name, err)
+		}
+		if !in.merge {
+			continue
+		}
+		columns := strings.Join(rows.Table.Columns, ", ")
+		if _, err := tx.Exec(ctx, fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s ON CONFLICT DO NOTHING", rows.Table.Name, columns, columns, name)); err != nil {
+			return fmt.Errorf("merging into %s: %w", rows.Table.Name, err)
 		}
 	}
 	return tx.Commit(ctx)

@@ -147,6 +147,7 @@ type result struct {
 // A round is one measurement of everything.
 type round struct {
 	imported, download, decode, insert, texts, reflection measurement
+	merge                                                 measurement // of a server alone
 
 	// Only at the first latency:
 	again    measurement // the import once more, over the same database
@@ -166,6 +167,14 @@ func (r round) ratio() float64 { return r.imported.cpu() / r.yardsticks() }
 // ratioTexts is the same with the bare driver that inserts the texts as well.
 func (r round) ratioTexts() float64 {
 	return r.imported.cpu() / (r.download.cpu() + r.decode.cpu() + r.texts.cpu())
+}
+
+// besideMerge and ratioMerge are the same with the bare driver that looks for what is
+// there already, as the import has to.
+func (r round) besideMerge() float64 { return r.imported.rate() / r.merge.rate() }
+
+func (r round) ratioMerge() float64 {
+	return r.imported.cpu() / (r.download.cpu() + r.decode.cpu() + r.merge.cpu())
 }
 
 // second is what a second pass costs beside the first one: the greater of its shares in
@@ -230,7 +239,10 @@ func (b *bench) measure(ctx context.Context, s size) ([]*result, error) {
 				for _, p := range []struct {
 					name string
 					to   *measurement
-				}{{"insert", &common.insert}, {"insert texts", &common.texts}} {
+				}{{"insert", &common.insert}, {"insert texts", &common.texts}, {"merge texts", &common.merge}} {
+					if p.to == &common.merge && r.engine.server == nil {
+						continue
+					}
 					if *p.to, err = b.part(ctx, s, r.engine, job{Part: p.name, Corpus: string(c)}); err != nil {
 						return nil, err
 					}

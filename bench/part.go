@@ -66,6 +66,7 @@ var parts = map[string]func(context.Context, job) (outcome, error){
 	"decode":        decode,
 	"insert":        insert,
 	"insert texts":  insertTexts,
+	"merge texts":   mergeTexts,
 	"encoding/json": decodeByReflection,
 }
 

@@ -27,6 +27,8 @@ const mostMemory = 200
 var bars = []bar{
 	{"processor time beside download, decode and insert", "ratio", 1.3, false, over(round.ratio), hundredths, nil},
 	{"processor time beside download, decode and insert texts", "ratio with texts", 1.3, false, over(round.ratioTexts), hundredths, nil},
+	{"processor time beside download, decode and merge texts", "ratio with merge", 1.3, false, ofServers(round.ratioMerge), hundredths, nil},
+	{"rate beside merge texts", "of the merging driver's rate", 0.8, true, ofServers(round.besideMerge), hundredths, nil},
 	{"rate beside insert texts", "of the driver's rate", 0.8, true, over(round.beside), hundredths, func(r *result) string {
 		x, _ := over(func(x round) float64 { return x.download.rate() / x.texts.rate() })(r)
 		return fmt.Sprintf(" (download alone %.2f)", x)
@@ -46,6 +48,16 @@ var bars = []bar{
 		}
 		return over(round.faster)(r)
 	}, hundredths, nil},
+}
+
+// ofServers is over for what is measured of servers alone.
+func ofServers(f func(round) float64) func(*result) (float64, bool) {
+	return func(r *result) (float64, bool) {
+		if r.engine.server == nil {
+			return 0, false
+		}
+		return over(f)(r)
+	}
 }
 
 // over gives the median of f over the rounds.
@@ -234,10 +246,11 @@ func renderTables(results []*result) string {
 			{"decode", "", func(x round) measurement { return x.decode }},
 			{"insert", r.engine.name, func(x round) measurement { return x.insert }},
 			{"insert texts", r.engine.name, func(x round) measurement { return x.texts }},
+			{"merge texts", r.engine.name, func(x round) measurement { return x.merge }},
 			{"*encoding/json, for comparison*", "", func(x round) measurement { return x.reflection }},
 		} {
 			same := measured{r.size.records, part.name, part.with}
-			if seen[same] {
+			if seen[same] || part.of(r.rounds[0]).Records == 0 { // told, or not measured with this engine
 				continue
 			}
 			seen[same] = true
