@@ -247,6 +247,9 @@ func TestTables(t *testing.T) {
 			t.Errorf("there is no row\n%s\nin\n%s", want, tables)
 		}
 	}
+	if strings.Contains(tables, "merge texts") {
+		t.Errorf("there is something of merging, which was not measured, in\n%s", tables)
+	}
 	was, err := os.ReadFile(filepath.Join("..", "docs", "benchmarks.md"))
 	if err != nil {
 		t.Fatal(err)

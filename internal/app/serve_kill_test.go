@@ -36,7 +36,7 @@ import (
 //
 // With TEST_LONG=1 it is killed 200 times. What a dead process had a lease on waits until
 // that has run out, as it would outside; the short form ends such leases itself, because
-// they last five minutes, and does not wait until what was replaced is retired.
+// they last 90 seconds, and does not wait until what was replaced is retired.
 func TestServeIsKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes minutes")
